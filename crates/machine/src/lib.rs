@@ -1,0 +1,95 @@
+//! What the engine's driver needs of a machine.
+//!
+//! A machine holds two things: the bytes of frames, and translations from
+//! addresses to frames. It decides nothing: which page goes where, when it
+//! leaves and who may write to it is the engine's business.
+//!
+//! A frame is in one of three places, and only the driver moves it:
+//!
+//! ```text
+//!            back                    map
+//!   empty ─────────► aside (buffer) ─────► mapped at an address
+//!     ▲                │    ▲                │   │
+//!     │     release    │    │  unmap, Keep   │   │
+//!     ├────────────────┘    └────────────────┘   │
+//!     └──────────────────────────────────────────┘
+//!                    unmap, Drop
+//! ```
+//!
+//! The driver promises (and the engine's busy flag is how it keeps it) that at
+//! any time at most one call moves, fills or protects a given frame.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
+
+/// What becomes of the bytes of a page that is unmapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The frame keeps them, aside: a later touch maps it again without I/O.
+    Keep,
+    /// They are forgotten and the frame is empty.
+    Drop,
+}
+
+/// The bytes of a frame that is aside, or of mapped pages.
+///
+/// It is an address and a length, no more: who may touch the bytes, and when,
+/// is a matter between the engine and whoever drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Where the first byte is in this process.
+    pub start: *mut u8,
+    /// How many bytes.
+    pub len: usize,
+}
+
+/// A holder of frames and translations. See the [crate's description](crate).
+pub trait Machine: Send + Sync + 'static {
+    /// Gives each of the empty `frames` real memory, aside, its contents unspecified.
+    ///
+    /// Frames given together are placed next to each other where possible, so
+    /// that a run of pages can be read by one request and mapped by one call.
+    fn back(&self, frames: &[FrameNo]) -> io::Result<()>;
+
+    /// Where the bytes of a frame that is aside are.
+    fn buffer(&self, frame: FrameNo) -> Buffer;
+
+    /// Where the bytes of mapped pages are, as this process can reach them.
+    fn mapped(&self, space: SpaceId, range: VirtRange) -> Buffer;
+
+    /// Maps `frames`, all aside, at the consecutive pages from `at`, and wakes
+    /// whoever waits for them.
+    fn map(
+        &self,
+        space: SpaceId,
+        at: VirtAddr,
+        frames: &[FrameNo],
+        write: WriteAccess,
+    ) -> io::Result<()>;
+
+    /// Takes mapped frames out of their addresses, all at once.
+    fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then) -> io::Result<()>;
+
+    /// Frames that are aside become empty.
+    fn release(&self, frames: &[FrameNo]);
+
+    /// Changes what stores do to the mapped pages of `range`, and wakes whoever
+    /// waits to write where it is now allowed.
+    fn set_write(&self, space: SpaceId, range: VirtRange, write: WriteAccess) -> io::Result<()>;
+
+    /// Makes touching the absent pages of `range` an error (SIGBUS on Linux) and
+    /// wakes whoever waits for them, until [`heal`](Machine::heal).
+    fn poison(&self, space: SpaceId, range: VirtRange) -> io::Result<()>;
+
+    /// Ends what [`poison`](Machine::poison) began.
+    fn heal(&self, space: SpaceId, range: VirtRange) -> io::Result<()>;
+
+    /// Lets whoever waits for a page of `range` try again.
+    fn wake(&self, space: SpaceId, range: VirtRange);
+
+    /// Bytes that the machine's own tables take.
+    fn bookkeeping_bytes(&self) -> usize;
+}
