@@ -1,0 +1,1 @@
+//! Index-linked lists of frames.

@@ -1,0 +1,1 @@
+//! Which page leaves when a frame is needed.
