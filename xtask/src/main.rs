@@ -1,1 +1,57 @@
-fn main() {}
+//! `cargo xtask`: the project's own checks.
+//!
+//! `cargo xtask tidy` checks the laws that no compiler knows; `cargo test` runs
+//! it too. Each law is one file under `tidy/`.
+
+#![forbid(unsafe_code)]
+
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The project's own checks.
+
+Usage: cargo xtask COMMAND
+
+Commands:
+  tidy   Check the laws of the source: layers, unsafe code, lengths, names, ...
+  help   Print this
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["tidy"] => tidy(),
+        ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn tidy() -> ExitCode {
+    let repo = match tidy::Repo::read(&tidy::root()) {
+        Ok(repo) => repo,
+        Err(error) => {
+            eprintln!("cannot read the source: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let violations = tidy::check(&repo);
+    for violation in &violations {
+        println!("{violation}");
+    }
+    if violations.is_empty() {
+        println!("tidy: {} files, no law broken", repo.len());
+        ExitCode::SUCCESS
+    } else {
+        println!("tidy: {} places break a law", violations.len());
+        ExitCode::FAILURE
+    }
+}

@@ -1,1 +1,31 @@
-//! (being written)
+//! Thin system calls: what Faultless needs of Linux and `std` doesn't give.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`uffd`] | userfaultfd: descriptors, filling and moving pages, reading faults |
+//! | [`memory`] | reservations of addresses, dropping pages in batches |
+//! | [`ring`] | io_uring: reads, writes and polls with a token each |
+//! | [`signal`] | the one SIGBUS hook of the process, chained to what was there before |
+//! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
+//! | [`fork`] | what a forked child sees of addresses that it must not use |
+//! | [`process`] | thread ids, event descriptors, limits, resident memory |
+//!
+//! Nothing here decides anything. Errors are `Errno`, except where a person has
+//! to read them. Together with `faultless-linux` and the preload library this is
+//! the only place with `unsafe`.
+
+pub mod fork;
+pub mod memory;
+pub mod process;
+pub mod raise;
+pub mod ring;
+pub mod signal;
+pub mod uffd;
+
+pub use rustix::io::Errno;
+
+/// The result of the system call that has just failed.
+fn last_errno() -> Errno {
+    // `Errno` is never 0 here: the call has reported a failure.
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,76 @@
+//! Advice, prefetch, and the passing of time.
+
+use faultless_addr::{ObjectId, PageRange};
+
+use crate::Tick;
+use crate::engine::{Engine, Leave};
+use crate::frame::State;
+use crate::object::readahead::Pattern;
+use crate::plan::{Op, Plan};
+use crate::policy::{Departure, PageKey};
+
+/// How long touching a page that could not be read stays an error before it is
+/// tried again, in ticks.
+const RETRY_TICKS: Tick = 1000;
+
+impl Engine {
+    /// The order in which an object will be accessed (`MADV_NORMAL`, `_RANDOM`,
+    /// `_SEQUENTIAL`).
+    pub fn advise(&mut self, object: ObjectId, pattern: Pattern) {
+        self.object_mut(object).ahead.advise(pattern);
+    }
+
+    /// Begins to read the absent pages of a range, as far as free frames allow
+    /// (`MADV_WILLNEED`). Returns the page where it stopped.
+    pub fn prefetch(&mut self, object: ObjectId, pages: PageRange, plan: &mut Plan) -> PageRange {
+        let mut rest = pages.intersect(self.object(object).pages());
+        while !rest.is_empty() {
+            let key = PageKey { object, page: rest.start };
+            let there = self.lookup(object, rest.start).is_some();
+            if !there && self.read_ahead_page(key, plan).is_none() {
+                break;
+            }
+            rest.start = rest.start.next();
+        }
+        rest
+    }
+
+    /// Clean pages of a range leave memory now (`MADV_DONTNEED` on a shared file
+    /// mapping, but that the frames become free too). Dirty ones stay.
+    pub fn drop_clean(&mut self, object: ObjectId, pages: PageRange, plan: &mut Plan) {
+        let mut rest = pages;
+        loop {
+            let cache = &self.object(object).cache;
+            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
+            rest.start = page.next();
+            let frame = &self.frames[no];
+            let movable = frame.is_idle() && !frame.is_pinned() && frame.state == State::Resident;
+            if !movable || frame.dirty {
+                continue;
+            }
+            if frame.mapped {
+                self.begin_leave(no, Leave::Drop, plan);
+            } else {
+                self.forget(no, Departure::Dropped, plan);
+            }
+        }
+    }
+
+    /// Is the page in memory? (`mincore(2)`)
+    pub fn is_resident(&self, key: PageKey) -> bool {
+        let no = self.lookup(key.object, key.page);
+        no.is_some_and(|no| self.frames[no].state == State::Resident)
+    }
+
+    /// It is now `now`. Pages that could not be read a while ago may be tried again.
+    pub fn tick(&mut self, now: Tick, plan: &mut Plan) {
+        self.now = now;
+        self.poisoned.retain(|it| {
+            let over = now.wrapping_sub(it.since) >= RETRY_TICKS;
+            if over {
+                plan.ops.push(Op::Heal { space: it.space, range: it.range });
+            }
+            !over
+        });
+    }
+}

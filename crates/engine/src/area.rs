@@ -1,0 +1,69 @@
+//! Areas: showing an object's pages at addresses, and ending it.
+
+use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
+
+use crate::engine::Engine;
+use crate::object::reverse::Window;
+use crate::plan::Plan;
+use crate::space::{Backing, MapError, Merge, Place, Sharing, Vma, VmaFlags};
+
+impl Engine {
+    /// Shows `count` pages of an object from `first` on, somewhere in `space`.
+    pub fn map_object(
+        &mut self,
+        space: SpaceId,
+        object: ObjectId,
+        first: PageIndex,
+        count: u64,
+        prot: Prot,
+    ) -> Result<VirtRange, MapError> {
+        let request = crate::space::MapRequest {
+            place: Place::Anywhere,
+            len: count << faultless_addr::PAGE_SHIFT,
+            prot,
+            sharing: Sharing::Shared,
+            backing: Backing::Object { object, first },
+            flags: VmaFlags::empty(),
+            merge: Merge::No,
+        };
+        let mut replaced = alloc::vec::Vec::new();
+        let range = self.spaces[space.index()].map(request, &mut replaced)?;
+        debug_assert!(replaced.is_empty(), "placing anywhere replaces nothing");
+        let pages = PageRange::from_len(first, count);
+        self.object_mut(object).windows.add(Window { space, at: range.start, pages });
+        Ok(range)
+    }
+
+    /// The rights of an area that shows an object grow or shrink. Pages that are
+    /// mapped keep what stores do to them.
+    pub fn set_area_rights(&mut self, space: SpaceId, range: VirtRange, prot: Prot) {
+        self.spaces[space.index()].protect(range, prot).expect("the area is there, and whole");
+    }
+
+    /// Begins to take every page of an object out of memory. To be carried out,
+    /// and called again when frames have settled, until it returns `None`.
+    ///
+    /// Dirty pages are lost: flush first.
+    pub fn close_step(&mut self, object: ObjectId, plan: &mut Plan) -> Option<crate::FrameNo> {
+        self.discard(object, PageRange::all(), plan);
+        let cache = &self.object(object).cache;
+        let (_, no) = cache.first_in(PageRange::all(), &self.nodes, &self.frames)?;
+        self.frames[no].waited = true;
+        Some(no)
+    }
+
+    /// Removes an object of which no page is in memory, and its areas. Pages that
+    /// were made errors are left to whoever clears the areas' addresses.
+    pub fn remove(&mut self, id: ObjectId) {
+        let object = self.objects[id.index()].take().expect("the object exists");
+        assert_eq!(object.resident, 0, "an object with pages in memory is removed");
+        let mut removed: alloc::vec::Vec<Vma> = alloc::vec::Vec::new();
+        for window in object.windows.windows() {
+            self.spaces[window.space.index()]
+                .unmap(window.range(), &mut removed)
+                .expect("a window is an area");
+        }
+        self.poisoned.retain(|it| it.object != id);
+        self.objects_free.push(id.0);
+    }
+}

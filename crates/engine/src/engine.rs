@@ -1,0 +1,322 @@
+//! The engine: all state of the virtual-memory system, and what every verb shares.
+//!
+//! One `&mut Engine` at a time decides; nothing here blocks or does anything to
+//! memory. Verbs and reports are in files of their own, all `impl Engine`.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAccess};
+
+use crate::Tick;
+use crate::frame::{Busy, FrameTable, State};
+use crate::object::cache::NodePool;
+use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
+use crate::plan::{Plan, Wakes};
+use crate::policy::{Departure, PageKey, Policy, PolicyKind};
+use crate::space::AddressSpace;
+use crate::stats::Stats;
+
+/// What an engine is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The budget.
+    pub frames: u32,
+    /// Who leaves when a frame is needed.
+    pub policy: PolicyKind,
+    /// The bounds of each address space.
+    pub spaces: Vec<VirtRange>,
+    /// Unmapped pages kept between areas, so that running off one is noticed.
+    pub guard_pages: u64,
+    /// The longest read-ahead window, in pages.
+    pub ahead_max: u32,
+    /// The longest single read or write, in pages.
+    pub run_max: u32,
+}
+
+impl Config {
+    /// A budget of `frames`, the defaults for the rest.
+    pub fn new(frames: u32, spaces: Vec<VirtRange>) -> Config {
+        Config {
+            frames,
+            policy: PolicyKind::TwoList,
+            spaces,
+            guard_pages: 1,
+            ahead_max: 512,
+            run_max: 128,
+        }
+    }
+}
+
+/// Where frames are short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In the whole budget.
+    All,
+    /// Within one object's own limit.
+    Object(ObjectId),
+}
+
+/// A page whose address was made an error, until it is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Poisoned {
+    pub space: SpaceId,
+    pub range: VirtRange,
+    pub object: ObjectId,
+    pub page: PageIndex,
+    pub since: Tick,
+}
+
+/// See the [module's description](self).
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) frames: FrameTable,
+    pub(crate) nodes: NodePool,
+    pub(crate) objects: Vec<Option<Box<Object>>>,
+    pub(crate) objects_free: Vec<u32>,
+    pub(crate) spaces: Vec<AddressSpace>,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) now: Tick,
+    /// Somebody was told that there is no frame.
+    pub(crate) starved: bool,
+    /// Frames on their way to be free.
+    pub(crate) departing: u32,
+    /// Frames with I/O or a change of translation under way.
+    pub(crate) in_flight: u32,
+    pub(crate) pinned: u32,
+    pub(crate) poisoned: Vec<Poisoned>,
+    /// Where the search for aged dirty pages goes on.
+    pub(crate) age_hand: u32,
+    pub(crate) stats: Stats,
+}
+
+impl Engine {
+    /// An engine with all its frames free.
+    pub fn new(config: Config) -> Engine {
+        Engine {
+            frames: FrameTable::new(config.frames),
+            nodes: NodePool::default(),
+            objects: Vec::new(),
+            objects_free: Vec::new(),
+            spaces: config
+                .spaces
+                .iter()
+                .map(|bounds| AddressSpace::new(*bounds, config.guard_pages))
+                .collect(),
+            policy: config.policy.build(config.frames),
+            now: 0,
+            starved: false,
+            departing: 0,
+            in_flight: 0,
+            pinned: 0,
+            poisoned: Vec::new(),
+            age_hand: 0,
+            stats: Stats { frames_total: u64::from(config.frames), ..Stats::default() },
+            config,
+        }
+    }
+
+    /// Adds an object; nothing of it is in memory.
+    pub fn create(&mut self, options: ObjectOptions) -> ObjectId {
+        let object = Some(Box::new(Object::new(options)));
+        match self.objects_free.pop() {
+            Some(n) => {
+                self.objects[n as usize] = object;
+                ObjectId(n)
+            }
+            None => {
+                self.objects.push(object);
+                ObjectId(self.objects.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// An object that exists.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't: a driver names only objects that it has not removed.
+    pub fn object(&self, id: ObjectId) -> &Object {
+        self.objects[id.index()].as_deref().expect("the object exists")
+    }
+
+    pub(crate) fn object_mut(&mut self, id: ObjectId) -> &mut Object {
+        self.objects[id.index()].as_deref_mut().expect("the object exists")
+    }
+
+    /// The object's length in bytes, as last told.
+    pub fn size(&self, id: ObjectId) -> u64 {
+        self.object(id).options.size
+    }
+
+    /// Frames that the object holds.
+    pub fn resident(&self, id: ObjectId) -> u32 {
+        self.object(id).resident
+    }
+
+    /// Pages of the object that differ from its backing.
+    pub fn dirty(&self, id: ObjectId) -> u32 {
+        self.object(id).dirty
+    }
+
+    /// From now on the object may be written.
+    pub fn allow_writes(&mut self, id: ObjectId) {
+        self.object_mut(id).options.rights = Rights::ReadWrite;
+    }
+
+    /// What errors there are to be told, for a new mapping: none of those before it.
+    pub fn errors_seen(&self, id: ObjectId) -> ErrorsSeen {
+        self.object(id).errors_seen()
+    }
+
+    /// The object's last error, unless `seen` says it has been told.
+    pub fn check_errors(&self, id: ObjectId, seen: &mut ErrorsSeen) -> Option<KeptError> {
+        self.object(id).unseen_error(seen)
+    }
+
+    /// The areas of a space.
+    pub fn space(&self, id: SpaceId) -> &AddressSpace {
+        &self.spaces[id.index()]
+    }
+
+    /// Counters, and what they count now.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            pages_pinned: u64::from(self.pinned),
+            bookkeeping_bytes: self.bookkeeping_bytes() as u64,
+            ..self.stats
+        }
+    }
+
+    fn bookkeeping_bytes(&self) -> usize {
+        self.frames.bookkeeping_bytes()
+            + self.nodes.bookkeeping_bytes()
+            + self.policy.bookkeeping_bytes()
+            + self.objects.capacity() * size_of::<Option<Box<Object>>>()
+            + (self.objects.len() - self.objects_free.len()) * size_of::<Object>()
+    }
+
+    /// Is anything under way that will make a frame settle?
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight > 0
+    }
+
+    pub(crate) fn lookup(&self, object: ObjectId, page: PageIndex) -> Option<FrameNo> {
+        self.object(object).cache.get(page, &self.nodes, &self.frames)
+    }
+
+    /// A frame for an absent page, its bytes on their way.
+    pub(crate) fn take_frame(&mut self, key: PageKey) -> Option<FrameNo> {
+        let no = self.frames.take(key)?;
+        let object = self.objects[key.object.index()].as_deref_mut().expect("the object exists");
+        object.cache.insert(key.page, no, &mut self.nodes, &self.frames);
+        object.resident += 1;
+        self.in_flight += 1;
+        self.stats.frames_used += 1;
+        self.stats.frames_used_max = self.stats.frames_used_max.max(self.stats.frames_used);
+        Some(no)
+    }
+
+    /// The page leaves memory; its frame becomes free.
+    pub(crate) fn forget(&mut self, no: FrameNo, why: Departure, plan: &mut Plan) {
+        let key = self.frames[no].key();
+        self.set_clean(no);
+        if self.frames[no].state == State::Resident {
+            self.policy.remove(no, key, why);
+        }
+        self.wake(no, plan);
+        let object = self.objects[key.object.index()].as_deref_mut().expect("the object exists");
+        object.cache.remove(key.page, &mut self.nodes, &self.frames);
+        object.resident -= 1;
+        self.frames.give_back(no);
+        self.stats.frames_used -= 1;
+        if why == Departure::Evicted {
+            self.stats.evictions += 1;
+        }
+        if core::mem::take(&mut self.starved) {
+            plan.wakes.frames = true;
+        }
+    }
+
+    pub(crate) fn begin(&mut self, no: FrameNo, busy: Busy) {
+        self.frames[no].begin(busy);
+        self.in_flight += 1;
+    }
+
+    pub(crate) fn end(&mut self, no: FrameNo, busy: Busy) {
+        self.frames[no].end(busy);
+        self.in_flight -= 1;
+    }
+
+    pub(crate) fn wake(&mut self, no: FrameNo, plan: &mut Plan) {
+        if core::mem::take(&mut self.frames[no].waited) {
+            plan.wakes.settled |= 1 << Wakes::group(no);
+        }
+    }
+
+    pub(crate) fn set_dirty(&mut self, no: FrameNo) {
+        let now = self.now;
+        let frame = &mut self.frames[no];
+        if !frame.dirty && !frame.substitute {
+            frame.dirty = true;
+            frame.dirty_since = now;
+            let object = frame.object;
+            self.object_mut(object).dirty += 1;
+            self.stats.pages_dirty += 1;
+        }
+    }
+
+    pub(crate) fn set_clean(&mut self, no: FrameNo) {
+        let frame = &mut self.frames[no];
+        if core::mem::take(&mut frame.dirty) {
+            let object = frame.object;
+            self.object_mut(object).dirty -= 1;
+            self.stats.pages_dirty -= 1;
+        }
+    }
+
+    /// What stores to a page do when it is mapped as it stands.
+    pub(crate) fn write_access(&self, no: FrameNo) -> WriteAccess {
+        let frame = &self.frames[no];
+        if frame.substitute || frame.dirty {
+            return WriteAccess::Allowed;
+        }
+        match self.object(frame.object).options.rights {
+            Rights::ReadOnly => WriteAccess::Forbidden,
+            Rights::ReadWrite => WriteAccess::Tracked,
+        }
+    }
+
+    /// Begins to map a page that is aside, wherever its object is shown.
+    pub(crate) fn begin_map(&mut self, no: FrameNo, write: WriteAccess, plan: &mut Plan) {
+        self.begin(no, Busy::Mapping);
+        let key = self.frames[no].key();
+        self.heal(key, plan);
+        for (space, at) in self.object(key.object).windows.addresses(key.page) {
+            plan.push_map(space, at, no, write);
+        }
+    }
+
+    /// Begins to take a mapped page away from its addresses.
+    pub(crate) fn begin_leave(&mut self, no: FrameNo, then: Leave, plan: &mut Plan) {
+        self.begin(no, Busy::Leaving);
+        let key = self.frames[no].key();
+        let leavers = match then {
+            Leave::Keep => &mut plan.keep,
+            Leave::Drop => &mut plan.drop,
+        };
+        let object = self.objects[key.object.index()].as_deref().expect("the object exists");
+        for (space, at) in object.windows.addresses(key.page) {
+            leavers.push(crate::plan::Leaver { space, at, frame: no });
+        }
+    }
+}
+
+/// What becomes of the bytes of a page that leaves its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// They stay in the frame.
+    Keep,
+    /// They are dropped; the frame becomes free.
+    Drop,
+}

@@ -1,0 +1,419 @@
+//! The page cache's index: a radix tree from page numbers to frames.
+//!
+//! Sixteen slots to a node. A page hangs at the highest node where it is alone,
+//! because the frame table knows each frame's full page number: pages scattered
+//! over a big file cost a few bytes each instead of a path of nodes.
+//!
+//! ```text
+//!   pages 3, 0x127, 0x12a           root (height 2)
+//!                                  ┌─┴──────┐
+//!                                  0        1
+//!                               frame of 3  node ── 2 ── node ─┬─ 7: frame of 0x127
+//!                               (alone here)                   └─ a: frame of 0x12a
+//! ```
+//!
+//! All objects share one pool of nodes, so ten thousand small files cost ten
+//! thousand roots, not ten thousand pools. A tree never holds more nodes than
+//! pages. The idea of hanging a lone leaf high is ART's "lazy expansion" (Leis
+//! et al., ICDE 2013); Linux's `address_space` uses the same tree without it.
+
+use alloc::vec::Vec;
+
+use faultless_addr::{FrameNo, PageIndex, PageRange};
+
+const BITS: u32 = 4;
+const FANOUT: usize = 1 << BITS;
+
+/// Says which page a frame holds; the frame table implements it.
+pub trait PageOf {
+    /// The page that `frame` holds in its object.
+    fn page_of(&self, frame: FrameNo) -> PageIndex;
+}
+
+/// What hangs in a slot: nothing, a frame, or a node. Four bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Slot(u32);
+
+enum Hangs {
+    Nothing,
+    Frame(FrameNo),
+    Node(usize),
+}
+
+impl Slot {
+    const EMPTY: Slot = Slot(u32::MAX);
+    const FRAME_BIT: u32 = 1 << 31;
+
+    fn frame(frame: FrameNo) -> Slot {
+        debug_assert!(frame.0 < Self::FRAME_BIT - 1);
+        Slot(frame.0 | Self::FRAME_BIT)
+    }
+
+    fn node(index: usize) -> Slot {
+        Slot(u32::try_from(index).expect("fewer nodes than frames"))
+    }
+
+    fn hangs(self) -> Hangs {
+        if self == Slot::EMPTY {
+            Hangs::Nothing
+        } else if self.0 & Self::FRAME_BIT != 0 {
+            Hangs::Frame(FrameNo(self.0 & !Self::FRAME_BIT))
+        } else {
+            Hangs::Node(self.0 as usize)
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Node {
+    slots: [Slot; FANOUT],
+    used: u8,
+}
+
+/// The nodes of every object's tree.
+#[derive(Default)]
+pub struct NodePool {
+    nodes: Vec<Node>,
+    free: Vec<u32>,
+}
+
+impl NodePool {
+    fn take(&mut self) -> usize {
+        let empty = Node { slots: [Slot::EMPTY; FANOUT], used: 0 };
+        if let Some(index) = self.free.pop() {
+            self.nodes[index as usize] = empty;
+            return index as usize;
+        }
+        if self.nodes.len() == self.nodes.capacity() {
+            // Doubling would waste up to as much again as the tree needs.
+            self.nodes.reserve_exact((self.nodes.len() / 4).max(64));
+        }
+        self.nodes.push(empty);
+        self.nodes.len() - 1
+    }
+
+    fn give(&mut self, index: usize) {
+        self.free.push(index as u32);
+    }
+
+    /// Nodes in use.
+    pub fn in_use(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    /// Bytes that the pool takes.
+    pub fn bookkeeping_bytes(&self) -> usize {
+        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
+/// One object's tree.
+pub struct PageCache {
+    root: Slot,
+    /// Levels of nodes that the root spans; page numbers have `height * BITS` bits.
+    height: u32,
+}
+
+impl Default for PageCache {
+    fn default() -> Self {
+        PageCache { root: Slot::EMPTY, height: 0 }
+    }
+}
+
+fn digit(page: PageIndex, level: u32) -> usize {
+    (page.0 >> (level * BITS)) as usize & (FANOUT - 1)
+}
+
+fn levels_for(page: PageIndex) -> u32 {
+    (u64::BITS - page.0.leading_zeros()).div_ceil(BITS)
+}
+
+impl PageCache {
+    /// The frame that holds `page`.
+    pub fn get(&self, page: PageIndex, pool: &NodePool, of: &impl PageOf) -> Option<FrameNo> {
+        if levels_for(page) > self.height {
+            return None;
+        }
+        let mut slot = self.root;
+        let mut level = self.height;
+        loop {
+            match slot.hangs() {
+                Hangs::Nothing => return None,
+                Hangs::Frame(frame) => return (of.page_of(frame) == page).then_some(frame),
+                Hangs::Node(node) => {
+                    level -= 1;
+                    slot = pool.nodes[node].slots[digit(page, level)];
+                }
+            }
+        }
+    }
+
+    /// Adds `page`, which isn't there yet, as held by `frame`.
+    pub fn insert(
+        &mut self,
+        page: PageIndex,
+        frame: FrameNo,
+        pool: &mut NodePool,
+        of: &impl PageOf,
+    ) {
+        self.grow_to(levels_for(page), pool, of);
+        self.root = Self::insert_below(self.root, self.height, page, frame, pool, of);
+    }
+
+    /// Gives the root enough levels. A lone frame at the root needs no node.
+    fn grow_to(&mut self, height: u32, pool: &mut NodePool, of: &impl PageOf) {
+        while self.height < height {
+            if let Hangs::Node(_) = self.root.hangs() {
+                let parent = pool.take();
+                pool.nodes[parent].slots[0] = self.root;
+                pool.nodes[parent].used = 1;
+                self.root = Slot::node(parent);
+            }
+            self.height += 1;
+        }
+        if let Hangs::Frame(frame) = self.root.hangs() {
+            debug_assert!(levels_for(of.page_of(frame)) <= self.height);
+        }
+    }
+
+    fn insert_below(
+        slot: Slot,
+        level: u32,
+        page: PageIndex,
+        frame: FrameNo,
+        pool: &mut NodePool,
+        of: &impl PageOf,
+    ) -> Slot {
+        match slot.hangs() {
+            Hangs::Nothing => Slot::frame(frame),
+            Hangs::Frame(other) => {
+                let other_page = of.page_of(other);
+                assert_ne!(other_page, page, "page is cached already");
+                let node = pool.take();
+                pool.nodes[node].slots[digit(other_page, level - 1)] = slot;
+                pool.nodes[node].used = 1;
+                Self::insert_below(Slot::node(node), level, page, frame, pool, of)
+            }
+            Hangs::Node(node) => {
+                let place = digit(page, level - 1);
+                let child = pool.nodes[node].slots[place];
+                if child == Slot::EMPTY {
+                    pool.nodes[node].used += 1;
+                }
+                let child = Self::insert_below(child, level - 1, page, frame, pool, of);
+                pool.nodes[node].slots[place] = child;
+                slot
+            }
+        }
+    }
+
+    /// Takes `page` out; returns the frame that held it.
+    pub fn remove(
+        &mut self,
+        page: PageIndex,
+        pool: &mut NodePool,
+        of: &impl PageOf,
+    ) -> Option<FrameNo> {
+        let frame = self.get(page, pool, of)?;
+        self.root = Self::remove_below(self.root, self.height, page, pool);
+        if self.root == Slot::EMPTY {
+            self.height = 0;
+        }
+        Some(frame)
+    }
+
+    /// Removes a page known to be there. A node left with a lone frame gives way to it.
+    fn remove_below(slot: Slot, level: u32, page: PageIndex, pool: &mut NodePool) -> Slot {
+        let Hangs::Node(index) = slot.hangs() else { return Slot::EMPTY };
+        let place = digit(page, level - 1);
+        let child = Self::remove_below(pool.nodes[index].slots[place], level - 1, page, pool);
+        let node = &mut pool.nodes[index];
+        node.slots[place] = child;
+        if child == Slot::EMPTY {
+            node.used -= 1;
+        }
+        if node.used > 1 {
+            return slot;
+        }
+        let last = node.slots.iter().copied().find(|slot| *slot != Slot::EMPTY);
+        match last.map(|last| (last, last.hangs())) {
+            Some((_, Hangs::Node(_))) => slot,
+            Some((last, _)) => {
+                pool.give(index);
+                last
+            }
+            None => {
+                pool.give(index);
+                Slot::EMPTY
+            }
+        }
+    }
+
+    /// The first cached page in `range`, with its frame.
+    pub fn first_in(
+        &self,
+        range: PageRange,
+        pool: &NodePool,
+        of: &impl PageOf,
+    ) -> Option<(PageIndex, FrameNo)> {
+        let highest = if self.height * BITS >= u64::BITS {
+            u64::MAX
+        } else {
+            (1 << (self.height * BITS)) - 1
+        };
+        if range.is_empty() || range.start.0 > highest {
+            return None;
+        }
+        let found = Self::first_below(self.root, self.height, range.start, pool, of)?;
+        (found.0 < range.end).then_some(found)
+    }
+
+    /// The first page at or after `from` below `slot`. `from` is given whole; only
+    /// its digits below `level` matter.
+    fn first_below(
+        slot: Slot,
+        level: u32,
+        from: PageIndex,
+        pool: &NodePool,
+        of: &impl PageOf,
+    ) -> Option<(PageIndex, FrameNo)> {
+        match slot.hangs() {
+            Hangs::Nothing => None,
+            Hangs::Frame(frame) => {
+                let page = of.page_of(frame);
+                (page >= from).then_some((page, frame))
+            }
+            Hangs::Node(node) => {
+                let place = digit(from, level - 1);
+                let slots = &pool.nodes[node].slots;
+                Self::first_below(slots[place], level - 1, from, pool, of).or_else(|| {
+                    let next = slots[place + 1..].iter().find(|slot| **slot != Slot::EMPTY)?;
+                    Self::first_below(*next, level - 1, PageIndex(0), pool, of)
+                })
+            }
+        }
+    }
+
+    /// Is no page cached?
+    pub fn is_empty(&self) -> bool {
+        self.root == Slot::EMPTY
+    }
+
+    /// Walks the whole tree, checks its shape, and calls `visit` for every page.
+    pub fn check_invariants(
+        &self,
+        pool: &NodePool,
+        of: &impl PageOf,
+        visit: &mut impl FnMut(PageIndex, FrameNo),
+    ) {
+        Self::check_below(self.root, self.height, None, pool, of, visit);
+    }
+
+    /// `prefix` is the page number's digits above `level`; unknown at the root.
+    fn check_below(
+        slot: Slot,
+        level: u32,
+        prefix: Option<u64>,
+        pool: &NodePool,
+        of: &impl PageOf,
+        visit: &mut impl FnMut(PageIndex, FrameNo),
+    ) {
+        match slot.hangs() {
+            Hangs::Nothing => {}
+            Hangs::Frame(frame) => {
+                let page = of.page_of(frame);
+                let above = if level * BITS >= u64::BITS { 0 } else { page.0 >> (level * BITS) };
+                assert_eq!(above, prefix.unwrap_or(0), "page hangs in the wrong place");
+                visit(page, frame);
+            }
+            Hangs::Node(index) => {
+                let node = &pool.nodes[index];
+                let used = node.slots.iter().filter(|slot| **slot != Slot::EMPTY).count();
+                assert_eq!(used, usize::from(node.used));
+                assert!(used > 0, "an empty node stays");
+                for (place, child) in node.slots.iter().enumerate() {
+                    let prefix = prefix.unwrap_or(0) << BITS | place as u64;
+                    Self::check_below(*child, level - 1, Some(prefix), pool, of, visit);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Frame `n` holds page `self.0[n]`.
+    struct Pages(Vec<u64>);
+
+    impl PageOf for Pages {
+        fn page_of(&self, frame: FrameNo) -> PageIndex {
+            PageIndex(self.0[frame.index()])
+        }
+    }
+
+    fn page_number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..40u64, 0..5000u64, (0..8u64).prop_map(|n| n << 45), 0..(1u64 << 52)]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_btree_map(
+            steps in prop::collection::vec((page_number(), any::<bool>()), 1..300),
+        ) {
+            let (mut pool, mut cache) = (NodePool::default(), PageCache::default());
+            let mut pages = Pages(Vec::new());
+            let mut model = BTreeMap::new();
+            for (page, remove) in steps {
+                let index = PageIndex(page);
+                if remove {
+                    prop_assert_eq!(cache.remove(index, &mut pool, &pages), model.remove(&page));
+                } else if !model.contains_key(&page) {
+                    let frame = FrameNo(pages.0.len() as u32);
+                    pages.0.push(page);
+                    cache.insert(index, frame, &mut pool, &pages);
+                    model.insert(page, frame);
+                }
+                prop_assert_eq!(cache.get(index, &pool, &pages), model.get(&page).copied());
+                let found = cache.first_in(
+                    PageRange::new(PageIndex(page / 2), PageRange::all().end), &pool, &pages);
+                let expected = model.range(page / 2..).next().map(|(p, f)| (PageIndex(*p), *f));
+                prop_assert_eq!(found, expected);
+                let mut seen = 0;
+                cache.check_invariants(&pool, &pages, &mut |page, frame| {
+                    assert_eq!(model.get(&page.0), Some(&frame));
+                    seen += 1;
+                });
+                prop_assert_eq!(seen, model.len());
+                prop_assert!(pool.in_use() <= model.len().max(1) * 13, "chains stay short");
+            }
+            for page in model.keys() {
+                cache.remove(PageIndex(*page), &mut pool, &pages);
+            }
+            prop_assert!(cache.is_empty());
+            prop_assert_eq!(pool.in_use(), 0);
+        }
+    }
+
+    #[test]
+    fn scattered_pages_are_cheap() {
+        let mut pages = Pages(Vec::new());
+        let (mut pool, mut cache) = (NodePool::default(), PageCache::default());
+        let mut state = 1u64;
+        while pages.0.len() < 16384 {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let page = PageIndex(state >> 44);
+            if cache.get(page, &pool, &pages).is_none() {
+                let frame = FrameNo(pages.0.len() as u32);
+                pages.0.push(page.0);
+                cache.insert(page, frame, &mut pool, &pages);
+            }
+        }
+        assert!(pool.bookkeeping_bytes() < 640 << 10, "{} bytes", pool.bookkeeping_bytes());
+    }
+}

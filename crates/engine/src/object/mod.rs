@@ -1,0 +1,148 @@
+//! Objects: whatever has pages. A file, or memory that begins as zeros.
+//!
+//! An object owns the index of its cached pages, the windows that show them, its
+//! size and what is known about how it is read. (`struct address_space` in Linux,
+//! `uvm_object` in BSD.)
+
+pub mod cache;
+pub mod readahead;
+pub mod reverse;
+
+use faultless_addr::{PageIndex, PageRange};
+
+use self::cache::PageCache;
+use self::readahead::ReadAhead;
+use self::reverse::ReverseMap;
+
+/// Where an object's pages come from when they aren't in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A pager reads and writes them.
+    Pager,
+    /// They begin as zeros and have nowhere to be written to.
+    Zeros,
+}
+
+/// May pages of the object become dirty?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// No: stores are refused.
+    ReadOnly,
+    /// Yes.
+    ReadWrite,
+}
+
+/// What a plain access gets where a page can't be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// A signal.
+    Signal,
+    /// Zeros, and an error that the next `check` or flush reports.
+    Zeros,
+}
+
+/// Which call went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Reading pages.
+    Read,
+    /// Writing pages.
+    Write,
+    /// The backing became shorter than a page that was asked for or was dirty.
+    Shrunk,
+}
+
+/// An error that is kept until every mapping of the object has heard of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptError {
+    /// What went wrong.
+    pub failure: Failure,
+    /// The first page it happened to.
+    pub page: PageIndex,
+    /// The operating system's number for it.
+    pub errno: i32,
+}
+
+/// Which errors of an object a mapping has been told (Linux's `errseq_t`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorsSeen(u32);
+
+/// How an object is to be treated.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectOptions {
+    /// Length in bytes.
+    pub size: u64,
+    /// Where pages come from.
+    pub backing: Backing,
+    /// May it be written?
+    pub rights: Rights,
+    /// What plain accesses get instead of a page that can't be had.
+    pub on_error: OnError,
+    /// Pages that come into memory together: a power of two.
+    pub granule: u32,
+    /// The most frames that it may hold; `u32::MAX` for no limit of its own.
+    pub limit: u32,
+}
+
+/// One object.
+pub struct Object {
+    pub(crate) options: ObjectOptions,
+    pub(crate) cache: PageCache,
+    pub(crate) windows: ReverseMap,
+    pub(crate) ahead: ReadAhead,
+    /// Frames that it holds.
+    pub(crate) resident: u32,
+    /// Those of them that are dirty.
+    pub(crate) dirty: u32,
+    /// Where to look next for a page to evict under the object's own limit.
+    pub(crate) hand: PageIndex,
+    /// When a write last failed, until one succeeds.
+    pub(crate) write_failed: Option<crate::Tick>,
+    error: Option<KeptError>,
+    error_count: u32,
+}
+
+impl Object {
+    pub(crate) fn new(options: ObjectOptions) -> Object {
+        assert!(options.granule.is_power_of_two(), "a granule is a power of two");
+        Object {
+            options,
+            cache: PageCache::default(),
+            windows: ReverseMap::default(),
+            ahead: ReadAhead::default(),
+            resident: 0,
+            dirty: 0,
+            hand: PageIndex(0),
+            write_failed: None,
+            error: None,
+            error_count: 0,
+        }
+    }
+
+    /// Every page that holds a byte of it.
+    pub fn pages(&self) -> PageRange {
+        faultless_addr::ByteRange::new(0, self.options.size).pages()
+    }
+
+    /// The pages that come into memory together with `page`.
+    pub(crate) fn granule_of(&self, page: PageIndex) -> PageRange {
+        let size = u64::from(self.options.granule);
+        PageRange::from_len(PageIndex(page.0 & !(size - 1)), size).intersect(self.pages())
+    }
+
+    pub(crate) fn keep_error(&mut self, error: KeptError) {
+        self.error = Some(error);
+        self.error_count = self.error_count.wrapping_add(1);
+    }
+
+    /// The last error, unless whoever holds `seen` knows it already.
+    pub(crate) fn unseen_error(&self, seen: &mut ErrorsSeen) -> Option<KeptError> {
+        let new = seen.0 != self.error_count;
+        seen.0 = self.error_count;
+        self.error.filter(|_| new)
+    }
+
+    pub(crate) fn errors_seen(&self) -> ErrorsSeen {
+        ErrorsSeen(self.error_count)
+    }
+}

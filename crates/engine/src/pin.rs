@@ -1,0 +1,221 @@
+//! Pins: pages brought in and held at their addresses while a guard lives.
+//!
+//! A pin needs no fault and reports what goes wrong as a value. It takes its
+//! pages one after the other (a page taken can't leave any more), then waits
+//! until all are mapped. Pins never take so many frames that faults could not
+//! make progress: a pin that doesn't fit is refused at once.
+
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
+
+use crate::engine::{Engine, Scope};
+use crate::frame::{Busy, State};
+use crate::object::Rights;
+use crate::plan::Plan;
+use crate::policy::PageKey;
+
+/// What the guard's holder will do with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinFor {
+    /// Read them. Several such pins may hold a page.
+    Read,
+    /// Write them. No other pin may hold the page.
+    Write,
+}
+
+/// A pin that is being made, or holds.
+#[derive(Debug)]
+pub struct Pin {
+    /// The object.
+    pub object: ObjectId,
+    /// The pages.
+    pub pages: PageRange,
+    /// What for.
+    pub purpose: PinFor,
+    /// Pages taken so far, from the first on.
+    taken: u64,
+    /// The budget has set the pages aside.
+    admitted: bool,
+}
+
+impl Pin {
+    /// A pin that holds nothing yet.
+    pub fn new(object: ObjectId, pages: PageRange, purpose: PinFor) -> Pin {
+        Pin { object, pages, purpose, taken: 0, admitted: false }
+    }
+}
+
+/// Why a pin was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinError {
+    /// The page lies beyond the object's end.
+    BeyondEnd(PageIndex),
+    /// Its bytes could not be had; the object's kept error says why.
+    Failed(PageIndex),
+    /// Another pin holds it in a way that excludes this one.
+    Conflict(PageIndex),
+    /// The object can't be written.
+    ReadOnly,
+    /// More pages than pins may hold: so many are left.
+    NoRoom {
+        /// Pages that a pin could still hold.
+        left: u64,
+    },
+}
+
+/// How a pin stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinStep {
+    /// It holds: every page is at its address.
+    Held,
+    /// This frame has to settle first; then come again.
+    Wait(FrameNo),
+    /// A frame has to become free first; then come again.
+    NoFrame(Scope),
+    /// It can't be; nothing is held.
+    Refused(PinError),
+}
+
+impl Engine {
+    /// The most frames that pins may hold.
+    pub fn pins_max(&self) -> u32 {
+        let frames = self.frames.len();
+        frames - (frames / 8).max(4).min(frames / 2)
+    }
+
+    /// Goes on with a pin: to be called again after the plan, until it holds or is refused.
+    pub fn pin_step(&mut self, pin: &mut Pin, plan: &mut Plan) -> PinStep {
+        let step = self.try_pin(pin, plan);
+        if let PinStep::Refused(_) = step {
+            self.unpin(pin, plan);
+        }
+        step
+    }
+
+    fn try_pin(&mut self, pin: &mut Pin, plan: &mut Plan) -> PinStep {
+        if let Err(error) = self.admit(pin) {
+            return PinStep::Refused(error);
+        }
+        while pin.taken < pin.pages.len() {
+            let page = pin.pages.start.plus(pin.taken);
+            match self.pin_page(PageKey { object: pin.object, page }, pin.purpose, plan) {
+                Ok(()) => pin.taken += 1,
+                Err(step) => return step,
+            }
+        }
+        // Every page is asked for before the first is waited for.
+        let mut waits = None;
+        for page in pin.pages.iter() {
+            match self.pinned_page(PageKey { object: pin.object, page }, pin.purpose, plan) {
+                Ok(None) => {}
+                Ok(Some(no)) => waits = waits.or(Some(no)),
+                Err(error) => return PinStep::Refused(error),
+            }
+        }
+        waits.map_or(PinStep::Held, PinStep::Wait)
+    }
+
+    /// Checks bounds and rights, and sets frames of the budget aside.
+    fn admit(&mut self, pin: &mut Pin) -> Result<(), PinError> {
+        let object = self.object(pin.object);
+        let end = object.pages().end;
+        if pin.pages.end > end {
+            return Err(PinError::BeyondEnd(end.max(pin.pages.start)));
+        }
+        if pin.admitted {
+            return Ok(());
+        }
+        if pin.purpose == PinFor::Write && object.options.rights == Rights::ReadOnly {
+            return Err(PinError::ReadOnly);
+        }
+        let left = u64::from(self.pins_max().saturating_sub(self.pinned));
+        let own = u64::from(object.options.limit);
+        if pin.pages.len() > left.min(own) {
+            return Err(PinError::NoRoom { left: left.min(own) });
+        }
+        self.pinned += pin.pages.len() as u32;
+        pin.admitted = true;
+        Ok(())
+    }
+
+    /// Takes one page, beginning to read it where it is absent.
+    fn pin_page(&mut self, key: PageKey, purpose: PinFor, plan: &mut Plan) -> Result<(), PinStep> {
+        let no = match self.lookup(key.object, key.page) {
+            Some(no) => no,
+            None => self.start_read(key, plan).map_err(|scope| {
+                self.starved = true;
+                PinStep::NoFrame(scope)
+            })?,
+        };
+        let frame = &mut self.frames[no];
+        let conflict = match purpose {
+            PinFor::Read => frame.pinned_for_write || frame.pins == u16::MAX,
+            PinFor::Write => frame.is_pinned(),
+        };
+        if conflict {
+            return Err(PinStep::Refused(PinError::Conflict(key.page)));
+        }
+        if frame.doomed {
+            frame.waited = true;
+            return Err(PinStep::Wait(no));
+        }
+        match purpose {
+            PinFor::Read => frame.pins += 1,
+            PinFor::Write => frame.pinned_for_write = true,
+        }
+        Ok(())
+    }
+
+    /// Is a taken page ready? Else says what is wanted of it, and which frame to wait for.
+    fn pinned_page(
+        &mut self,
+        key: PageKey,
+        purpose: PinFor,
+        plan: &mut Plan,
+    ) -> Result<Option<FrameNo>, PinError> {
+        let no = self.lookup(key.object, key.page).expect("a pinned page stays");
+        let frame = &mut self.frames[no];
+        if frame.substitute || (frame.state == State::Failed && frame.is_idle()) {
+            return Err(PinError::Failed(key.page));
+        }
+        let stays = matches!(frame.busy, Busy::Idle | Busy::Writing | Busy::Granting);
+        let ready = match purpose {
+            PinFor::Read => frame.mapped && stays,
+            PinFor::Write => frame.mapped && frame.writable && frame.is_idle(),
+        };
+        if ready {
+            return Ok(None);
+        }
+        match purpose {
+            PinFor::Read => frame.want_read = true,
+            PinFor::Write => frame.want_write = true,
+        }
+        frame.waited = true;
+        self.settle(no, plan);
+        Ok(Some(no))
+    }
+
+    /// Ends a pin, whether it holds or was still being made.
+    pub fn unpin(&mut self, pin: &mut Pin, plan: &mut Plan) {
+        for page in PageRange::from_len(pin.pages.start, pin.taken).iter() {
+            let no = self.lookup(pin.object, page).expect("a pinned page stays");
+            let frame = &mut self.frames[no];
+            match pin.purpose {
+                PinFor::Read => frame.pins -= 1,
+                PinFor::Write => frame.pinned_for_write = false,
+            }
+            if frame.state == State::Failed {
+                frame.waited = false;
+            }
+            if frame.doomed || frame.state == State::Failed || frame.waited {
+                self.settle(no, plan);
+            }
+        }
+        pin.taken = 0;
+        if core::mem::take(&mut pin.admitted) {
+            self.pinned -= pin.pages.len() as u32;
+            if core::mem::take(&mut self.starved) {
+                plan.wakes.frames = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Reclaim: getting frames back.
+//!
+//! The policy says which page is next; reclaim turns that into operations. A
+//! clean page goes at once, a dirty one is written first, with its dirty
+//! neighbours, and leaves when the write has ended well. Pages are unmapped in
+//! batches, because a batch costs little more than a page.
+//!
+//! ```text
+//!   free frames   0 ........ low ........ high .............. all
+//!                 │          │            └ reclaim stops
+//!                 │          └ reclaim begins, in the background
+//!                 └ whoever needs a frame reclaims
+//! ```
+
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
+
+use crate::engine::{Engine, Leave, Scope};
+use crate::frame::{FrameTable, State};
+use crate::object::{Backing, Object};
+use crate::plan::Plan;
+use crate::policy::{Departure, Verdict, View};
+use alloc::boxed::Box;
+
+/// How long an object whose writes fail is left alone, in ticks.
+const WRITE_RETRY_TICKS: u32 = 1000;
+
+/// What policies may ask about frames.
+struct Frames<'a> {
+    frames: &'a FrameTable,
+    objects: &'a [Option<Box<Object>>],
+    now: crate::Tick,
+}
+
+impl View for Frames<'_> {
+    fn is_referenced(&self, no: FrameNo) -> bool {
+        self.frames[no].mapped
+    }
+
+    fn is_movable(&self, no: FrameNo) -> bool {
+        let frame = &self.frames[no];
+        let idle = frame.is_idle() && !frame.is_pinned() && !frame.doomed;
+        if !idle || frame.state != State::Resident {
+            return false;
+        }
+        if !frame.dirty {
+            return true;
+        }
+        let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
+        let failing = object
+            .write_failed
+            .is_some_and(|since| self.now.wrapping_sub(since) < WRITE_RETRY_TICKS);
+        object.options.backing == Backing::Pager && !failing
+    }
+}
+
+impl Engine {
+    /// Below this many free frames, the background begins to reclaim.
+    pub fn water_low(&self) -> u32 {
+        (self.frames.len() / 16).max(1)
+    }
+
+    /// Up to this many.
+    pub fn water_high(&self) -> u32 {
+        (self.frames.len() / 8).max(2)
+    }
+
+    /// How many frames the background should get back now.
+    pub fn shortage(&self) -> u32 {
+        let coming = self.frames.free() + self.departing;
+        if coming < self.water_low() { self.water_high() - coming } else { 0 }
+    }
+
+    /// Begins to free up to `target` frames; returns how many will come of it.
+    pub fn reclaim(&mut self, scope: Scope, target: u32, plan: &mut Plan) -> u32 {
+        match scope {
+            Scope::All => self.reclaim_any(target, plan),
+            Scope::Object(object) => self.reclaim_of(object, target, plan),
+        }
+    }
+
+    fn reclaim_any(&mut self, target: u32, plan: &mut Plan) -> u32 {
+        let mut begun = 0;
+        let looks_max = target.saturating_mul(4).saturating_add(64);
+        for _ in 0..looks_max {
+            if begun >= target {
+                break;
+            }
+            let view =
+                Frames { frames: &self.frames, objects: &self.objects, now: self.now };
+            match self.policy.next(&view) {
+                Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
+                Some(Verdict::Unreference(no)) => self.unreference(no, plan),
+                None => break,
+            }
+        }
+        begun
+    }
+
+    /// A second chance: unmapped, and kept. Being touched again is its reference.
+    fn unreference(&mut self, no: FrameNo, plan: &mut Plan) {
+        if self.frames[no].mapped {
+            self.stats.second_chances += 1;
+            self.begin_leave(no, Leave::Keep, plan);
+        }
+    }
+
+    /// Begins to free a movable frame; returns how many frames leave with it.
+    pub(crate) fn evict(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
+        if self.frames[no].dirty {
+            return self.launder(no, plan);
+        }
+        if self.frames[no].mapped {
+            self.frames[no].leaving = true;
+            self.departing += 1;
+            self.begin_leave(no, Leave::Drop, plan);
+        } else {
+            self.forget(no, Departure::Evicted, plan);
+        }
+        1
+    }
+
+    /// Writes a dirty page that is to leave, and its dirty neighbours on the way.
+    fn launder(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
+        self.begin_write_around(no, plan);
+        self.frames[no].leaving = true;
+        self.departing += 1;
+        1
+    }
+
+    /// The object's own limit is reached: the next of its pages, in page order,
+    /// that can go. (CLOCK without reference bits.)
+    fn reclaim_of(&mut self, object: ObjectId, target: u32, plan: &mut Plan) -> u32 {
+        let mut begun = 0;
+        let mut looks = self.object(object).resident.min(target.saturating_mul(4) + 64);
+        while begun < target && looks > 0 {
+            looks -= 1;
+            let from = self.object(object).hand;
+            let range = PageRange::new(from, PageRange::all().end);
+            let cache = &self.object(object).cache;
+            let found = cache.first_in(range, &self.nodes, &self.frames);
+            let Some((page, no)) = found else {
+                self.object_mut(object).hand = PageIndex(0);
+                continue;
+            };
+            self.object_mut(object).hand = page.next();
+            let view =
+                Frames { frames: &self.frames, objects: &self.objects, now: self.now };
+            if view.is_movable(no) {
+                begun += self.evict(no, plan);
+            }
+        }
+        begun
+    }
+}

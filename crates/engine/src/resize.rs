@@ -1,0 +1,99 @@
+//! Objects that change their length, and pages that stop being what they were.
+
+use faultless_addr::{ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange};
+
+use crate::engine::Engine;
+use crate::fault::EIO;
+use crate::object::{Failure, KeptError};
+use crate::plan::{Op, Plan};
+
+/// Who changed an object's length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResizedBy {
+    /// Its own user, who knows.
+    User,
+    /// Somebody else: dirty pages lost to it are an error to be told.
+    Others,
+}
+
+impl Engine {
+    /// The object is now `size` bytes long. Pages beyond the end go, and so does
+    /// the page that holds the old or the new end, because what lies behind the end
+    /// must read as zeros once there is something there again.
+    ///
+    /// A user's own dirty last page is to be flushed before.
+    pub fn set_size(&mut self, id: ObjectId, size: u64, by: ResizedBy, plan: &mut Plan) {
+        let old = self.object(id).options.size;
+        if old == size {
+            return;
+        }
+        self.object_mut(id).options.size = size;
+        let beyond = ByteRange::new(0, size).pages().end;
+        let all = PageRange::new(beyond, PageRange::all().end);
+        if by == ResizedBy::Others && size < old {
+            self.keep_lost(id, all);
+        }
+        self.discard(id, all, plan);
+        for end in [old, size] {
+            let page = PageIndex::containing(end);
+            let partial = !end.is_multiple_of(PAGE_BYTES);
+            let clean = self.lookup(id, page).is_some_and(|no| !self.frames[no].dirty);
+            if partial && (clean || by == ResizedBy::User) {
+                self.discard(id, PageRange::from_len(page, 1), plan);
+            }
+        }
+        self.heal_object(id, plan);
+    }
+
+    /// Dirty pages are about to be lost: that is an error to be told.
+    fn keep_lost(&mut self, id: ObjectId, pages: PageRange) {
+        let mut rest = pages;
+        loop {
+            let cache = &self.object(id).cache;
+            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
+            if self.frames[no].dirty {
+                let error = KeptError { failure: Failure::Shrunk, page, errno: EIO };
+                self.object_mut(id).keep_error(error);
+                return;
+            }
+            rest.start = page.next();
+        }
+    }
+
+    /// The pages of a range are no more: their frames come back as soon as nothing
+    /// is being done with them and no pin holds them.
+    pub fn discard(&mut self, id: ObjectId, pages: PageRange, plan: &mut Plan) {
+        let mut rest = pages;
+        loop {
+            let cache = &self.object(id).cache;
+            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
+            rest.start = page.next();
+            self.frames[no].doomed = true;
+            self.frames[no].waited &= self.frames[no].busy != crate::frame::Busy::Idle;
+            self.settle(no, plan);
+        }
+    }
+
+    /// Is a page of the range pinned?
+    pub fn first_pinned(&self, id: ObjectId, pages: PageRange) -> Option<PageIndex> {
+        let mut rest = pages;
+        loop {
+            let cache = &self.object(id).cache;
+            let (page, no) = cache.first_in(rest, &self.nodes, &self.frames)?;
+            if self.frames[no].is_pinned() {
+                return Some(page);
+            }
+            rest.start = page.next();
+        }
+    }
+
+    /// Addresses of the object that were made errors may be tried again.
+    pub fn heal_object(&mut self, id: ObjectId, plan: &mut Plan) {
+        self.poisoned.retain(|it| {
+            if it.object == id {
+                plan.ops.push(Op::Heal { space: it.space, range: it.range });
+            }
+            it.object != id
+        });
+    }
+}

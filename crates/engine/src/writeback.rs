@@ -1,0 +1,184 @@
+//! Write-back: dirty pages go to their backing, in sorted runs.
+//!
+//! Three things start it: age (a page dirty for long), pressure (reclaim chose a
+//! dirty page), and demand (a flush). In each case neighbours that are dirty too
+//! go along in the same run.
+//!
+//! ```text
+//!            store            begin_write             write_ended(ok)
+//!   Clean ─────────► Dirty ───────────────► Writing ──────────────────► Clean
+//!                      ▲                       │  no store passes here;
+//!                      └───────────────────────┘  a thread that tries waits
+//!                         write_ended(error)
+//! ```
+
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr};
+
+use crate::Tick;
+use crate::engine::Engine;
+use crate::frame::{Busy, State};
+use crate::object::Backing;
+use crate::plan::Plan;
+
+/// The longest run that write-back gathers, whatever the configuration says.
+const GATHER_MAX: usize = 256;
+
+/// How a flush stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushStep {
+    /// Carry out the plan and come again with the cursor that was moved on.
+    More,
+    /// This frame has to settle first; then come again.
+    Wait(FrameNo),
+    /// A pin that may store holds this page: it can't be written as it stands.
+    Pinned(PageIndex),
+    /// Every page that was dirty has been dealt with, as far as plans have been
+    /// carried out.
+    Done,
+}
+
+impl Engine {
+    /// Can this page's write begin now?
+    fn is_ready_to_write(&self, no: FrameNo) -> bool {
+        let frame = &self.frames[no];
+        frame.state == State::Resident
+            && frame.is_idle()
+            && frame.dirty
+            && !frame.doomed
+            && !frame.pinned_for_write
+    }
+
+    /// Begins to write the run of dirty pages around `no`.
+    pub(crate) fn begin_write_around(&mut self, no: FrameNo, plan: &mut Plan) {
+        let (page, longest) = (self.frames[no].page, self.gather_max());
+        let mut first = no;
+        let mut back = 0;
+        while back + 1 < longest / 2
+            && let Some(before) = self.neighbour(first, -1)
+            && before != first
+        {
+            first = before;
+            back += 1;
+        }
+        debug_assert!(self.frames[first].page <= page);
+        self.begin_write_from(first, longest, plan);
+    }
+
+    fn gather_max(&self) -> usize {
+        // Half the budget at most, so that small budgets keep frames that can move.
+        GATHER_MAX.min(self.config.run_max as usize).min(self.frames.len() as usize / 2).max(1)
+    }
+
+    /// The page beside `no`, if it can be written in the same run.
+    fn neighbour(&self, no: FrameNo, step: i64) -> Option<FrameNo> {
+        let frame = &self.frames[no];
+        let page = PageIndex(frame.page.0.checked_add_signed(step)?);
+        let next = self.lookup(frame.object, page)?;
+        let fits = self.is_ready_to_write(next) && self.frames[next].mapped == frame.mapped;
+        let together = !frame.mapped || {
+            let here = self.home(no)?;
+            let there = self.home(next)?;
+            here.0 == there.0 && there.1 == VirtAddr(here.1.0.wrapping_add_signed(step * 4096))
+        };
+        (fits && together).then_some(next)
+    }
+
+    /// The first address that shows the page.
+    fn home(&self, no: FrameNo) -> Option<(SpaceId, VirtAddr)> {
+        let key = self.frames[no].key();
+        self.object(key.object).windows.addresses(key.page).next()
+    }
+
+    /// Begins to write the run of dirty pages that starts with `first`; returns its length.
+    fn begin_write_from(&mut self, first: FrameNo, longest: usize, plan: &mut Plan) -> usize {
+        let mut run = [first; GATHER_MAX];
+        let mut len = 1;
+        while len < longest
+            && let Some(next) = self.neighbour(run[len - 1], 1)
+        {
+            run[len] = next;
+            len += 1;
+        }
+        let mapped = self.frames[first].mapped.then(|| self.home(first)).flatten();
+        let key = self.frames[first].key();
+        for no in &run[..len] {
+            self.begin(*no, Busy::Writing);
+            self.frames[*no].writable = false;
+        }
+        plan.push_write(key.object, key.page, &run[..len], mapped);
+        len
+    }
+
+    /// Goes on with a flush of `range`, whose start is moved on as pages are dealt
+    /// with: begins at most one run per call.
+    ///
+    /// A page that becomes dirty again behind the cursor is not this flush's
+    /// business, so a flush ends even while others store.
+    pub fn flush_step(
+        &mut self,
+        object: ObjectId,
+        range: &mut PageRange,
+        plan: &mut Plan,
+    ) -> FlushStep {
+        loop {
+            let cache = &self.object(object).cache;
+            let Some((page, no)) = cache.first_in(*range, &self.nodes, &self.frames) else {
+                range.start = range.end;
+                return FlushStep::Done;
+            };
+            range.start = page;
+            let frame = &mut self.frames[no];
+            if !frame.dirty || frame.doomed {
+                range.start = page.next();
+            } else if frame.pinned_for_write {
+                return FlushStep::Pinned(page);
+            } else if !frame.is_idle() {
+                if frame.busy == Busy::Writing {
+                    // Its bytes were fixed before this flush looked: waiting is enough.
+                    range.start = page.next();
+                }
+                frame.waited = true;
+                return FlushStep::Wait(no);
+            } else {
+                let len = self.begin_write_from(no, self.gather_max(), plan);
+                range.start = page.plus(len as u64);
+                return FlushStep::More;
+            }
+        }
+    }
+
+    /// Are writes of pages in `range` still under way? Then one frame to wait for.
+    pub fn writing_in(&mut self, object: ObjectId, range: PageRange) -> Option<FrameNo> {
+        let mut rest = range;
+        loop {
+            let cache = &self.object(object).cache;
+            let (page, no) = cache.first_in(rest, &self.nodes, &self.frames)?;
+            if self.frames[no].busy == Busy::Writing {
+                self.frames[no].waited = true;
+                return Some(no);
+            }
+            rest.start = page.next();
+        }
+    }
+
+    /// Begins to write pages that have been dirty for `age` ticks, looking at
+    /// `looks` frames from where the last call stopped. Returns how many runs.
+    pub fn write_aged(&mut self, age: Tick, looks: u32, plan: &mut Plan) -> u32 {
+        let mut runs = 0;
+        for _ in 0..looks.min(self.frames.len()) {
+            let no = FrameNo(self.age_hand);
+            self.age_hand = (self.age_hand + 1) % self.frames.len();
+            let old = self.now.wrapping_sub(self.frames[no].dirty_since) >= age;
+            if old && self.is_ready_to_write(no) && self.is_worth_writing(no) {
+                self.begin_write_around(no, plan);
+                runs += 1;
+            }
+        }
+        runs
+    }
+
+    fn is_worth_writing(&self, no: FrameNo) -> bool {
+        let object = self.object(self.frames[no].object);
+        object.options.backing == Backing::Pager && object.write_failed.is_none()
+    }
+}

@@ -1,0 +1,246 @@
+//! Reserving addresses, and dropping pages.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use faultless_addr::{VirtAddr, VirtRange};
+
+use crate::fork::{Birthplace, Plug};
+use crate::{Errno, last_errno};
+
+/// Addresses that belong to us: private anonymous memory that costs nothing until
+/// it is touched.
+///
+/// It has no huge pages, is not in core dumps, and is not inherited: a forked child
+/// gets SIGBUS there ([`crate::fork`]). Unmapped on drop.
+#[derive(Debug)]
+pub struct Reservation {
+    range: VirtRange,
+    birthplace: Birthplace,
+    /// Dropped by hand, before the addresses are given back.
+    plug: Option<Plug>,
+}
+
+impl Reservation {
+    /// Reserves `len` bytes, whole pages. ENOMEM where the address space or
+    /// RLIMIT_AS has no room.
+    pub fn new(len: usize) -> Result<Reservation, Errno> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: 1. no address is given, so the kernel picks one where nothing is.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(last_errno());
+        }
+        let start = VirtAddr(start as u64);
+        let range = VirtRange { start, end: VirtAddr(start.0 + len as u64) };
+        let mut reservation = Reservation { range, birthplace: Birthplace::here(), plug: None };
+        // A kernel without huge pages answers EINVAL, and needs no advice.
+        reservation.advise(libc::MADV_NOHUGEPAGE).ok();
+        reservation.advise(libc::MADV_DONTDUMP)?;
+        reservation.advise(libc::MADV_DONTFORK)?;
+        reservation.plug = Some(Plug::new(range)?);
+        Ok(reservation)
+    }
+
+    /// The addresses.
+    pub fn range(&self) -> VirtRange {
+        self.range
+    }
+
+    /// The first byte.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.range.start.0 as *mut u8
+    }
+
+    fn advise(&self, advice: libc::c_int) -> Result<(), Errno> {
+        // SAFETY: 1. the range is ours, and nobody has touched it yet.
+        unsafe { madvise(self.range, advice) }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // In a child the addresses are the plug's, or somebody else's.
+        if !self.birthplace.is_here() {
+            return;
+        }
+        // First: a child forked in between must not plug what is no longer ours.
+        self.plug = None;
+        // SAFETY: 1. the range came from mmap in `new`, and only this drop unmaps it;
+        // 2. whoever has pointers into it has promised (where they were made) not to
+        // use them after the reservation.
+        unsafe { libc::munmap(self.as_ptr().cast(), self.range.len() as usize) };
+    }
+}
+
+/// Drops the pages of `range`: the next touch finds them absent.
+///
+/// # Safety
+/// `range` lies in a [`Reservation`] of the caller, and its bytes may vanish: no
+/// reference to them exists, and no transfer into them is under way.
+pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
+    // SAFETY: the caller's promise is ours.
+    unsafe { madvise(range, libc::MADV_DONTNEED) }
+}
+
+/// Drops the pages of many ranges with few system calls: neighbours in the slice
+/// that are neighbours in memory become one, and up to [`VECTOR`] go together.
+///
+/// # Safety
+/// As for [`dont_need`], for each range.
+pub unsafe fn dont_need_many(ranges: &[VirtRange]) -> Result<(), Errno> {
+    let mut vector = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; VECTOR];
+    let mut used = 0;
+    for range in ranges.iter().filter(|range| !range.is_empty()) {
+        let start = range.start.0 as *mut libc::c_void;
+        if let Some(last) = vector[..used].last_mut()
+            && last.iov_base.wrapping_byte_add(last.iov_len) == start
+        {
+            last.iov_len += range.len() as usize;
+            continue;
+        }
+        if used == VECTOR {
+            // SAFETY: the caller's promise is ours.
+            unsafe { drop_vector(&mut vector[..used])? };
+            used = 0;
+        }
+        vector[used] = libc::iovec { iov_base: start, iov_len: range.len() as usize };
+        used += 1;
+    }
+    // SAFETY: the caller's promise is ours.
+    unsafe { drop_vector(&mut vector[..used]) }
+}
+
+/// Ranges in one process_madvise(2): half of the kernel's limit, 8 KiB of stack.
+pub const VECTOR: usize = 512;
+
+/// What the kernel lets a process do to itself by process_madvise(2).
+static MANY: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const REFUSED: u8 = 1;
+
+unsafe fn drop_vector(vector: &mut [libc::iovec]) -> Result<(), Errno> {
+    let mut rest = vector;
+    while rest.len() > 1 && MANY.load(Ordering::Relaxed) != REFUSED {
+        let Some(pidfd) = self_pidfd() else { break };
+        // SAFETY: 1. the vector is alive and as long as said; 2. for its ranges the
+        // caller has promised that their bytes may vanish; 3. the descriptor means
+        // this very process (`self_pidfd`).
+        let advised = unsafe {
+            libc::syscall(
+                libc::SYS_process_madvise,
+                pidfd,
+                rest.as_ptr(),
+                rest.len(),
+                libc::MADV_DONTNEED,
+                0,
+            )
+        };
+        if advised < 0 {
+            match last_errno() {
+                Errno::INTR | Errno::AGAIN => continue,
+                // Before Linux 6.13 this advice is refused, and a sandbox may refuse all.
+                Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::BADF => {
+                    MANY.store(REFUSED, Ordering::Relaxed);
+                    break;
+                }
+                errno => return Err(errno),
+            }
+        }
+        rest = skip(rest, advised as usize);
+    }
+    for part in rest {
+        let start = VirtAddr(part.iov_base as u64);
+        let range = VirtRange { start, end: VirtAddr(start.0 + part.iov_len as u64) };
+        // SAFETY: the caller's promise is ours.
+        unsafe { dont_need(range)? };
+    }
+    Ok(())
+}
+
+/// What is left of `vector` after `bytes` of it.
+fn skip(vector: &mut [libc::iovec], mut bytes: usize) -> &mut [libc::iovec] {
+    let mut whole = 0;
+    for part in vector.iter_mut() {
+        if bytes < part.iov_len {
+            part.iov_base = part.iov_base.wrapping_byte_add(bytes);
+            part.iov_len -= bytes;
+            break;
+        }
+        bytes -= part.iov_len;
+        whole += 1;
+    }
+    &mut vector[whole..]
+}
+
+/// A descriptor of this process, or `None` in a child that has inherited its parent's.
+fn self_pidfd() -> Option<i32> {
+    static PIDFD: OnceLock<Option<(OwnedFd, Birthplace)>> = OnceLock::new();
+    let opened = PIDFD.get_or_init(|| {
+        let flags = rustix::process::PidfdFlags::empty();
+        let fd = rustix::process::pidfd_open(rustix::process::getpid(), flags).ok()?;
+        Some((fd, Birthplace::here()))
+    });
+    let (fd, birthplace) = opened.as_ref()?;
+    birthplace.is_here().then(|| fd.as_raw_fd())
+}
+
+unsafe fn madvise(range: VirtRange, advice: libc::c_int) -> Result<(), Errno> {
+    loop {
+        // SAFETY: 1. the caller owns the range; 2. of the advices used here only
+        // MADV_DONTNEED changes bytes, and its callers have promised that they may.
+        let result =
+            unsafe { libc::madvise(range.start.0 as *mut _, range.len() as usize, advice) };
+        match result {
+            0 => return Ok(()),
+            _ => match last_errno() {
+                Errno::INTR | Errno::AGAIN => {}
+                errno => return Err(errno),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faultless_addr::PAGE_BYTES;
+
+    fn pages(start: VirtAddr, first: u64, count: u64) -> VirtRange {
+        VirtRange::from_len(start.plus_pages(first), count * PAGE_BYTES).unwrap()
+    }
+
+    #[test]
+    fn dropped_pages_are_zeros_and_the_others_stay() {
+        let reservation = Reservation::new(4096 * 2048).unwrap();
+        let start = reservation.range().start;
+        let byte = |page: u64| start.plus_pages(page).0 as *mut u8;
+        for page in 0..2048 {
+            // SAFETY: 1. the reservation is ours, readable and writable.
+            unsafe { byte(page).write_volatile(1) };
+        }
+        // More than one vector, with neighbours and gaps.
+        let mut ranges: Vec<_> = (0..1500).map(|page| pages(start, page, 1)).collect();
+        ranges.retain(|range| (range.start.0 >> 12) % 3 != 0);
+        // SAFETY: 1. the reservation is ours and nobody refers to its bytes.
+        unsafe { dont_need_many(&ranges).unwrap() };
+        for page in 0..2048 {
+            let dropped = ranges.contains(&pages(start, page, 1));
+            // SAFETY: as above.
+            assert_eq!(unsafe { byte(page).read_volatile() }, u8::from(!dropped), "page {page}");
+        }
+    }
+
+    #[test]
+    fn skip_leaves_the_tail() {
+        let part = |base: usize, len| libc::iovec { iov_base: base as *mut _, iov_len: len };
+        let mut vector = [part(0, 10), part(100, 10), part(200, 10)];
+        let rest = skip(&mut vector, 13);
+        assert_eq!(rest.len(), 2);
+        assert_eq!((rest[0].iov_base as usize, rest[0].iov_len), (103, 7));
+        assert!(skip(rest, 17).is_empty());
+    }
+}

@@ -1,0 +1,89 @@
+//! Thread ids, event descriptors, limits, resident memory.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use faultless_addr::PAGE_SIZE;
+use rustix::event::EventfdFlags;
+
+use crate::Errno;
+
+/// This thread's id, as fault messages and [`raise`](crate::raise) name it.
+pub fn thread_id() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// This process's id.
+pub fn process_id() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// Resident bytes of this process (`/proc/self/statm`), or `None` where /proc isn't
+/// mounted. Allocates nothing. Linux counts it per CPU, so it may be some pages off.
+pub fn rss_bytes() -> Option<u64> {
+    let mut text = [0; 128];
+    let len = File::open("/proc/self/statm").ok()?.read(&mut text).ok()?;
+    let text = std::str::from_utf8(&text[..len]).ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * PAGE_SIZE as u64)
+}
+
+/// How many bytes of addresses RLIMIT_AS lets this process have; `None` if any.
+pub fn address_space_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::As).current
+}
+
+/// A counter that threads and rings can wait for. Nonblocking, closed on exec.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A counter at 0.
+    pub fn new() -> Result<EventFd, Errno> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(EventFd(rustix::event::eventfd(0, flags)?))
+    }
+
+    /// Makes it readable. Async-signal-safe.
+    pub fn signal(&self) {
+        // The only refusal is a full counter, which is readable as it is.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Takes all signals so far; answers how many there were.
+    pub fn drain(&self) -> u64 {
+        let mut count = [0; 8];
+        match rustix::io::read(&self.0, &mut count) {
+            Ok(8) => u64::from_ne_bytes(count),
+            _ => 0,
+        }
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eventfd_counts() {
+        let event = EventFd::new().unwrap();
+        assert_eq!(event.drain(), 0);
+        event.signal();
+        event.signal();
+        assert_eq!(event.drain(), 2);
+        assert_eq!(event.drain(), 0);
+    }
+
+    #[test]
+    fn there_is_resident_memory() {
+        assert!(rss_bytes().unwrap() > 4096);
+        assert_eq!(process_id(), std::process::id() as i32);
+    }
+}

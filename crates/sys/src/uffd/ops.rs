@@ -1,0 +1,242 @@
+//! Filling, moving, protecting and poisoning pages.
+//!
+//! The kernel stops part of the way for reasons that mean "go on", and for
+//! reasons that mean "stop". The first kind never leaves this file:
+//!
+//! | answer | meaning | here |
+//! |---|---|---|
+//! | EAGAIN | partial progress, or a race that was lost | go on from there |
+//! | EBUSY (move) | the page is pinned, often for an instant after I/O has ended on it | some spins, then yields, then [`Stopped`] |
+//! | EEXIST | the destination has a page already | [`Stopped`] |
+//! | any other | | [`Stopped`] |
+
+use std::os::fd::AsRawFd;
+
+use faultless_addr::{VirtAddr, VirtRange};
+use linux_raw_sys::general as sys;
+
+use super::{Userfaultfd, raw};
+use crate::Errno;
+
+/// What stores do to pages from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protect {
+    /// The next store faults.
+    Yes,
+    /// Stores go through.
+    No,
+}
+
+/// An operation that ended early: the first `done` bytes are as wanted, and
+/// `errno` is why the next page isn't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("after {done} bytes: {errno}")]
+pub struct Stopped {
+    /// Bytes done, whole pages.
+    pub done: usize,
+    /// Why the rest is not.
+    pub errno: Errno,
+}
+
+/// How often a pinned page is tried again: at first at once, then after yielding.
+const BUSY_SPINS: u32 = 64;
+const BUSY_YIELDS: u32 = 20_000;
+
+impl Userfaultfd {
+    /// From now on the faults of `range` go to this descriptor: on absent pages,
+    /// and on stores to write-protected ones if it was opened for those.
+    ///
+    /// # Safety
+    /// `range` is memory that the caller has reserved for this use, whose bytes are
+    /// touched only by raw pointers, and it stays so as long as this descriptor is
+    /// open: the safe methods make bytes appear there and make accesses fail.
+    pub unsafe fn register(&self, range: VirtRange) -> Result<(), Errno> {
+        let mut mode = sys::UFFDIO_REGISTER_MODE_MISSING;
+        if self.features.has(super::Features::WRITE_PROTECT) {
+            mode |= sys::UFFDIO_REGISTER_MODE_WP;
+        }
+        let mut register =
+            sys::uffdio_register { range: raw_range(range), mode: mode.into(), ioctls: 0 };
+        raw::ioctl(self.as_raw_fd(), raw::REGISTER, &mut register)
+    }
+
+    /// Ends [`register`](Self::register): absent pages are zeros again.
+    pub fn unregister(&self, range: VirtRange) -> Result<(), Errno> {
+        raw::ioctl(self.as_raw_fd(), raw::UNREGISTER, &mut raw_range(range))
+    }
+
+    /// Fills the absent pages from `dst` with copies, in one step as seen by every
+    /// other thread, and wakes whoever waits for them.
+    ///
+    /// # Safety
+    /// `src` can be read for `len` bytes, and nobody writes to it meanwhile.
+    pub unsafe fn copy(
+        &self,
+        dst: VirtAddr,
+        src: *const u8,
+        len: usize,
+        protect: Protect,
+    ) -> Result<(), Stopped> {
+        let mode = match protect {
+            Protect::Yes => sys::UFFDIO_COPY_MODE_WP,
+            Protect::No => 0,
+        };
+        progress(len, |done| {
+            let mut copy = sys::uffdio_copy {
+                dst: dst.0 + done as u64,
+                src: src as u64 + done as u64,
+                len: (len - done) as u64,
+                mode: mode.into(),
+                copy: 0,
+            };
+            let result = raw::ioctl(self.as_raw_fd(), raw::COPY, &mut copy);
+            (result, copy.copy)
+        })
+    }
+
+    /// Moves the pages at `src` to the absent pages at `dst` (a range registered
+    /// here), writable, and wakes whoever waits for them. Afterwards `src` is absent.
+    ///
+    /// Both ranges are private anonymous memory, each within one kernel area.
+    ///
+    /// # Safety
+    /// `src` is memory that the caller has reserved and whose bytes may vanish: no
+    /// reference to them exists, and no transfer into them is under way.
+    pub unsafe fn move_pages(
+        &self,
+        dst: VirtAddr,
+        src: VirtAddr,
+        len: usize,
+    ) -> Result<(), Stopped> {
+        progress(len, |done| {
+            let mut move_ = sys::uffdio_move {
+                dst: dst.0 + done as u64,
+                src: src.0 + done as u64,
+                len: (len - done) as u64,
+                mode: 0,
+                move_: 0,
+            };
+            let result = raw::ioctl(self.as_raw_fd(), raw::MOVE, &mut move_);
+            (result, move_.move_)
+        })
+    }
+
+    /// Maps the kernel's page of zeros at the absent pages of `range`.
+    pub fn zero(&self, range: VirtRange) -> Result<(), Stopped> {
+        progress(range.len() as usize, |done| {
+            let mut zero = sys::uffdio_zeropage { range: rest(range, done), mode: 0, zeropage: 0 };
+            let result = raw::ioctl(self.as_raw_fd(), raw::ZEROPAGE, &mut zero);
+            (result, zero.zeropage)
+        })
+    }
+
+    /// Makes every access to the absent pages of `range` SIGBUS (or EFAULT, where a
+    /// system call makes it), and wakes whoever waits for them.
+    pub fn poison(&self, range: VirtRange) -> Result<(), Stopped> {
+        progress(range.len() as usize, |done| {
+            let mut poison = sys::uffdio_poison { range: rest(range, done), mode: 0, updated: 0 };
+            let result = raw::ioctl(self.as_raw_fd(), raw::POISON, &mut poison);
+            (result, poison.updated)
+        })
+    }
+
+    /// Turns faults on stores to the present pages of `range` on or off; off wakes
+    /// whoever waits to store there.
+    pub fn write_protect(&self, range: VirtRange, protect: Protect) -> Result<(), Errno> {
+        let mode = match protect {
+            Protect::Yes => 1, // UFFDIO_WRITEPROTECT_MODE_WP
+            Protect::No => 0,
+        };
+        loop {
+            let mut request = sys::uffdio_writeprotect { range: raw_range(range), mode };
+            match raw::ioctl(self.as_raw_fd(), raw::WRITE_PROTECT, &mut request) {
+                Err(Errno::AGAIN) => std::thread::yield_now(),
+                result => return result,
+            }
+        }
+    }
+
+    /// Lets whoever waits for a page of `range` touch it again.
+    pub fn wake(&self, range: VirtRange) -> Result<(), Errno> {
+        raw::ioctl(self.as_raw_fd(), raw::WAKE, &mut raw_range(range))
+    }
+}
+
+/// Repeats `attempt(done)` until `len` bytes are done. An attempt answers with the
+/// call's result and the structure's progress field: bytes, or a negated errno.
+fn progress(
+    len: usize,
+    mut attempt: impl FnMut(usize) -> (Result<(), Errno>, i64),
+) -> Result<(), Stopped> {
+    let mut done = 0;
+    let mut busy = 0;
+    while done < len {
+        let (result, moved) = attempt(done);
+        // A negative field repeats the errno; it is not a count.
+        if moved > 0 {
+            done += moved as usize;
+            busy = 0;
+        }
+        match result {
+            Ok(()) if moved > 0 => {}
+            // Success without progress is not in the interface; don't spin on it.
+            Ok(()) => return Err(Stopped { done, errno: Errno::IO }),
+            Err(Errno::AGAIN) if moved > 0 => {}
+            Err(Errno::AGAIN) => std::thread::yield_now(),
+            Err(Errno::BUSY) if busy < BUSY_SPINS + BUSY_YIELDS => {
+                if busy < BUSY_SPINS {
+                    std::hint::spin_loop();
+                } else {
+                    std::thread::yield_now();
+                }
+                busy += 1;
+            }
+            Err(errno) => return Err(Stopped { done, errno }),
+        }
+    }
+    Ok(())
+}
+
+fn raw_range(range: VirtRange) -> sys::uffdio_range {
+    sys::uffdio_range { start: range.start.0, len: range.len() }
+}
+
+fn rest(range: VirtRange, done: usize) -> sys::uffdio_range {
+    sys::uffdio_range { start: range.start.0 + done as u64, len: range.len() - done as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_goes_on_after_again_and_counts_pages_only() {
+        let mut answers = vec![
+            (Err(Errno::AGAIN), -(libc::EAGAIN as i64)),
+            (Err(Errno::AGAIN), 8192),
+            (Err(Errno::BUSY), -(libc::EBUSY as i64)),
+            (Ok(()), 4096),
+        ]
+        .into_iter();
+        let mut offsets = Vec::new();
+        let result = progress(12288, |done| {
+            offsets.push(done);
+            answers.next().unwrap()
+        });
+        assert_eq!(result, Ok(()));
+        assert_eq!(offsets, [0, 0, 8192, 8192]);
+    }
+
+    #[test]
+    fn progress_reports_where_it_stopped() {
+        let mut answers = vec![(Err(Errno::AGAIN), 4096), (Err(Errno::EXIST), -17)].into_iter();
+        let result = progress(12288, |_| answers.next().unwrap());
+        assert_eq!(result, Err(Stopped { done: 4096, errno: Errno::EXIST }));
+    }
+
+    #[test]
+    fn progress_gives_up_on_a_page_that_stays_pinned() {
+        let result = progress(4096, |_| (Err(Errno::BUSY), -(libc::EBUSY as i64)));
+        assert_eq!(result, Err(Stopped { done: 0, errno: Errno::BUSY }));
+    }
+}
