@@ -1,6 +1,6 @@
 //! Areas: showing an object's pages at addresses, and ending it.
 
-use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
 
 use crate::engine::Engine;
 use crate::object::reverse::Window;
@@ -44,7 +44,7 @@ impl Engine {
     /// and called again when frames have settled, until it returns `None`.
     ///
     /// Dirty pages are lost: flush first.
-    pub fn close_step(&mut self, object: ObjectId, plan: &mut Plan) -> Option<crate::FrameNo> {
+    pub fn close_step(&mut self, object: ObjectId, plan: &mut Plan) -> Option<FrameNo> {
         self.discard(object, PageRange::all(), plan);
         let cache = &self.object(object).cache;
         let (_, no) = cache.first_in(PageRange::all(), &self.nodes, &self.frames)?;

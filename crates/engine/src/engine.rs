@@ -85,6 +85,9 @@ pub struct Engine {
     pub(crate) in_flight: u32,
     pub(crate) pinned: u32,
     pub(crate) poisoned: Vec<Poisoned>,
+    /// Failed pages whose sleepers have been woken. Should none of them come back
+    /// for the answer, reclaim takes the frames.
+    pub(crate) failed: Vec<FrameNo>,
     /// Where the search for aged dirty pages goes on.
     pub(crate) age_hand: u32,
     pub(crate) stats: Stats,
@@ -110,6 +113,7 @@ impl Engine {
             in_flight: 0,
             pinned: 0,
             poisoned: Vec::new(),
+            failed: Vec::new(),
             age_hand: 0,
             stats: Stats { frames_total: u64::from(config.frames), ..Stats::default() },
             config,

@@ -1,10 +1,79 @@
-//! The virtual-memory system as bookkeeping and decisions (being written).
+//! The virtual-memory system as bookkeeping and decisions.
+//!
+//! The engine never touches a byte of a page, does no I/O, reads no clock and
+//! never blocks. Whoever drives it calls a *verb* (a fault, a pin, a flush), gets
+//! a [`Plan`] of what must now be done, does it, and *reports* what has ended:
+//!
+//! ```text
+//!   driver ── fault(addr) ──────────► engine      state changes, plan grows
+//!   driver ◄─ Waiting, plan: Read ──
+//!   driver ── read_ended(run) ──────► engine
+//!   driver ◄─ plan: Map ────────────
+//!   driver ── mapped(frames) ───────► engine
+//!   driver ◄─ plan: wake sleepers ──
+//! ```
+//!
+//! Read in this order: [`frame`] (the states), [`fault`] (the cases), `settle`
+//! and `report` (how a page goes on), [`reclaim`], [`writeback`], [`pin`].
+//!
+//! ```
+//! use faultless_addr::*;
+//! use faultless_engine::*;
+//!
+//! let bounds = VirtRange::new(VirtAddr(0x1000_0000), VirtAddr(0x2000_0000));
+//! let mut engine = Engine::new(Config::new(16, vec![bounds]));
+//! let file = engine.create(ObjectOptions::file(10_000, Rights::ReadOnly));
+//! let range = engine.map_object(SpaceId(0), file, PageIndex(0), 3, Prot::READ).unwrap();
+//!
+//! let mut plan = Plan::new();
+//! let outcome = engine.fault(SpaceId(0), range.start, Access::Read, Waiter::Machine, &mut plan);
+//! assert!(matches!(outcome, Outcome::Waiting(_)));
+//! assert!(matches!(plan.ops[..], [Op::Read { .. }]));
+//! ```
+
 #![no_std]
 #![forbid(unsafe_code)]
+
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod advise;
+mod area;
+mod check;
+mod engine;
+pub mod fault;
+pub mod frame;
 mod list;
-mod policy;
-mod space;
+pub mod object;
+pub mod pin;
+pub mod plan;
+pub mod policy;
+pub mod reclaim;
+mod report;
+mod resize;
+mod settle;
+mod signal;
+pub mod space;
+mod stats;
+#[cfg(test)]
+mod tests;
+pub mod writeback;
+
+pub use engine::{Config, Engine, Leave, Scope};
+pub use fault::{Outcome, Waiter};
+pub use object::readahead::Pattern;
+pub use object::{
+    Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights,
+};
+pub use pin::{Pin, PinError, PinFor, PinStep};
+pub use plan::{Leaver, Op, Plan, Run, Source, Span, Wakes};
+pub use policy::{PageKey, PolicyKind};
+pub use report::ReadEnd;
+pub use resize::ResizedBy;
+pub use signal::Signal;
+pub use stats::Stats;
+pub use writeback::FlushStep;
+
+/// Time as the driver counts it, in milliseconds; it may wrap around.
+pub type Tick = u32;

@@ -75,11 +75,15 @@ pub enum PinStep {
     Refused(PinError),
 }
 
+/// Of so many frames, how many pins may hold; the rest is for faults.
+fn pins_max(frames: u32) -> u32 {
+    frames - (frames / 8).max(4).min(frames.div_ceil(2))
+}
+
 impl Engine {
     /// The most frames that pins may hold.
     pub fn pins_max(&self) -> u32 {
-        let frames = self.frames.len();
-        frames - (frames / 8).max(4).min(frames / 2)
+        pins_max(self.frames.len())
     }
 
     /// Goes on with a pin: to be called again after the plan, until it holds or is refused.
@@ -127,12 +131,13 @@ impl Engine {
         if pin.purpose == PinFor::Write && object.options.rights == Rights::ReadOnly {
             return Err(PinError::ReadOnly);
         }
-        let left = u64::from(self.pins_max().saturating_sub(self.pinned));
-        let own = u64::from(object.options.limit);
-        if pin.pages.len() > left.min(own) {
-            return Err(PinError::NoRoom { left: left.min(own) });
+        let own = pins_max(object.options.limit).saturating_sub(object.pinned);
+        let left = u64::from(self.pins_max().saturating_sub(self.pinned).min(own));
+        if pin.pages.len() > left {
+            return Err(PinError::NoRoom { left });
         }
         self.pinned += pin.pages.len() as u32;
+        self.object_mut(pin.object).pinned += pin.pages.len() as u32;
         pin.admitted = true;
         Ok(())
     }
@@ -213,6 +218,7 @@ impl Engine {
         pin.taken = 0;
         if core::mem::take(&mut pin.admitted) {
             self.pinned -= pin.pages.len() as u32;
+            self.object_mut(pin.object).pinned -= pin.pages.len() as u32;
             if core::mem::take(&mut self.starved) {
                 plan.wakes.frames = true;
             }

@@ -72,9 +72,19 @@ impl Engine {
 
     /// Begins to free up to `target` frames; returns how many will come of it.
     pub fn reclaim(&mut self, scope: Scope, target: u32, plan: &mut Plan) -> u32 {
+        self.forget_failed(plan);
         match scope {
             Scope::All => self.reclaim_any(target, plan),
             Scope::Object(object) => self.reclaim_of(object, target, plan),
+        }
+    }
+
+    fn forget_failed(&mut self, plan: &mut Plan) {
+        while let Some(no) = self.failed.pop() {
+            let frame = &self.frames[no];
+            if frame.state == State::Failed && frame.is_idle() && !frame.is_pinned() {
+                self.forget(no, Departure::Dropped, plan);
+            }
         }
     }
 

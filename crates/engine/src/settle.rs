@@ -79,6 +79,7 @@ impl Engine {
         let frame = &self.frames[no];
         if frame.waited {
             self.wake(no, plan);
+            self.failed.push(no);
         } else if !frame.is_pinned() {
             self.forget(no, Departure::Dropped, plan);
         }
@@ -97,10 +98,12 @@ impl Engine {
     pub fn poisoned(&mut self, no: FrameNo, plan: &mut Plan) {
         self.end(no, Busy::Poisoning);
         let PageKey { object, page } = self.frames[no].key();
-        for (space, at) in self.object(object).windows.addresses(page) {
+        let since = self.now;
+        let windows = &self.objects[object.index()].as_deref().expect("the object exists").windows;
+        self.poisoned.extend(windows.addresses(page).map(|(space, at)| {
             let range = VirtRange::page(at);
-            self.poisoned.push(Poisoned { space, range, object, page, since: self.now });
-        }
+            Poisoned { space, range, object, page, since }
+        }));
         self.settle_failed(no, plan);
     }
 

@@ -1,1 +1,53 @@
-//! (being written)
+//! The Linux machine: real pointers, by userfaultfd.
+//!
+//! ```text
+//!          slot 0   1   2   3   4 …                     one reservation, never inherited
+//!   pool  ┌───┬───┬───┬───┬───┬───┐  frames that are aside: I/O reads and writes here
+//!         └───┴─┬─┴───┴─▲─┴───┴───┘
+//!       map:    │       │  unmap, Keep:
+//!       MOVE    │       │  MOVE
+//!             ┌─▼───────┴──────────────────────────────────────────────┐
+//!   arena 0   │ thread delivery: a fault is a message for a fault thread│
+//!   arena 1   │ inline delivery: a fault is a SIGBUS in its own thread  │
+//!             └────────────────────────────────────────────────────────┘
+//!                       one reservation and one registration each
+//! ```
+//!
+//! A page goes in and out by changing page tables: UFFDIO_MOVE takes the physical
+//! page from the pool's address to the program's, a run of neighbours in one call.
+//! Only a page whose first store must be seen is copied, because only UFFDIO_COPY
+//! can install a write-protected page in one step.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `machine.rs` | [`LinuxMachine`]: the trait's verbs |
+//! | `evict.rs` | unmapping: aside, or for good |
+//! | `pool/mod.rs` | physical pages: frames that are aside, and those ready for frames |
+//! | `pool/room.rs` | how many there may be |
+//! | `slots.rs` | which slots are free: sets, runs, no system calls |
+//! | `bits.rs` | the sets |
+//! | `arena.rs` | addresses for programs, and the descriptor their faults come from |
+//! | `inline.rs` | from a SIGBUS to the machine whose arena was touched |
+//! | `capabilities.rs` | what this kernel lets us do |
+//! | `calls.rs` | counters |
+//! | `error.rs` | errors that say where |
+//!
+//! What is absent: accessed bits (Linux gives none without a walk), huge pages,
+//! and memory shared between processes.
+
+mod arena;
+mod bits;
+mod calls;
+mod capabilities;
+mod error;
+mod evict;
+mod inline;
+mod machine;
+mod pool;
+mod slots;
+
+pub use calls::Calls;
+pub use capabilities::Capabilities;
+pub use error::{NewError, PageError, Verb};
+pub use inline::{InlineHook, Resolved};
+pub use machine::{Config, INLINE, LinuxMachine, THREAD};

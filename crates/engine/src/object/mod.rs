@@ -84,6 +84,25 @@ pub struct ObjectOptions {
     pub limit: u32,
 }
 
+impl ObjectOptions {
+    /// A file of `size` bytes, the defaults for the rest.
+    pub fn file(size: u64, rights: Rights) -> ObjectOptions {
+        ObjectOptions {
+            size,
+            backing: Backing::Pager,
+            rights,
+            on_error: OnError::Signal,
+            granule: 1,
+            limit: u32::MAX,
+        }
+    }
+
+    /// `size` bytes that begin as zeros.
+    pub fn zeros(size: u64) -> ObjectOptions {
+        ObjectOptions { backing: Backing::Zeros, ..ObjectOptions::file(size, Rights::ReadWrite) }
+    }
+}
+
 /// One object.
 pub struct Object {
     pub(crate) options: ObjectOptions,
@@ -94,6 +113,8 @@ pub struct Object {
     pub(crate) resident: u32,
     /// Those of them that are dirty.
     pub(crate) dirty: u32,
+    /// Those that pins hold or have set aside.
+    pub(crate) pinned: u32,
     /// Where to look next for a page to evict under the object's own limit.
     pub(crate) hand: PageIndex,
     /// When a write last failed, until one succeeds.
@@ -112,6 +133,7 @@ impl Object {
             ahead: ReadAhead::default(),
             resident: 0,
             dirty: 0,
+            pinned: 0,
             hand: PageIndex(0),
             write_failed: None,
             error: None,

@@ -1,0 +1,1 @@
+//! The drawn cases of a fault, one test each.

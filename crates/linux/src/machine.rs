@@ -1,0 +1,307 @@
+//! [`LinuxMachine`]: the trait's verbs, as calls to the pool and the arenas.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use faultless_addr::{FrameNo, PAGE_SIZE, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_machine::{Buffer, Machine, Then};
+use faultless_sys::Errno;
+use faultless_sys::fork::Birthplace;
+use faultless_sys::memory::dont_need;
+use faultless_sys::uffd::{Features, Protect, Stopped, Userfaultfd};
+
+use crate::arena::Arena;
+use crate::calls::{Calls, Counters};
+use crate::capabilities::Capabilities;
+use crate::error::{NewError, PageError, Verb};
+use crate::inline::{InlineHook, Registration};
+use crate::pool::Pool;
+
+/// The space whose faults are messages for fault threads.
+pub const THREAD: SpaceId = SpaceId(0);
+
+/// The space whose faults are SIGBUS in the thread that faults.
+pub const INLINE: SpaceId = SpaceId(1);
+
+/// Frames and spare pages together at most, so that slots fit in 32 bits.
+const PAGES_MAX: u32 = 1 << 30;
+
+/// How big a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How many frames there are: the budget.
+    pub frames: u32,
+    /// Physical pages beyond that: second pages while a frame is copied, and pages
+    /// kept ready. More lets more threads copy at a time, 64 pages each.
+    pub spare: u32,
+    /// Addresses of each arena; halved, down to 16 GiB, as long as they are refused.
+    pub arena_bytes: u64,
+}
+
+impl Config {
+    /// 1 MiB spare, and arenas of 16 TiB.
+    pub fn new(frames: u32) -> Config {
+        Config { frames, spare: 256, arena_bytes: 16 << 40 }
+    }
+}
+
+/// The Linux machine. See the [crate's description](crate).
+///
+/// The trait's safety rests on its driver's promise: one call per frame at a time,
+/// and frames only where the driver put them. Addresses outside the arenas, and
+/// frames that aren't aside where they must be, panic.
+///
+/// After a fork it works on in the parent. In the child every address of its arenas
+/// and its pool is SIGBUS, and every call answers EPERM.
+#[derive(Debug)]
+pub struct LinuxMachine {
+    // The order is that of dropping: no hook may run when the arenas go.
+    inline: Mutex<Option<Registration>>,
+    arenas: [Arena; 2],
+    pub(crate) pool: Pool,
+    pub(crate) counters: Counters,
+    capabilities: Capabilities,
+    birthplace: Birthplace,
+}
+
+impl LinuxMachine {
+    /// A machine with all frames empty.
+    pub fn new(config: Config) -> Result<LinuxMachine, NewError> {
+        let fits = config.frames.checked_add(config.spare).is_some_and(|n| n <= PAGES_MAX);
+        if config.frames == 0 || config.spare == 0 || !fits {
+            return Err(NewError::Config { most: PAGES_MAX });
+        }
+        let birthplace = Birthplace::here();
+        let capabilities = Capabilities::probe()?;
+        let missing = capabilities.missing();
+        if !missing.is_empty() {
+            return Err(NewError::KernelTooOld { missing: missing.join(", ") });
+        }
+        let common = Features::MOVE.with(Features::POISON).with(Features::WRITE_PROTECT);
+        let thread = common.with(Features::THREAD_ID).with(Features::EXACT_ADDRESS);
+        let inline = common.with(Features::SIGBUS);
+        Ok(LinuxMachine {
+            inline: Mutex::new(None),
+            arenas: [
+                Arena::new(config.arena_bytes, thread)?,
+                Arena::new(config.arena_bytes, inline)?,
+            ],
+            pool: Pool::new(config.frames, config.spare)?,
+            counters: Counters::default(),
+            capabilities,
+            birthplace,
+        })
+    }
+
+    /// The addresses of [`THREAD`] or [`INLINE`]; which part is whose mapping is the
+    /// caller's business.
+    pub fn arena(&self, space: SpaceId) -> VirtRange {
+        self.space(space).range()
+    }
+
+    /// Where fault messages of a space come from. [`INLINE`] has none.
+    pub fn events(&self, space: SpaceId) -> &Userfaultfd {
+        &self.space(space).uffd
+    }
+
+    /// From now on `hook` serves the faults of [`INLINE`]. Once per machine; dropping
+    /// the machine waits until no hook is running.
+    pub fn on_inline_fault(&self, hook: InlineHook) -> Result<(), NewError> {
+        let mut inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
+        if inline.is_some() {
+            return Err(NewError::HookSet);
+        }
+        *inline = Some(Registration::new(self.arena(INLINE), hook)?);
+        Ok(())
+    }
+
+    /// What the kernel lets us do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Physical pages of frames and of the pool, and the bound they never pass.
+    pub fn physical_pages(&self) -> (usize, usize) {
+        self.pool.physical()
+    }
+
+    /// Gives pages that are ready for frames back to the system, but for `keep`.
+    pub fn trim(&self, keep: usize) -> io::Result<()> {
+        self.here(Verb::Back, self.pool.addr(0))?;
+        Ok(self.pool.trim(keep, &self.counters)?)
+    }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> Calls {
+        self.counters.read()
+    }
+
+    fn space(&self, space: SpaceId) -> &Arena {
+        &self.arenas[space.index()]
+    }
+
+    /// The descriptors mean the process that opened them: a forked child would change
+    /// its parent's memory.
+    fn here(&self, verb: Verb, addr: VirtAddr) -> Result<(), PageError> {
+        match self.birthplace.is_here() {
+            true => Ok(()),
+            false => Err(PageError::new(verb, addr, Errno::PERM)),
+        }
+    }
+
+    /// Answers where it stopped, with everything before that mapped.
+    fn move_in(&self, arena: &Arena, at: VirtAddr, frames: &[FrameNo]) -> Result<(), Stopped> {
+        let mut done = 0;
+        while done < frames.len() {
+            let rest = &frames[done..];
+            let run = self.pool.run_of(rest);
+            let to = at.plus_pages(done as u64);
+            self.pool
+                .move_in(&arena.uffd, to, rest, run, &self.counters)
+                .map_err(|stopped| Stopped { done: done * PAGE_SIZE + stopped.done, ..stopped })?;
+            done += run.len as usize;
+        }
+        Ok(())
+    }
+
+    fn protect(&self, arena: &Arena, range: VirtRange, protect: Protect) -> Result<(), PageError> {
+        self.counters.protect();
+        let error = |errno| PageError::new(Verb::Protect, range.start, errno);
+        arena.uffd.write_protect(range, protect).map_err(error)
+    }
+}
+
+impl Machine for LinuxMachine {
+    /// On an error all of `frames` are empty as before.
+    fn back(&self, frames: &[FrameNo]) -> io::Result<()> {
+        self.here(Verb::Back, self.pool.addr(0))?;
+        Ok(self.pool.back(frames, &self.counters)?)
+    }
+
+    fn buffer(&self, frame: FrameNo) -> Buffer {
+        let start = self.pool.addr(self.pool.slot(frame)).0 as *mut u8;
+        Buffer { start, len: PAGE_SIZE }
+    }
+
+    fn mapped(&self, space: SpaceId, range: VirtRange) -> Buffer {
+        self.space(space).check(range);
+        Buffer { start: range.start.0 as *mut u8, len: range.len() as usize }
+    }
+
+    /// On an error all of `frames` are aside as before, unless taking back those that
+    /// were in place already is refused as well.
+    fn map(
+        &self,
+        space: SpaceId,
+        at: VirtAddr,
+        frames: &[FrameNo],
+        write: WriteAccess,
+    ) -> io::Result<()> {
+        self.here(Verb::Map, at)?;
+        let arena = self.space(space);
+        let range = arena.pages(at, frames.len());
+        let result = match write {
+            WriteAccess::Tracked => self.pool.copy_in(&arena.uffd, at, frames, &self.counters),
+            WriteAccess::Allowed | WriteAccess::Forbidden => self.move_in(arena, at, frames),
+        };
+        if let Err(stopped) = result {
+            let done = stopped.done / PAGE_SIZE;
+            let pages = (0..).map(|page| at.plus_pages(page)).zip(frames[..done].iter().copied());
+            self.keep(&pages.collect::<Vec<_>>())?;
+            return Err(PageError::stopped(Verb::Map, at, stopped).into());
+        }
+        if write == WriteAccess::Forbidden && !frames.is_empty() {
+            self.protect(arena, range, Protect::Yes)?;
+        }
+        Ok(())
+    }
+
+    /// On an error the pages before the one that it names (by address) are unmapped,
+    /// that one and those after it are as they were; with [`Then::Drop`] some of those
+    /// may be unmapped too.
+    fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then) -> io::Result<()> {
+        let arena = self.space(space);
+        for (at, _) in pages {
+            self.here(Verb::Unmap, *at)?;
+            arena.pages(*at, 1);
+        }
+        let sorted;
+        let mut pages = pages;
+        if !pages.is_sorted() {
+            let mut copy = pages.to_vec();
+            copy.sort_unstable();
+            sorted = copy;
+            pages = &sorted;
+        }
+        match then {
+            Then::Keep => self.keep(pages)?,
+            Then::Drop => self.forget(pages)?,
+        }
+        Ok(())
+    }
+
+    fn release(&self, frames: &[FrameNo]) {
+        if self.birthplace.is_here() {
+            self.pool.release(frames);
+        }
+    }
+
+    fn set_write(&self, space: SpaceId, range: VirtRange, write: WriteAccess) -> io::Result<()> {
+        self.here(Verb::Protect, range.start)?;
+        let arena = self.space(space);
+        arena.check(range);
+        let protect = match write {
+            WriteAccess::Allowed => Protect::No,
+            WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
+        };
+        Ok(self.protect(arena, range, protect)?)
+    }
+
+    /// Pages of `range` that are present stay as they are.
+    fn poison(&self, space: SpaceId, range: VirtRange) -> io::Result<()> {
+        self.here(Verb::Poison, range.start)?;
+        let arena = self.space(space);
+        arena.check(range);
+        let mut rest = range;
+        while !rest.is_empty() {
+            match arena.uffd.poison(rest) {
+                Ok(()) => break,
+                // Poisoned already, or present: the next one.
+                Err(Stopped { done, errno: Errno::EXIST }) => {
+                    rest.start = VirtAddr(rest.start.0 + done as u64).plus_pages(1);
+                }
+                Err(stopped) => {
+                    return Err(PageError::stopped(Verb::Poison, rest.start, stopped).into());
+                }
+            }
+        }
+        // Those that were poisoned already may have waiters from before.
+        self.wake(space, range);
+        Ok(())
+    }
+
+    fn heal(&self, space: SpaceId, range: VirtRange) -> io::Result<()> {
+        self.here(Verb::Heal, range.start)?;
+        self.space(space).check(range);
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: 1. the range is in our arena; 2. the driver's promise is that no frame
+        // is mapped in it, so there are no bytes to lose.
+        let result = unsafe { dont_need(range) };
+        Ok(result.map_err(|errno| PageError::new(Verb::Heal, range.start, errno))?)
+    }
+
+    fn wake(&self, space: SpaceId, range: VirtRange) {
+        let arena = self.space(space);
+        arena.check(range);
+        if self.birthplace.is_here() && !range.is_empty() {
+            // Refused only for a range that isn't registered; arenas are.
+            let _ = arena.uffd.wake(range);
+        }
+    }
+
+    fn bookkeeping_bytes(&self) -> usize {
+        size_of::<LinuxMachine>() + self.pool.bookkeeping_bytes()
+    }
+}

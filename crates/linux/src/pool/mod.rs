@@ -1,0 +1,351 @@
+//! Physical pages: frames that are aside, and pages that are ready for frames.
+//!
+//! One mutex (rank: leaf) guards [`Slots`]. It is held for a few table look-ups and
+//! never across a system call: slots are taken under it, worked on outside, and
+//! given back under it. It may be taken in a signal handler that serves an inline
+//! fault, because no code touches an arena while it holds it.
+
+mod room;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use faultless_addr::{FrameNo, PAGE_BYTES, PAGE_SIZE, VirtAddr};
+use faultless_sys::Errno;
+use faultless_sys::memory::Reservation;
+use faultless_sys::uffd::{Features, Protect, Stopped, Userfaultfd};
+
+use crate::calls::Counters;
+use crate::error::{NewError, PageError, Verb};
+use crate::slots::{Run, Slots, Taken};
+
+/// `slot_of` a frame that isn't aside.
+const NOWHERE: u32 = u32::MAX;
+
+/// Pages made or copied by one call.
+const BATCH: u32 = 64;
+
+/// See the [module's description](self).
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// Given back before the descriptor is closed, as in an arena.
+    reservation: Reservation,
+    /// Needed because only registered ranges can be moved into. It is of the kind
+    /// that raises SIGBUS: touching a slot without a page is a mistake, never a wait.
+    uffd: Userfaultfd,
+    /// Never written, so reading it costs no memory.
+    zeros: Reservation,
+    slots: Mutex<Slots>,
+    /// Somebody gave room.
+    changed: Condvar,
+    slot_of: Box<[AtomicU32]>,
+    /// More ready pages than this aren't collected by [`recycle`](Pool::recycle).
+    ready_max: usize,
+}
+
+impl Pool {
+    pub fn new(frames: u32, spare: u32) -> Result<Pool, NewError> {
+        // Twice as many slots as pages: runs of free slots are easy to find, and
+        // there is a hollow one for every page that could come in.
+        let slots = (2 * (frames + spare)).next_multiple_of(64);
+        let uffd = Userfaultfd::open(Features::MOVE.with(Features::SIGBUS))?;
+        let reservation = reserve(slots)?;
+        // SAFETY: 1. the reservation is ours alone, and is unmapped before the
+        // descriptor in the same structure is closed; 2. its bytes are reached only
+        // through raw pointers (`Buffer`).
+        unsafe { uffd.register(reservation.range()) }.map_err(NewError::Register)?;
+        Ok(Pool {
+            reservation,
+            uffd,
+            zeros: reserve(BATCH)?,
+            slots: Mutex::new(Slots::new(slots, frames, spare)),
+            changed: Condvar::new(),
+            slot_of: (0..frames).map(|_| AtomicU32::new(NOWHERE)).collect(),
+            ready_max: (frames as usize / 8).max(spare as usize),
+        })
+    }
+
+    pub fn bookkeeping_bytes(&self) -> usize {
+        self.lock().bookkeeping_bytes() + self.slot_of.len() * size_of::<AtomicU32>()
+    }
+
+    /// Physical pages now, and the most there can be.
+    pub fn physical(&self) -> (usize, usize) {
+        let slots = self.lock();
+        (slots.physical(), slots.bound())
+    }
+
+    /// Where slot `slot` is.
+    pub fn addr(&self, slot: u32) -> VirtAddr {
+        self.reservation.range().start.plus_pages(slot.into())
+    }
+
+    /// The slot of a frame that is aside; panics if it isn't.
+    pub fn slot(&self, frame: FrameNo) -> u32 {
+        let slot = self.slot_of[frame.index()].load(Ordering::Acquire);
+        assert_ne!(slot, NOWHERE, "{frame:?} is not aside");
+        slot
+    }
+
+    /// The slots of as many of `frames`, from the first on, as are neighbours.
+    pub fn run_of(&self, frames: &[FrameNo]) -> Run {
+        let start = self.slot(frames[0]);
+        let others = frames.iter().zip(start..).skip(1);
+        let len = 1 + others.take_while(|(frame, slot)| self.slot(**frame) == *slot).count();
+        Run { start, len: len as u32 }
+    }
+
+    /// Gives each of `frames` a slot with a page.
+    pub fn back(&self, frames: &[FrameNo], calls: &Counters) -> Result<(), PageError> {
+        let mut done = 0;
+        while done < frames.len() {
+            let wanted = (frames.len() - done) as u32;
+            // A binding, so that the lock ends here.
+            let taken = self.lock().take_for_back(wanted);
+            let filled = match taken {
+                Some(taken) => self.fill(&taken, calls).map(|()| taken.run),
+                None => Err(PageError::new(Verb::Back, self.addr(0), Errno::NOMEM)),
+            };
+            match filled {
+                Ok(run) => {
+                    self.assign(&frames[done..], run);
+                    done += run.len as usize;
+                }
+                Err(error) => {
+                    self.release(&frames[..done]);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&self, frames: &[FrameNo], run: Run) {
+        for (frame, slot) in frames.iter().zip(run.start..run.start + run.len) {
+            let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
+            debug_assert_eq!(before, NOWHERE, "{frame:?} was aside already");
+        }
+    }
+
+    /// Makes the pages that `taken` lacks; gives it back where that fails.
+    fn fill(&self, taken: &Taken, calls: &Counters) -> Result<(), PageError> {
+        let lacking = taken.hollow_count();
+        if lacking == 0 {
+            return Ok(());
+        }
+        let error = |errno| PageError::new(Verb::Back, self.addr(taken.run.start), errno);
+        let mut made = 0;
+        let result = self.make_room(lacking, calls).map_err(error).and_then(|()| {
+            let result =
+                taken.hollow_runs().try_for_each(|run| self.populate(run, &mut made, calls));
+            if result.is_err() {
+                self.lock().unmade(lacking - made);
+            }
+            result
+        });
+        if result.is_err() {
+            let mut slots = self.lock();
+            let mut hollow_seen = 0;
+            for slot in taken.run.start..taken.run.start + taken.run.len {
+                let one = Run { start: slot, len: 1 };
+                let was_hollow = taken.is_hollow(slot);
+                if was_hollow && hollow_seen >= made {
+                    slots.give_hollow(one);
+                } else {
+                    slots.give_ready(one);
+                }
+                hollow_seen += u32::from(was_hollow);
+            }
+            drop(slots);
+            self.changed.notify_all();
+        }
+        result
+    }
+
+    fn populate(&self, mut run: Run, made: &mut u32, calls: &Counters) -> Result<(), PageError> {
+        while run.len > 0 {
+            let part = run.split_front(run.len.min(BATCH));
+            let at = self.addr(part.start);
+            calls.copy();
+            // SAFETY: 1. `zeros` is BATCH readable pages; 2. nobody writes to it.
+            let copied =
+                unsafe { self.uffd.copy(at, self.zeros.as_ptr(), bytes(part.len), Protect::No) };
+            if let Err(stopped) = copied {
+                *made += pages(stopped.done);
+                return Err(PageError::stopped(Verb::Back, at, stopped));
+            }
+            *made += part.len;
+        }
+        Ok(())
+    }
+
+    /// Frames that are aside become empty; their pages are ready for others.
+    pub fn release(&self, frames: &[FrameNo]) {
+        let mut done = 0;
+        while done < frames.len() {
+            let run = self.run_of(&frames[done..]);
+            self.leave(&frames[done..done + run.len as usize]);
+            self.lock().give_ready(run);
+            done += run.len as usize;
+        }
+        self.changed.notify_all();
+    }
+
+    fn leave(&self, frames: &[FrameNo]) {
+        for frame in frames {
+            self.slot_of[frame.index()].store(NOWHERE, Ordering::Release);
+        }
+    }
+
+    /// Moves `frames`, whose slots are `run`, to `at` of the arena of `uffd`.
+    pub fn move_in(
+        &self,
+        uffd: &Userfaultfd,
+        at: VirtAddr,
+        frames: &[FrameNo],
+        run: Run,
+        calls: &Counters,
+    ) -> Result<(), Stopped> {
+        calls.move_();
+        // SAFETY: 1. the slots are ours, in one reservation; 2. the driver's promise
+        // is that nobody else uses a frame that it maps.
+        let moved = unsafe { uffd.move_pages(at, self.addr(run.start), bytes(run.len)) };
+        let done = moved.map_or_else(|stopped| pages(stopped.done), |()| run.len);
+        self.leave(&frames[..done as usize]);
+        if done > 0 {
+            self.lock().give_hollow(Run { start: run.start, len: done });
+        }
+        moved
+    }
+
+    /// Copies `frames` to `at` of the arena of `uffd`, write-protected from the first
+    /// moment on; their slots become ready.
+    pub fn copy_in(
+        &self,
+        uffd: &Userfaultfd,
+        at: VirtAddr,
+        frames: &[FrameNo],
+        calls: &Counters,
+    ) -> Result<(), Stopped> {
+        let mut done = 0;
+        while done < frames.len() {
+            let stopped = |done: usize| move |errno| Stopped { done: done * PAGE_SIZE, errno };
+            let wanted = (frames.len() - done).min(BATCH as usize) as u32;
+            let granted = self.begin_copying(wanted).map_err(stopped(done))?;
+            if let Err(errno) = self.make_room(granted, calls) {
+                self.end_copying(granted, granted);
+                return Err(stopped(done)(errno));
+            }
+            let batch = &frames[done..done + granted as usize];
+            let (copied, result) = self.copy_batch(uffd, at.plus_pages(done as u64), batch, calls);
+            self.end_copying(granted, granted - copied);
+            done += copied as usize;
+            result.map_err(stopped(done))?;
+        }
+        Ok(())
+    }
+
+    /// Answers how many frames are in place.
+    fn copy_batch(
+        &self,
+        uffd: &Userfaultfd,
+        at: VirtAddr,
+        frames: &[FrameNo],
+        calls: &Counters,
+    ) -> (u32, Result<(), Errno>) {
+        let mut done = 0;
+        while done < frames.len() {
+            let rest = &frames[done..];
+            let run = self.run_of(rest);
+            let to = at.plus_pages(done as u64);
+            let from = self.addr(run.start).0 as *const u8;
+            calls.copy();
+            // SAFETY: 1. the slots have pages, in our reservation; 2. the driver's
+            // promise is that nobody else uses a frame that it maps.
+            let copied = unsafe { uffd.copy(to, from, bytes(run.len), Protect::Yes) };
+            let now = copied.map_or_else(|stopped| pages(stopped.done), |()| run.len);
+            self.leave(&rest[..now as usize]);
+            if now > 0 {
+                self.lock().give_ready(Run { start: run.start, len: now });
+            }
+            done += now as usize;
+            if let Err(stopped) = copied {
+                return (done as u32, Err(stopped.errno));
+            }
+        }
+        (done as u32, Ok(()))
+    }
+
+    /// Slots that pages can be moved into, neighbours, up to `wanted`.
+    pub fn take_hollow(&self, wanted: u32) -> Option<Run> {
+        self.lock().take_hollow(wanted)
+    }
+
+    /// Takes back what [`take_hollow`](Pool::take_hollow) gave and nobody used.
+    pub fn give_hollow(&self, run: Run) {
+        if run.len > 0 {
+            self.lock().give_hollow(run);
+        }
+    }
+
+    /// Moves the pages at `from` into `run`. Nobody's frames yet: see [`adopt`](Pool::adopt).
+    pub fn move_out(&self, from: VirtAddr, run: Run, calls: &Counters) -> Result<(), Stopped> {
+        calls.move_();
+        // SAFETY: 1. `from` is in an arena of ours (checked by the caller); 2. the
+        // driver's promise is that the pages it unmaps are used by programs only, by
+        // pointers, and a program's next access faults.
+        unsafe { self.uffd.move_pages(self.addr(run.start), from, bytes(run.len)) }
+    }
+
+    /// The pages that were moved to slot `start` and following are those of `frames`.
+    pub fn adopt(&self, frames: impl Iterator<Item = FrameNo>, start: u32) {
+        for (frame, slot) in frames.zip(start..) {
+            let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
+            debug_assert_eq!(before, NOWHERE, "{frame:?} was aside already");
+        }
+    }
+
+    /// Moves up to `count` pages from `from` into the pool, for any frames. It is
+    /// cheaper than dropping them and making others. Answers how many; the rest the
+    /// caller drops.
+    pub fn recycle(&self, from: VirtAddr, count: u32, calls: &Counters) -> u32 {
+        let mut slots = self.lock();
+        let run = match slots.ready() < self.ready_max {
+            true => slots.take_hollow(count),
+            false => None,
+        };
+        drop(slots);
+        let Some(mut run) = run else { return 0 };
+        let moved = self.move_out(from, run, calls);
+        let done = moved.map_or_else(|stopped| pages(stopped.done), |()| run.len);
+        let mut slots = self.lock();
+        slots.give_ready(run.split_front(done));
+        slots.give_hollow(run);
+        drop(slots);
+        self.changed.notify_all();
+        done
+    }
+
+    /// `count` pages at addresses of programs are gone.
+    pub fn dropped(&self, count: u32) {
+        self.lock().unmade(count);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reserve(pages: u32) -> Result<Reservation, NewError> {
+    let bytes = u64::from(pages) * PAGE_BYTES;
+    Reservation::new(bytes as usize).map_err(|errno| NewError::Addresses { bytes, errno })
+}
+
+fn bytes(pages: u32) -> usize {
+    pages as usize * PAGE_SIZE
+}
+
+fn pages(bytes: usize) -> u32 {
+    (bytes / PAGE_SIZE) as u32
+}

@@ -1,0 +1,134 @@
+//! Room for pages: the bound is kept here.
+//!
+//! Whoever is about to make pages counts them first, and drops ready ones where the
+//! count would pass the bound. Where none is ready, others are in the middle of
+//! dropping or copying, and it waits for them.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use faultless_addr::{VirtAddr, VirtRange};
+use faultless_sys::Errno;
+use faultless_sys::memory::dont_need_many;
+
+use super::{BATCH, Pool};
+use crate::calls::Counters;
+use crate::slots::{Run, Slots};
+
+/// How long somebody may wait for others to give room. Only a driver that uses more
+/// frames than there are makes anybody wait longer than a system call takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Pool {
+    pub(super) fn begin_copying(&self, wanted: u32) -> Result<u32, Errno> {
+        let mut wait = Wait::new();
+        let mut slots = self.lock();
+        loop {
+            match slots.begin_copying(wanted) {
+                0 => slots = wait.for_change(self, slots)?,
+                granted => return Ok(granted),
+            }
+        }
+    }
+
+    pub(super) fn end_copying(&self, granted: u32, not_made: u32) {
+        let mut slots = self.lock();
+        slots.end_copying(granted);
+        slots.unmade(not_made);
+        drop(slots);
+        self.changed.notify_all();
+    }
+
+    /// Drops ready pages until at most `keep` are left.
+    pub fn trim(&self, keep: usize, calls: &Counters) -> Result<(), Errno> {
+        loop {
+            let slots = self.lock();
+            let excess = slots.ready().saturating_sub(keep);
+            if excess == 0 {
+                return Ok(());
+            }
+            let (slots, dropped) = self.drop_ready(slots, excess as u32, calls)?;
+            drop(slots);
+            if dropped == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Counts `count` pages that the caller is about to make, after dropping ready
+    /// ones, or waiting for others to, where the bound is reached.
+    pub(super) fn make_room(&self, count: u32, calls: &Counters) -> Result<(), Errno> {
+        let mut wait = Wait::new();
+        let mut slots = self.lock();
+        loop {
+            let Err(excess) = slots.try_make(count) else { return Ok(()) };
+            let dropped;
+            (slots, dropped) = self.drop_ready(slots, excess, calls)?;
+            if dropped == 0 {
+                slots = wait.for_change(self, slots)?;
+            }
+        }
+    }
+
+    /// Drops up to `wanted` ready pages, with the lock released meanwhile.
+    fn drop_ready<'a>(
+        &'a self,
+        mut slots: MutexGuard<'a, Slots>,
+        wanted: u32,
+        calls: &Counters,
+    ) -> Result<(MutexGuard<'a, Slots>, u32), Errno> {
+        let mut runs = [Run::EMPTY; BATCH as usize];
+        let mut ranges = [VirtRange { start: VirtAddr(0), end: VirtAddr(0) }; BATCH as usize];
+        let (mut used, mut count) = (0, 0);
+        while count < wanted && used < runs.len() {
+            let Some(run) = slots.take_ready(wanted - count) else { break };
+            runs[used] = run;
+            ranges[used].start = self.addr(run.start);
+            ranges[used].end = self.addr(run.start + run.len);
+            count += run.len;
+            used += 1;
+        }
+        if used == 0 {
+            return Ok((slots, 0));
+        }
+        drop(slots);
+        calls.drop_();
+        // SAFETY: 1. the slots are in our reservation; 2. they were ready, so they are
+        // no frame's, and we have taken them, so they are nobody else's.
+        let result = unsafe { dont_need_many(&ranges[..used]) };
+        let mut slots = self.lock();
+        for &run in &runs[..used] {
+            match result {
+                Ok(()) => slots.give_hollow(run),
+                // Some may be gone, but none more than counted.
+                Err(_) => slots.give_ready(run),
+            }
+        }
+        result?;
+        slots.unmade(count);
+        self.changed.notify_all();
+        Ok((slots, count))
+    }
+}
+
+/// A wait for room that ends some time.
+struct Wait(Option<Instant>);
+
+impl Wait {
+    fn new() -> Wait {
+        Wait(None)
+    }
+
+    fn for_change<'a>(
+        &mut self,
+        pool: &'a Pool,
+        slots: MutexGuard<'a, Slots>,
+    ) -> Result<MutexGuard<'a, Slots>, Errno> {
+        let since = *self.0.get_or_insert_with(Instant::now);
+        if since.elapsed() > PATIENCE {
+            return Err(Errno::NOMEM);
+        }
+        let step = Duration::from_millis(20);
+        Ok(pool.changed.wait_timeout(slots, step).unwrap_or_else(PoisonError::into_inner).0)
+    }
+}

@@ -1,0 +1,370 @@
+//! Which slots are free, and how many physical pages there are.
+//!
+//! | state of a slot | has a page | changes to |
+//! |---|---|---|
+//! | *hollow* | no | used ([`take_hollow`](Slots::take_hollow), [`take_for_back`](Slots::take_for_back)) |
+//! | *used* | yes, but for an instant at either end | ready ([`give_ready`](Slots::give_ready)), hollow ([`give_hollow`](Slots::give_hollow)) |
+//! | *ready* | yes | used ([`take_for_back`](Slots::take_for_back), [`take_ready`](Slots::take_ready)) |
+//!
+//! `physical` counts pages of slots and pages at addresses of programs together. It
+//! is raised before a page is made and lowered after one is gone, so it is never less
+//! than what there is, and it never passes `bound`:
+//!
+//! - at most `frames` pages belong to frames: that is the driver's promise;
+//! - at most `spare` are second pages of a frame that is being copied (`copying`);
+//! - all others are ready, and whoever needs room drops those.
+
+use crate::bits::{Bits, find_run};
+
+/// Slots `start..start + len`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub start: u32,
+    pub len: u32,
+}
+
+impl Run {
+    pub const EMPTY: Run = Run { start: 0, len: 0 };
+
+    /// The first `len` of it; what is left stays.
+    pub fn split_front(&mut self, len: u32) -> Run {
+        let front = Run { start: self.start, len };
+        self.start += len;
+        self.len -= len;
+        front
+    }
+}
+
+/// Slots in one run at most.
+pub(crate) const MAX_RUN: u32 = 512;
+
+/// Slots for frames that are to be backed, of which some have no page yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    pub run: Run,
+    /// Bit `i` is set where slot `run.start + i` has no page.
+    hollow: [u64; MAX_RUN as usize / 64],
+}
+
+impl Taken {
+    /// How many have no page.
+    pub fn hollow_count(&self) -> u32 {
+        self.hollow.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Has this slot of the run no page?
+    pub fn is_hollow(&self, slot: u32) -> bool {
+        let i = slot - self.run.start;
+        self.hollow[i as usize / 64] >> (i % 64) & 1 == 1
+    }
+
+    /// The runs of slots without a page.
+    pub fn hollow_runs(&self) -> impl Iterator<Item = Run> + '_ {
+        let end = self.run.start + self.run.len;
+        let mut at = self.run.start;
+        std::iter::from_fn(move || {
+            let from = (at..end).find(|&slot| self.is_hollow(slot))?;
+            at = (from..end).find(|&slot| !self.is_hollow(slot)).unwrap_or(end);
+            Some(Run { start: from, len: at - from })
+        })
+    }
+}
+
+/// All slots of a pool. Behind its one mutex.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    ready: Bits,
+    hollow: Bits,
+    /// The word where the next search for a run begins.
+    hint: usize,
+    physical: usize,
+    copying: usize,
+    bound: usize,
+    spare: usize,
+}
+
+impl Slots {
+    /// `slots` hollow ones.
+    pub fn new(slots: u32, frames: u32, spare: u32) -> Slots {
+        Slots {
+            ready: Bits::none(slots as usize),
+            hollow: Bits::all(slots as usize),
+            hint: 0,
+            physical: 0,
+            copying: 0,
+            bound: frames as usize + spare as usize,
+            spare: spare as usize,
+        }
+    }
+
+    /// Bytes of the tables.
+    pub fn bookkeeping_bytes(&self) -> usize {
+        2 * (self.ready.words() + self.ready.words().div_ceil(64)) * size_of::<u64>()
+    }
+
+    /// How many free slots have pages.
+    pub fn ready(&self) -> usize {
+        self.ready.count()
+    }
+
+    /// Physical pages, at most.
+    pub fn physical(&self) -> usize {
+        self.physical
+    }
+
+    /// What `physical` never passes.
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// Takes up to `wanted` free slots that are neighbours: all if there is such a
+    /// run, else a shorter one. Slots with pages are preferred.
+    ///
+    /// A run that is partly hollow is preferred to a shorter one that is not: the
+    /// pages dropped elsewhere to make room are the scattered ones, so the pool
+    /// becomes whole again by itself.
+    pub fn take_for_back(&mut self, wanted: u32) -> Option<Taken> {
+        let mut len = wanted.min(MAX_RUN);
+        while len > 1 {
+            if let Some(start) = self.find_ready(len).or_else(|| self.find_free(len)) {
+                return Some(self.take_mixed(Run { start: start as u32, len }));
+            }
+            len /= 2;
+        }
+        let start = self.ready.first().or_else(|| self.hollow.first())?;
+        Some(self.take_mixed(Run { start: start as u32, len: 1 }))
+    }
+
+    fn find_ready(&self, len: u32) -> Option<usize> {
+        if self.ready.count() < len as usize {
+            return None;
+        }
+        find_run(self.ready.words(), self.hint, len as usize, |i| self.ready.word(i))
+    }
+
+    fn find_free(&self, len: u32) -> Option<usize> {
+        find_run(self.ready.words(), self.hint, len as usize, |i| {
+            self.ready.word(i) | self.hollow.word(i)
+        })
+    }
+
+    fn take_mixed(&mut self, run: Run) -> Taken {
+        let mut hollow = [0; MAX_RUN as usize / 64];
+        for slot in run.start..run.start + run.len {
+            if self.hollow.has(slot as usize) {
+                let i = slot - run.start;
+                hollow[i as usize / 64] |= 1 << (i % 64);
+                self.hollow.remove(slot as usize, 1);
+            } else {
+                self.ready.remove(slot as usize, 1);
+            }
+        }
+        self.advance(run);
+        Taken { run, hollow }
+    }
+
+    /// Takes up to `wanted` hollow slots that are neighbours.
+    pub fn take_hollow(&mut self, wanted: u32) -> Option<Run> {
+        let mut len = wanted.min(MAX_RUN);
+        while len > 1 {
+            let words = self.hollow.words();
+            let found = find_run(words, self.hint, len as usize, |i| self.hollow.word(i));
+            if let Some(start) = found {
+                let run = Run { start: start as u32, len };
+                self.hollow.remove(start, len as usize);
+                self.advance(run);
+                return Some(run);
+            }
+            len /= 2;
+        }
+        let start = self.hollow.first()?;
+        self.hollow.remove(start, 1);
+        Some(Run { start: start as u32, len: 1 })
+    }
+
+    /// Takes up to `wanted` ready slots, neighbours, to drop their pages.
+    pub fn take_ready(&mut self, wanted: u32) -> Option<Run> {
+        let start = self.ready.first()?;
+        let len = self.ready.run_from(start, wanted.min(MAX_RUN) as usize);
+        self.ready.remove(start, len);
+        Some(Run { start: start as u32, len: len as u32 })
+    }
+
+    fn advance(&mut self, run: Run) {
+        if run.len > 1 {
+            self.hint = (run.start + run.len) as usize / 64 % self.hollow.words();
+        }
+    }
+
+    /// Used slots that have pages are free.
+    pub fn give_ready(&mut self, run: Run) {
+        self.ready.insert(run.start as usize, run.len as usize);
+    }
+
+    /// Used slots that have no pages are free.
+    pub fn give_hollow(&mut self, run: Run) {
+        self.hollow.insert(run.start as usize, run.len as usize);
+    }
+
+    /// Counts `pages` that are about to be made, or answers how many must be dropped
+    /// before that.
+    pub fn try_make(&mut self, pages: u32) -> Result<(), u32> {
+        let after = self.physical + pages as usize;
+        if after > self.bound {
+            return Err((after - self.bound) as u32);
+        }
+        self.physical = after;
+        Ok(())
+    }
+
+    /// `pages` are gone, or were not made after all.
+    pub fn unmade(&mut self, pages: u32) {
+        self.physical -= pages as usize;
+    }
+
+    /// How many of `wanted` frames may have second pages now; 0 is "later".
+    pub fn begin_copying(&mut self, wanted: u32) -> u32 {
+        let granted = (wanted as usize).min(self.spare - self.copying);
+        self.copying += granted;
+        granted as u32
+    }
+
+    /// Frames have one page again.
+    pub fn end_copying(&mut self, pages: u32) {
+        self.copying -= pages as usize;
+    }
+
+    /// Panics where the tables contradict each other.
+    #[cfg(test)]
+    pub fn check_invariants(&self) {
+        for word in 0..self.ready.words() {
+            assert_eq!(self.ready.word(word) & self.hollow.word(word), 0, "ready and hollow");
+        }
+        assert!(self.physical <= self.bound && self.copying <= self.spare);
+        assert!(self.ready.count() <= self.physical, "ready slots have pages");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum State {
+        Hollow,
+        Ready,
+        Used,
+    }
+
+    const SLOTS: u32 = 200;
+
+    fn of(model: &[State], run: Run) -> &[State] {
+        &model[run.start as usize..(run.start + run.len) as usize]
+    }
+
+    fn longest(model: &[State], is: impl Fn(State) -> bool) -> u32 {
+        let mut best = 0;
+        let mut now = 0;
+        for &state in model {
+            now = if is(state) { now + 1 } else { 0 };
+            best = best.max(now);
+        }
+        best
+    }
+
+    proptest! {
+        /// Every step against a list of states: what is taken was free, a run that
+        /// exists in full is found, and pages are counted.
+        #[test]
+        fn slots_agree_with_a_list(steps in prop::collection::vec((0u8..5, 1u32..40), 1..200)) {
+            let mut slots = Slots::new(SLOTS, 80, 20);
+            let mut model = vec![State::Hollow; SLOTS as usize];
+            let mut held: Vec<Run> = Vec::new();
+            for (step, n) in steps {
+                match step {
+                    0 | 1 => {
+                        let whole = longest(&model, |s| s != State::Used) >= n;
+                        let ready = longest(&model, |s| s == State::Ready) >= n;
+                        let Some(taken) = slots.take_for_back(n) else {
+                            prop_assert!(model.iter().all(|&s| s == State::Used));
+                            continue;
+                        };
+                        prop_assert!(taken.run.len <= n && (!whole || taken.run.len == n));
+                        let was = of(&model, taken.run);
+                        prop_assert!(was.iter().all(|&s| s != State::Used));
+                        let hollow = was.iter().filter(|&&s| s == State::Hollow).count() as u32;
+                        prop_assert_eq!(taken.hollow_count(), hollow);
+                        prop_assert!(!ready || hollow == 0);
+                        for run in taken.hollow_runs() {
+                            prop_assert!(of(&model, run).iter().all(|&s| s == State::Hollow));
+                        }
+                        let len = taken.hollow_runs().map(|run| run.len).sum::<u32>();
+                        prop_assert_eq!(len, hollow);
+                        if slots.try_make(hollow).is_err() {
+                            // No room: everything goes back as it was.
+                            for i in taken.run.start..taken.run.start + taken.run.len {
+                                let one = Run { start: i, len: 1 };
+                                match model[i as usize] {
+                                    State::Hollow => slots.give_hollow(one),
+                                    _ => slots.give_ready(one),
+                                }
+                            }
+                            continue;
+                        }
+                        let (a, z) = (taken.run.start as usize, taken.run.len as usize);
+                        model[a..a + z].fill(State::Used);
+                        held.push(taken.run);
+                    }
+                    2 => {
+                        let whole = longest(&model, |s| s == State::Hollow) >= n;
+                        let Some(run) = slots.take_hollow(n) else { continue };
+                        prop_assert!(!whole || run.len == n);
+                        prop_assert!(of(&model, run).iter().all(|&s| s == State::Hollow));
+                        slots.give_hollow(run);
+                    }
+                    3 => {
+                        let Some(run) = slots.take_ready(n) else {
+                            prop_assert!(model.iter().all(|&s| s != State::Ready));
+                            continue;
+                        };
+                        prop_assert!(of(&model, run).iter().all(|&s| s == State::Ready));
+                        let (a, z) = (run.start as usize, run.len as usize);
+                        model[a..a + z].fill(State::Hollow);
+                        slots.give_hollow(run);
+                        slots.unmade(run.len);
+                    }
+                    _ => {
+                        if held.is_empty() { continue }
+                        let run = held.swap_remove(n as usize % held.len());
+                        let (a, z) = (run.start as usize, run.len as usize);
+                        model[a..a + z].fill(State::Ready);
+                        slots.give_ready(run);
+                    }
+                }
+                slots.check_invariants();
+                let pages = model.iter().filter(|&&s| s != State::Hollow).count();
+                prop_assert_eq!(slots.physical(), pages);
+            }
+        }
+    }
+
+    #[test]
+    fn copying_never_passes_the_spare_part() {
+        let mut slots = Slots::new(64, 8, 4);
+        assert_eq!(slots.begin_copying(3), 3);
+        assert_eq!(slots.begin_copying(3), 1);
+        assert_eq!(slots.begin_copying(3), 0);
+        slots.end_copying(2);
+        assert_eq!(slots.begin_copying(64), 2);
+    }
+
+    #[test]
+    fn try_make_says_how_much_to_drop() {
+        let mut slots = Slots::new(64, 8, 4);
+        assert_eq!(slots.try_make(10), Ok(()));
+        assert_eq!(slots.try_make(5), Err(3));
+        slots.unmade(3);
+        assert_eq!(slots.try_make(5), Ok(()));
+    }
+}
