@@ -178,6 +178,11 @@ impl Engine {
         self.object(id).unseen_error(seen)
     }
 
+    /// The object's last error, told or not.
+    pub fn last_error(&self, id: ObjectId) -> Option<KeptError> {
+        self.object(id).last_error()
+    }
+
     /// The areas of a space.
     pub fn space(&self, id: SpaceId) -> &AddressSpace {
         &self.spaces[id.index()]

@@ -82,11 +82,6 @@ impl Lists {
         Lists { links: vec![unlinked; frames as usize], ends: [empty; LISTS] }
     }
 
-    /// The number of frames that the table has links for.
-    pub fn frames(&self) -> u32 {
-        self.links.len() as u32
-    }
-
     /// The number of frames in `list`.
     pub fn len(&self, list: ListId) -> u32 {
         self.ends[list.index()].len

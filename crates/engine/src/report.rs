@@ -1,11 +1,11 @@
 //! Reports: a driver tells what has ended, and the engine goes on from there.
 
-use faultless_addr::{FrameNo, WriteAccess};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, WriteAccess};
 
 use crate::engine::{Engine, Leave};
 use crate::frame::{Busy, State};
 use crate::object::{Backing, Failure, KeptError, OnError};
-use crate::plan::{Plan, Run, Source};
+use crate::plan::{Plan, Source};
 use crate::policy::{Arrival, Departure};
 
 /// How a read ended: this many pages from the run's start are good, the rest are not.
@@ -26,9 +26,15 @@ impl ReadEnd {
 
 impl Engine {
     /// Report: the frames of a run have been filled, or not.
-    pub fn read_ended(&mut self, run: Run, frames: &[FrameNo], end: ReadEnd, plan: &mut Plan) {
+    pub fn read_ended(
+        &mut self,
+        first: PageIndex,
+        frames: &[FrameNo],
+        end: ReadEnd,
+        plan: &mut Plan,
+    ) {
         for (n, no) in frames.iter().enumerate() {
-            debug_assert_eq!(self.frames[*no].page, run.first.plus(n as u64));
+            debug_assert_eq!(self.frames[*no].page, first.plus(n as u64));
             self.end(*no, Busy::Reading);
             if (n as u64) < end.good {
                 self.page_arrived(*no, plan);
@@ -153,25 +159,25 @@ impl Engine {
     /// Report: a run has been written, or not. Pages that could not be written stay dirty.
     pub fn write_ended(
         &mut self,
-        run: Run,
+        object: ObjectId,
+        first: PageIndex,
         frames: &[FrameNo],
         result: Result<(), (Failure, i32)>,
         plan: &mut Plan,
     ) {
-        debug_assert_eq!(run.frames.len() as usize, frames.len());
         self.stats.runs_written += 1;
         match result {
             Ok(()) => self.stats.pages_written += frames.len() as u64,
             Err((failure, errno)) => {
                 self.stats.write_errors += 1;
                 let now = self.now;
-                let object = self.object_mut(run.object);
-                object.keep_error(KeptError { failure, page: run.first, errno });
+                let object = self.object_mut(object);
+                object.keep_error(KeptError { failure, page: first, errno });
                 object.write_failed = Some(now);
             }
         }
         if result.is_ok() {
-            self.object_mut(run.object).write_failed = None;
+            self.object_mut(object).write_failed = None;
         }
         for no in frames {
             self.end(*no, Busy::Writing);

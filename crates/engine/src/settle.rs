@@ -3,12 +3,13 @@
 //! This is the one place where wants are served, so it doesn't matter which
 //! operation a fault or a pin ran into.
 
-use faultless_addr::{FrameNo, VirtRange, WriteAccess};
+use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
 use crate::engine::{Engine, Leave, Poisoned};
 use crate::frame::{Busy, State};
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, PageKey};
+use crate::space::Backing;
 
 impl Engine {
     /// Begins whatever is wanted of an idle frame, or wakes who waited for it.
@@ -105,6 +106,18 @@ impl Engine {
             Poisoned { space, range, object, page, since }
         }));
         self.settle_failed(no, plan);
+    }
+
+    /// A held access at `addr` was answered with [`Signal::Bus`](crate::Signal::Bus): the
+    /// driver makes its page an error, and it stays one until it is tried again.
+    pub fn will_poison(&mut self, space: SpaceId, addr: VirtAddr) {
+        let Some(area) = self.spaces[space.index()].find(addr) else { return };
+        let (Backing::Object { object, .. }, Some(page)) = (area.backing, area.page_at(addr))
+        else {
+            return;
+        };
+        let range = VirtRange::page(addr.page_start());
+        self.poisoned.push(Poisoned { space, range, object, page, since: self.now });
     }
 
     /// Before a page is mapped, its address must not be an error any more.

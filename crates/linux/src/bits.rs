@@ -100,7 +100,8 @@ pub(crate) fn find_run(
 ) -> Option<usize> {
     let mut start = 0;
     let mut found = 0;
-    for step in 0..words.min(WINDOW) {
+    // Once around, and on: a run may reach past the word where the search began.
+    for step in 0..(words + len / WORD + 1).min(WINDOW) {
         let index = (from + step) % words;
         if index == 0 {
             found = 0; // A run doesn't go around the end.
@@ -163,6 +164,12 @@ mod tests {
         // Numbers 60..64 and 128..132: from the last word on, 132 isn't next to 0.
         assert_eq!(find_run(3, 2, 4, |i| words[i]), Some(128));
         assert_eq!(find_run(3, 2, 5, |i| words[i]), None);
+    }
+
+    #[test]
+    fn a_run_may_reach_past_the_word_where_the_search_began() {
+        let words = [0, u64::MAX << 60, 0xf];
+        assert_eq!(find_run(3, 2, 8, |i| words[i]), Some(124));
     }
 
     proptest! {

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use faultless_addr::{Access, VirtAddr, VirtRange};
+use faultless_machine::Segv;
 use faultless_sys::fork::Birthplace;
+use faultless_sys::raise::Trap;
 use faultless_sys::signal::{self, Fault, Verdict};
 
 use crate::error::NewError;
@@ -18,6 +20,8 @@ use crate::error::NewError;
 pub enum Resolved {
     /// The access can be tried again.
     Yes,
+    /// The access is a segmentation fault.
+    Segv(Segv),
     /// There is nothing to show: the fault goes to the SIGBUS handler that was there
     /// before, or ends the process.
     NotOurs,
@@ -131,15 +135,26 @@ fn on_sigbus(fault: &Fault) -> Verdict {
             // SAFETY: 1. not null, so it is from `Registration::new`; 2. `running` keeps
             // it alive (see `Registration::drop`).
             let hook = unsafe { &*hook };
-            if hook.birthplace.is_here() && (hook.serve)(fault.addr, fault.access) == Resolved::Yes
-            {
-                verdict = Verdict::Retry;
+            if hook.birthplace.is_here() {
+                verdict = match (hook.serve)(fault.addr, fault.access) {
+                    Resolved::Yes => Verdict::Retry,
+                    Resolved::Segv(why) => Verdict::Trap(trap(why)),
+                    Resolved::NotOurs => Verdict::Pass,
+                };
             }
         }
         entry.running.fetch_sub(1, Ordering::SeqCst);
-        if verdict == Verdict::Retry {
+        if verdict != Verdict::Pass {
             return verdict;
         }
     }
     Verdict::Pass
+}
+
+/// The signal for a segmentation fault.
+pub(crate) fn trap(why: Segv) -> Trap {
+    match why {
+        Segv::MapErr => Trap::Unmapped,
+        Segv::AccErr => Trap::Denied,
+    }
 }

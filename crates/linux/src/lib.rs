@@ -28,6 +28,7 @@
 //! | `bits.rs` | the sets |
 //! | `arena.rs` | addresses for programs, and the descriptor their faults come from |
 //! | `inline.rs` | from a SIGBUS to the machine whose arena was touched |
+//! | `segv.rs` | held accesses that are segmentation faults |
 //! | `capabilities.rs` | what this kernel lets us do |
 //! | `calls.rs` | counters |
 //! | `error.rs` | errors that say where |
@@ -44,6 +45,7 @@ mod evict;
 mod inline;
 mod machine;
 mod pool;
+mod segv;
 mod slots;
 
 pub use calls::Calls;

@@ -1,14 +1,15 @@
 //! [`LinuxMachine`]: the trait's verbs, as calls to the pool and the arenas.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
 use faultless_addr::{FrameNo, PAGE_SIZE, SpaceId, VirtAddr, VirtRange, WriteAccess};
-use faultless_machine::{Buffer, Machine, Then};
+use faultless_machine::{Buffer, Held, Machine, Segv, Then};
 use faultless_sys::Errno;
 use faultless_sys::fork::Birthplace;
 use faultless_sys::memory::dont_need;
-use faultless_sys::uffd::{Features, Protect, Stopped, Userfaultfd};
+use faultless_sys::uffd::{Event, Features, PageFault, Protect, Stopped, Userfaultfd};
 
 use crate::arena::Arena;
 use crate::calls::{Calls, Counters};
@@ -16,6 +17,7 @@ use crate::capabilities::Capabilities;
 use crate::error::{NewError, PageError, Verb};
 use crate::inline::{InlineHook, Registration};
 use crate::pool::Pool;
+use crate::segv;
 
 /// The space whose faults are messages for fault threads.
 pub const THREAD: SpaceId = SpaceId(0);
@@ -190,6 +192,9 @@ impl Machine for LinuxMachine {
 
     /// On an error all of `frames` are aside as before, unless taking back those that
     /// were in place already is refused as well.
+    ///
+    /// EEXIST where there is a page, or a poisoned one; but a poisoned page is silently
+    /// replaced by a tracked one, because UFFDIO_COPY does so.
     fn map(
         &self,
         space: SpaceId,
@@ -299,6 +304,36 @@ impl Machine for LinuxMachine {
             // Refused only for a range that isn't registered; arenas are.
             let _ = arena.uffd.wake(range);
         }
+    }
+
+    fn held_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.events(THREAD).as_fd())
+    }
+
+    /// Takes all that are there. What is held may have been answered since.
+    fn held(&self, out: &mut Vec<Held>) -> io::Result<()> {
+        let mut events = [Event::Other(0); 16];
+        loop {
+            let count = self.events(THREAD).read_messages(&mut events)?;
+            out.extend(events[..count].iter().filter_map(|event| match *event {
+                Event::PageFault(PageFault { addr, access, thread, .. }) => {
+                    Some(Held { space: THREAD, addr, access, thread })
+                }
+                Event::Other(_) => None, // Nobody has asked for other events.
+            }));
+            if count < events.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An access by an instruction gets the signal, whose handler may return: then it
+    /// is held again. An access by a system call makes that answer EFAULT.
+    ///
+    /// It does nothing where the thread is gone.
+    fn segv(&self, held: &Held, why: Segv) -> io::Result<()> {
+        self.here(Verb::Poison, held.addr)?;
+        Ok(segv::end(self.space(held.space), held, why)?)
     }
 
     fn bookkeeping_bytes(&self) -> usize {

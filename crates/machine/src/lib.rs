@@ -22,8 +22,9 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
-use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
 /// What becomes of the bytes of a page that is unmapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,29 @@ pub struct Buffer {
     pub start: *mut u8,
     /// How many bytes.
     pub len: usize,
+}
+
+/// A thread that touched a page and is held until the page is mapped, woken or
+/// made an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Where.
+    pub space: SpaceId,
+    /// What it touched.
+    pub addr: VirtAddr,
+    /// How.
+    pub access: Access,
+    /// Which thread.
+    pub thread: i32,
+}
+
+/// Why an access is a segmentation fault (`sigaction(2)`, `si_code`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segv {
+    /// `SEGV_MAPERR`: no area is there.
+    MapErr,
+    /// `SEGV_ACCERR`: the area doesn't allow it.
+    AccErr,
 }
 
 /// A holder of frames and translations. See the [crate's description](crate).
@@ -89,6 +113,15 @@ pub trait Machine: Send + Sync + 'static {
 
     /// Lets whoever waits for a page of `range` try again.
     fn wake(&self, space: SpaceId, range: VirtRange);
+
+    /// What becomes readable when a thread is held, where the machine holds threads.
+    fn held_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Adds the threads that are newly held to `out`; never waits.
+    fn held(&self, out: &mut Vec<Held>) -> io::Result<()>;
+
+    /// Ends a held access with a segmentation fault.
+    fn segv(&self, held: &Held, why: Segv) -> io::Result<()>;
 
     /// Bytes that the machine's own tables take.
     fn bookkeeping_bytes(&self) -> usize;

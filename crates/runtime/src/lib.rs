@@ -1,1 +1,36 @@
-//! (being written)
+//! Drives the engine on Linux.
+//!
+//! The engine decides and answers with plans; the runtime carries them out with
+//! threads, system calls and pagers, and reports back.
+//!
+//! ```text
+//!   core      what all threads share: the engine behind its lock, sleepers, pagers
+//!   drive     carries a plan out, and the plans that follow from it
+//!   io        reads and writes of runs, by io_uring or by calling the pager
+//!   serve     a fault, from the thread that met it or from one that handles it
+//!   handlers  threads that handle the faults of threads that a machine holds
+//!   keeper    the thread that ages: old dirty pages, files that changed their size
+//!   pins, objects   the verbs that people call
+//! ```
+//!
+//! Which machine there is, is its user's choice: everything here takes any
+//! [`Machine`](faultless_machine::Machine).
+
+#![deny(unsafe_code)]
+
+mod core;
+mod drive;
+mod error;
+mod handlers;
+#[allow(unsafe_code)]
+mod io;
+mod keeper;
+mod lock;
+mod objects;
+mod pins;
+mod serve;
+
+pub use crate::core::{Core, Options};
+pub use error::{Error, Operation};
+pub use objects::{NewObject, ObjectHandle};
+pub use serve::Served;

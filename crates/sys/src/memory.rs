@@ -86,6 +86,33 @@ pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
     unsafe { madvise(range, libc::MADV_DONTNEED) }
 }
 
+/// What accesses a range of memory allows, to programs and to system calls alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Loads only: a store is SIGSEGV, or EFAULT where a system call makes it.
+    Read,
+    /// Loads and stores.
+    ReadWrite,
+}
+
+/// Changes the rights of `range` with mprotect(2), which makes it a kernel area of its
+/// own until they are again those of its neighbours.
+///
+/// # Safety
+/// `range` lies in a [`Reservation`] of the caller, and whoever touches it is prepared
+/// for what the rights forbid.
+pub unsafe fn set_rights(range: VirtRange, rights: Rights) -> Result<(), Errno> {
+    let rights = match rights {
+        Rights::Read => libc::PROT_READ,
+        Rights::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+    };
+    // SAFETY: 1. the caller owns the range and answers for those who touch it.
+    match unsafe { libc::mprotect(range.start.0 as *mut _, range.len() as usize, rights) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
 /// Drops the pages of many ranges with few system calls: neighbours in the slice
 /// that are neighbours in memory become one, and up to [`VECTOR`] go together.
 ///
@@ -122,6 +149,8 @@ static MANY: AtomicU8 = AtomicU8::new(UNKNOWN);
 const UNKNOWN: u8 = 0;
 const REFUSED: u8 = 1;
 
+/// # Safety
+/// As for [`dont_need`], for each part of the vector.
 unsafe fn drop_vector(vector: &mut [libc::iovec]) -> Result<(), Errno> {
     let mut rest = vector;
     while rest.len() > 1 && MANY.load(Ordering::Relaxed) != REFUSED {
@@ -188,6 +217,9 @@ fn self_pidfd() -> Option<i32> {
     birthplace.is_here().then(|| fd.as_raw_fd())
 }
 
+/// # Safety
+/// The range lies in a [`Reservation`] of the caller; for MADV_DONTNEED as for
+/// [`dont_need`].
 unsafe fn madvise(range: VirtRange, advice: libc::c_int) -> Result<(), Errno> {
     loop {
         // SAFETY: 1. the caller owns the range; 2. of the advices used here only

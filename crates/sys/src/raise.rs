@@ -79,17 +79,26 @@ pub(crate) unsafe fn relay(info: *mut libc::siginfo_t, context: *mut libc::c_voi
         return Verdict::Pass;
     }
     let Some(trap) = Trap::ALL.get((queued.mark & 0xff) as usize) else { return Verdict::Pass };
+    // SAFETY: 1. by the caller's promise `context` is this signal's.
+    unsafe { here(*trap, VirtAddr(queued.addr), context) };
+    Verdict::Retry
+}
+
+/// In the SIGBUS handler: queues `trap` to this thread, for when the handler returns.
+///
+/// # Safety
+/// `context` is that of the signal being handled.
+pub(crate) unsafe fn here(trap: Trap, addr: VirtAddr, context: *mut libc::c_void) {
     let (target, code) = trap.signal_and_code();
-    // SAFETY: 1. `context` is this signal's; the mask in it becomes the thread's when
-    // the handler returns, and the calls are async-signal-safe.
+    // SAFETY: 1. `context` is alive; the mask in it becomes the thread's when the
+    // handler returns; 2. the calls are async-signal-safe.
     unsafe {
         let mask = &raw mut (*context.cast::<libc::ucontext_t>()).uc_sigmask;
         force(target, mask);
-        block(target);
     }
-    let me = process::thread_id();
-    let _ = queue(me, target, Info::new(target, code, VirtAddr(queued.addr), 0));
-    Verdict::Retry
+    block(target);
+    // Queueing to oneself is always permitted; with a full queue the access faults again.
+    let _ = queue(process::thread_id(), target, Info::new(target, code, addr, 0));
 }
 
 /// Does as the kernel does for a real fault: where the signal is blocked or ignored

@@ -10,7 +10,7 @@
 //!
 //! Whoever installs a handler for SIGBUS later takes its place. If that handler
 //! calls the one it found, all works on; if it doesn't, faults of inline mappings
-//! reach it instead of us, and [`raise`](crate::raise) reaches nobody.
+//! reach it instead of us, and [`raise`] reaches nobody.
 
 use std::ptr;
 use std::sync::OnceLock;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use faultless_addr::{Access, VirtAddr};
 
+use crate::raise::Trap;
 use crate::{Errno, last_errno, raise};
 
 /// A memory access that raised SIGBUS.
@@ -38,6 +39,9 @@ pub struct Fault {
 pub enum Verdict {
     /// The access can be tried again.
     Retry,
+    /// The access is to be told this signal, after the hook has returned and in the
+    /// context of the faulting instruction.
+    Trap(Trap),
     /// Not ours: the earlier handler's.
     Pass,
 }
@@ -130,8 +134,11 @@ unsafe fn dispatch(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mu
             let addr = VirtAddr(unsafe { (*info).si_addr() } as u64);
             // SAFETY: 1. `context` is this signal's.
             let access = unsafe { access_of(context) };
-            if function(&Fault { addr, access, code }) == Verdict::Retry {
-                return;
+            match function(&Fault { addr, access, code }) {
+                Verdict::Retry => return,
+                // SAFETY: 1. `context` is this signal's.
+                Verdict::Trap(trap) => return unsafe { raise::here(trap, addr, context) },
+                Verdict::Pass => {}
             }
         }
     }
@@ -209,6 +216,8 @@ unsafe fn access_of(context: *mut libc::c_void) -> Option<Access> {
     })
 }
 
+/// # Safety
+/// As on x86-64; the context is not read.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn access_of(_context: *mut libc::c_void) -> Option<Access> {
     None

@@ -164,6 +164,10 @@ impl Object {
         self.error.filter(|_| new)
     }
 
+    pub(crate) fn last_error(&self) -> Option<KeptError> {
+        self.error
+    }
+
     pub(crate) fn errors_seen(&self) -> ErrorsSeen {
         ErrorsSeen(self.error_count)
     }

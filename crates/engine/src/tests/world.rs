@@ -324,7 +324,7 @@ impl World {
             self.frames[frame.index()] = Place::Aside(value);
         }
         let end = ReadEnd { good, failure: Failure::Read, errno: 5 };
-        self.plan(|engine, plan| engine.read_ended(run, &frames, end, plan));
+        self.plan(|engine, plan| engine.read_ended(run.first, &frames, end, plan));
     }
 
     fn begin_write(&mut self, run: Run, frames: Vec<FrameNo>, at: Option<VirtAddr>) {
@@ -354,7 +354,7 @@ impl World {
             }
         }
         let result = if fails { Err((Failure::Write, 5)) } else { Ok(()) };
-        self.plan(|engine, plan| engine.write_ended(run, &frames, result, plan));
+        self.plan(|engine, plan| engine.write_ended(run.object, run.first, &frames, result, plan));
     }
 
     fn map(&mut self, at: VirtAddr, frames: Vec<FrameNo>, write: WriteAccess) {

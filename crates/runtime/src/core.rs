@@ -1,0 +1,232 @@
+//! What all threads of a runtime share.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
+use faultless_engine::{Config, Engine, Stats, Tick, Wakes};
+use faultless_machine::Machine;
+use faultless_pager::Pager;
+use faultless_sys::fork::Birthplace;
+use faultless_sys::process::EventFd;
+
+use crate::drive::Worker;
+use crate::error::Error;
+use crate::lock::{ENGINE, Guard, LEAF, Ranked};
+
+/// How a runtime works.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Threads that handle the faults of held threads, and read ahead.
+    pub handlers: usize,
+    /// Milliseconds after which a dirty page is written without being asked to.
+    pub write_age_ms: Tick,
+    /// Use io_uring where the system lets us.
+    pub rings: Rings,
+}
+
+/// May io_uring be used?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rings {
+    /// If the system lets us.
+    Allowed,
+    /// No: pagers are called.
+    Refused,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { handlers: 2, write_age_ms: 5000, rings: Rings::Allowed }
+    }
+}
+
+/// Pages that a handler is to read, for somebody who does not wait for them.
+pub(crate) struct HandedOff {
+    pub object: ObjectId,
+    pub first: PageIndex,
+    pub frames: Vec<FrameNo>,
+}
+
+/// An engine, a machine, and what drives them.
+pub struct Core<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) engine: Ranked<Engine>,
+    /// Sleepers on frames, by group; they sleep with the engine's lock.
+    settled: [Condvar; 64],
+    frames_freed: Condvar,
+    pub(crate) pagers: Ranked<Vec<Option<Arc<dyn Pager>>>>,
+    workers: Ranked<Vec<Box<Worker>>>,
+    pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
+    /// Flushes that nobody waits for, for the keeper.
+    pub(crate) asked: Ranked<VecDeque<(ObjectId, PageRange)>>,
+    pub(crate) handler_bells: Vec<EventFd>,
+    pub(crate) keeper_bell: Condvar,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) options: Options,
+    began: Instant,
+    birthplace: Birthplace,
+}
+
+/// A runtime's threads; they end when this is dropped.
+pub struct Threads<M: Machine> {
+    core: Arc<Core<M>>,
+    joins: Vec<JoinHandle<()>>,
+}
+
+impl<M: Machine> Core<M> {
+    /// A core without threads.
+    pub fn new(machine: M, config: Config, options: Options) -> Result<Arc<Core<M>>, Error> {
+        let setup =
+            |what| move |errno: faultless_sys::Errno| Error::Setup { what, source: errno.into() };
+        let bells: Result<_, _> = (0..options.handlers).map(|_| EventFd::new()).collect();
+        Ok(Arc::new(Core {
+            machine,
+            engine: Ranked::new(ENGINE, Engine::new(config)),
+            settled: [const { Condvar::new() }; 64],
+            frames_freed: Condvar::new(),
+            pagers: Ranked::new(LEAF, Vec::new()),
+            workers: Ranked::new(LEAF, Vec::new()),
+            handoff: Ranked::new(LEAF, VecDeque::new()),
+            asked: Ranked::new(LEAF, VecDeque::new()),
+            handler_bells: bells.map_err(setup("an eventfd"))?,
+            keeper_bell: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            options,
+            began: Instant::now(),
+            birthplace: Birthplace::here(),
+        }))
+    }
+
+    /// Starts the threads.
+    pub fn start(self: &Arc<Self>) -> Result<Threads<M>, Error> {
+        let mut threads = Threads { core: self.clone(), joins: Vec::new() };
+        for n in 0..self.options.handlers {
+            let core = self.clone();
+            threads.spawn("faultless-fault", move || core.handle_faults(n))?;
+        }
+        let core = self.clone();
+        threads.spawn("faultless-keeper", move || core.keep())?;
+        Ok(threads)
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Counters of the engine.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.engine.lock().stats();
+        stats.bookkeeping_bytes += self.machine.bookkeeping_bytes() as u64;
+        stats
+    }
+
+    /// Fails in a fork of the process that made this core.
+    pub fn check_birthplace(&self) -> Result<(), Error> {
+        if self.birthplace.is_here() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.birthplace.is_here()
+    }
+
+    /// Milliseconds since this core was made.
+    pub(crate) fn now(&self) -> Tick {
+        self.began.elapsed().as_millis() as Tick
+    }
+
+    pub(crate) fn pager(&self, object: ObjectId) -> Arc<dyn Pager> {
+        self.pagers.lock()[object.index()].clone().expect("an object in use has its pager")
+    }
+
+    /// A worker that is at rest, or a new one.
+    pub(crate) fn worker(&self) -> Box<Worker> {
+        let rested = self.workers.lock().pop();
+        rested.unwrap_or_else(|| Box::new(Worker::new(self.options.rings)))
+    }
+
+    /// The worker rests until it is needed again.
+    pub(crate) fn rest(&self, worker: Box<Worker>) {
+        debug_assert!(worker.is_idle(), "a worker rests with work under way");
+        let mut workers = self.workers.lock();
+        if workers.len() < 64 {
+            workers.push(worker);
+        }
+    }
+
+    /// Sleeps until frame `no` settles, or a while: the caller looks again.
+    pub(crate) fn wait_settled<'a>(
+        &self,
+        engine: Guard<'a, Engine>,
+        no: FrameNo,
+    ) -> Guard<'a, Engine> {
+        engine.wait(&self.settled[Wakes::group(no)])
+    }
+
+    /// Sleeps until a frame becomes free, or `timeout`.
+    pub(crate) fn wait_frames<'a>(
+        &self,
+        engine: Guard<'a, Engine>,
+        timeout: std::time::Duration,
+    ) -> Guard<'a, Engine> {
+        engine.wait_for(&self.frames_freed, timeout)
+    }
+
+    /// Wakes whom a plan says to wake.
+    pub(crate) fn wake(&self, wakes: Wakes) {
+        let mut groups = wakes.settled;
+        while groups != 0 {
+            self.settled[groups.trailing_zeros() as usize].notify_all();
+            groups &= groups - 1;
+        }
+        if wakes.frames {
+            self.frames_freed.notify_all();
+            self.ring_handlers();
+        }
+    }
+
+    pub(crate) fn ring_handlers(&self) {
+        for bell in &self.handler_bells {
+            bell.signal();
+        }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+impl<M: Machine> Threads<M> {
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let join = std::thread::Builder::new()
+            .name(name.into())
+            .stack_size(256 << 10)
+            .spawn(body)
+            .map_err(|source| Error::Setup { what: "a thread", source })?;
+        self.joins.push(join);
+        Ok(())
+    }
+}
+
+impl<M: Machine> Drop for Threads<M> {
+    fn drop(&mut self) {
+        if !self.core.is_here() {
+            // A fork has the handles but not the threads.
+            return self.joins.drain(..).for_each(std::mem::forget);
+        }
+        {
+            let _engine = self.core.engine.lock();
+            self.core.stopping.store(true, Ordering::Release);
+        }
+        self.core.keeper_bell.notify_all();
+        self.core.ring_handlers();
+        for join in self.joins.drain(..) {
+            if join.join().is_err() {
+                eprintln!("faultless: a thread of the runtime has panicked");
+            }
+        }
+    }
+}

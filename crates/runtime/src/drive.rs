@@ -1,0 +1,374 @@
+//! Carrying plans out.
+//!
+//! A worker does what a plan says with no lock held, then reports everything under
+//! one taking of the engine's lock; what the engine says next is the next plan.
+//! Reads and writes go to the worker's queue and are reported when they have ended.
+
+use std::io;
+
+use faultless_addr::{
+    FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
+};
+use faultless_engine::{
+    Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, ResizedBy, Run, Source,
+};
+use faultless_machine::{Buffer, Machine, Then};
+use faultless_pager::{Direction, Shrunk};
+use faultless_sys::ring::Completion;
+
+use crate::core::{Core, HandedOff, Rings};
+use crate::io::{Io, Job};
+use crate::lock::assert_none_held;
+
+/// What is done with the reads of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// All are started at once.
+    Queue,
+    /// The first is carried out here and now, which is quickest for one; handlers
+    /// are given the rest, which nobody waits for.
+    FirstHere,
+    /// Handlers are given all.
+    HandOff,
+}
+
+/// What a thread needs to carry plans out; kept for the next thread.
+pub struct Worker {
+    pub plan: Plan,
+    next: Plan,
+    pub io: Io,
+    ended: Vec<(Job, io::Result<u64>)>,
+    moves: Vec<(VirtAddr, FrameNo)>,
+}
+
+impl Worker {
+    pub fn new(rings: Rings) -> Worker {
+        Worker {
+            plan: Plan::new(),
+            next: Plan::new(),
+            io: Io::new(rings),
+            ended: Vec::new(),
+            moves: Vec::new(),
+        }
+    }
+
+    /// Shows `see` the polls that have fired; jobs that have ended are kept for `reap`.
+    pub fn see_polls(&mut self, see: impl FnMut(Completion)) {
+        self.io.ended(&mut self.ended, see);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.plan.is_empty() && self.io.in_flight() == 0 && self.ended.is_empty()
+    }
+}
+
+/// An operation of the machine that has no answer but to stop: the kernel refused
+/// to change a translation, so what programs see can't be kept right.
+fn must(what: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        eprintln!("faultless: the kernel refused to {what}: {error}; stopping before data is lost");
+        std::process::abort();
+    }
+}
+
+impl<M: Machine> Core<M> {
+    /// Carries out `worker.plan` and the plans that follow. Started reads and writes
+    /// may still be under way afterwards.
+    pub(crate) fn carry_out(&self, worker: &mut Worker, mut reads: Reads) {
+        assert_none_held();
+        while !worker.plan.is_empty() {
+            self.carry_out_one(worker, &mut reads);
+            worker.plan.clear();
+            std::mem::swap(&mut worker.plan, &mut worker.next);
+        }
+        worker.io.flush();
+    }
+
+    fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
+        let Worker { plan, next, io, moves, .. } = worker;
+        self.wake(plan.wakes);
+        self.unmap(&mut plan.drop, Then::Drop, moves);
+        self.unmap(&mut plan.keep, Then::Keep, moves);
+        for op in &plan.ops {
+            self.carry_out_op(plan, *op);
+        }
+        if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
+            let mut engine = self.engine.lock();
+            report(&mut engine, plan, next);
+        }
+        for op in &plan.ops {
+            match *op {
+                Op::Write { run, mapped } => self.start_write(plan, run, mapped, io),
+                Op::Read { run, source } => self.start_read(plan, run, source, io, reads, next),
+                _ => {}
+            }
+        }
+        self.report_ended(worker);
+    }
+
+    fn unmap(&self, leavers: &mut [Leaver], then: Then, moves: &mut Vec<(VirtAddr, FrameNo)>) {
+        // Neighbours leave by one call.
+        leavers.sort_unstable_by_key(|leaver| (leaver.space, leaver.at));
+        for group in leavers.chunk_by(|a, b| a.space == b.space) {
+            moves.clear();
+            moves.extend(group.iter().map(|leaver| (leaver.at, leaver.frame)));
+            must("unmap pages", self.machine.unmap(group[0].space, moves, then));
+        }
+    }
+
+    /// Operations that are over when the call returns.
+    fn carry_out_op(&self, plan: &Plan, op: Op) {
+        match op {
+            Op::Map { space, at, frames, write } => {
+                let frames = plan.frames(frames);
+                let result = self.machine.map(space, at, frames, write);
+                let result = result.or_else(|error| {
+                    // An error that was put there between decision and call.
+                    if error.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(error);
+                    }
+                    self.machine.heal(space, pages_at(at, frames.len()))?;
+                    self.machine.map(space, at, frames, write)
+                });
+                must("map pages", result);
+            }
+            Op::Grant { space, at, frames } => {
+                let range = pages_at(at, plan.frames(frames).len());
+                must("allow writes", self.machine.set_write(space, range, WriteAccess::Allowed));
+            }
+            Op::Poison { space, at, .. } => {
+                must("mark a page", self.machine.poison(space, pages_at(at, 1)));
+            }
+            Op::Heal { space, range } => must("unmark pages", self.machine.heal(space, range)),
+            Op::Wake { space, range } => self.machine.wake(space, range),
+            Op::Write { mapped: Some((space, at)), run } => {
+                let range = pages_at(at, plan.frames(run.frames).len());
+                must("stop writes", self.machine.set_write(space, range, WriteAccess::Tracked));
+            }
+            Op::Read { .. } | Op::Write { .. } => {}
+        }
+    }
+
+    fn start_write(
+        &self,
+        plan: &Plan,
+        run: Run,
+        mapped: Option<(SpaceId, VirtAddr)>,
+        io: &mut Io,
+    ) {
+        let frames = plan.frames(run.frames);
+        let buffers = match mapped {
+            Some((space, at)) => vec![self.machine.mapped(space, pages_at(at, frames.len()))],
+            None => self.aside(frames),
+        };
+        let size = self.engine.lock().size(run.object);
+        let bytes = size.saturating_sub(run.first.offset()).min(run.frames.len() * PAGE_BYTES);
+        io.start(Job {
+            direction: Direction::Write,
+            object: run.object,
+            first: run.first,
+            frames: frames.to_vec(),
+            pager: self.pager(run.object),
+            buffers,
+            bytes,
+        });
+    }
+
+    fn start_read(
+        &self,
+        plan: &Plan,
+        run: Run,
+        source: Source,
+        io: &mut Io,
+        reads: &mut Reads,
+        next: &mut Plan,
+    ) {
+        let frames = plan.frames(run.frames);
+        match (source, *reads) {
+            (Source::Zeros, _) => {
+                let job = self.read_job(run.object, run.first, frames);
+                job.zero_from(0);
+                let mut engine = self.engine.lock();
+                engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
+            }
+            (Source::Pager, Reads::Queue) => {
+                io.start(self.read_job(run.object, run.first, frames));
+            }
+            (Source::Pager, Reads::FirstHere) => {
+                io.run_here(self.read_job(run.object, run.first, frames));
+                // From here on nobody waits for what is read.
+                *reads = if self.handler_bells.is_empty() { Reads::Queue } else { Reads::HandOff };
+            }
+            (Source::Pager, Reads::HandOff) => {
+                let frames = frames.to_vec();
+                let job = HandedOff { object: run.object, first: run.first, frames };
+                self.handoff.lock().push_back(job);
+                self.handler_bells[run.first.0 as usize % self.handler_bells.len()].signal();
+            }
+        }
+    }
+
+    /// Starts the reads that others have handed off; returns how many.
+    pub(crate) fn take_handed_off(&self, worker: &mut Worker) -> usize {
+        let mut taken = 0;
+        while worker.io.in_flight() < 32 {
+            let Some(job) = self.handoff.lock().pop_front() else { break };
+            worker.io.start(self.read_job(job.object, job.first, &job.frames));
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Gives frames memory and describes the read into them.
+    fn read_job(&self, object: ObjectId, first: PageIndex, frames: &[FrameNo]) -> Job {
+        self.machine.release(frames);
+        must("provide memory", self.machine.back(frames));
+        let size = self.engine.lock().size(object);
+        let bytes = size.saturating_sub(first.offset()).min(frames.len() as u64 * PAGE_BYTES);
+        Job {
+            direction: Direction::Read,
+            object,
+            first,
+            frames: frames.to_vec(),
+            pager: self.pager(object),
+            buffers: self.aside(frames),
+            bytes,
+        }
+    }
+
+    /// Where frames that are aside are, neighbours as one.
+    fn aside(&self, frames: &[FrameNo]) -> Vec<Buffer> {
+        let mut buffers: Vec<Buffer> = Vec::new();
+        for frame in frames {
+            let buffer = self.machine.buffer(*frame);
+            match buffers.last_mut() {
+                Some(last) if last.start.wrapping_add(last.len) == buffer.start => {
+                    last.len += buffer.len;
+                }
+                _ => buffers.push(buffer),
+            }
+        }
+        buffers
+    }
+
+    /// Waits for the worker's reads and writes and goes on with what follows, until
+    /// nothing is under way.
+    pub(crate) fn finish(&self, worker: &mut Worker) {
+        loop {
+            self.carry_out(worker, Reads::Queue);
+            if worker.io.in_flight() == 0 {
+                return;
+            }
+            worker.io.wait();
+            self.report_ended(worker);
+            std::mem::swap(&mut worker.plan, &mut worker.next);
+        }
+    }
+
+    /// Reports jobs that have ended, without waiting; what follows is added to the plan.
+    pub(crate) fn reap(&self, worker: &mut Worker) {
+        debug_assert!(worker.plan.is_empty());
+        self.report_ended(worker);
+        std::mem::swap(&mut worker.plan, &mut worker.next);
+    }
+
+    fn report_ended(&self, worker: &mut Worker) {
+        let Worker { next, io, ended, .. } = worker;
+        io.ended(ended, |_| {});
+        for (job, result) in ended.drain(..) {
+            match job.direction {
+                Direction::Read => self.report_read(&job, result, next),
+                Direction::Write => self.report_write(&job, result, next),
+            }
+        }
+    }
+
+    fn report_read(&self, job: &Job, result: io::Result<u64>, next: &mut Plan) {
+        if let Ok(bytes) = result
+            && bytes >= job.bytes
+        {
+            job.zero_from(job.bytes);
+            let mut engine = self.engine.lock();
+            return engine.read_ended(job.first, &job.frames, ReadEnd::GOOD, next);
+        }
+        self.read_again(job, next);
+    }
+
+    /// A read came up short or failed: page by page, to tell the good from the bad.
+    fn read_again(&self, job: &Job, next: &mut Plan) {
+        let size = job.pager.size();
+        for (n, frame) in job.frames.iter().enumerate() {
+            let page = job.first.plus(n as u64);
+            let bytes = match &size {
+                Ok(size) => size.saturating_sub(page.offset()).min(PAGE_BYTES),
+                Err(_) => PAGE_BYTES,
+            };
+            let end = match job.read_page(n) {
+                _ if bytes == 0 => ReadEnd { good: 0, failure: Failure::Shrunk, errno: libc::EIO },
+                Ok(read) if read >= bytes.min(job.bytes - n as u64 * PAGE_BYTES) => {
+                    job.zero_page_tail(n, read);
+                    ReadEnd::GOOD
+                }
+                Ok(_) => ReadEnd { good: 0, failure: Failure::Read, errno: libc::EIO },
+                Err(error) => ReadEnd { good: 0, failure: Failure::Read, errno: errno_of(&error) },
+            };
+            self.engine.lock().read_ended(page, &[*frame], end, next);
+        }
+        if let Ok(size) = size {
+            self.resized_by_others(job.object, size, next);
+        }
+    }
+
+    /// The backing's size was seen: is it another than the engine thinks?
+    pub(crate) fn resized_by_others(&self, object: ObjectId, size: u64, next: &mut Plan) {
+        let mut engine = self.engine.lock();
+        if size < engine.size(object) {
+            engine.set_size(object, size, ResizedBy::Others, next);
+        }
+    }
+
+    fn report_write(&self, job: &Job, result: io::Result<u64>, next: &mut Plan) {
+        let result = match result {
+            Ok(bytes) if bytes >= job.bytes => Ok(()),
+            // A short or refused write of the ring: the pager knows how to go on.
+            Ok(_) => job.run_here().map(drop),
+            Err(error) if errno_of(&error) == libc::EINVAL => job.run_here().map(drop),
+            Err(error) => Err(error),
+        };
+        let result = result.map_err(|error| match Shrunk::of(&error) {
+            Some(_) => (Failure::Shrunk, libc::EIO),
+            None => (Failure::Write, errno_of(&error)),
+        });
+        let shrunk = matches!(result, Err((Failure::Shrunk, _)));
+        self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
+        if shrunk && let Ok(size) = job.pager.size() {
+            self.resized_by_others(job.object, size, next);
+        }
+    }
+}
+
+/// Everything of a plan that was over when its call returned.
+fn report(engine: &mut Engine, plan: &Plan, next: &mut Plan) {
+    for leaver in &plan.drop {
+        engine.unmapped(leaver.frame, Leave::Drop, next);
+    }
+    for leaver in &plan.keep {
+        engine.unmapped(leaver.frame, Leave::Keep, next);
+    }
+    for op in &plan.ops {
+        match *op {
+            Op::Map { frames, write, .. } => engine.mapped(plan.frames(frames), write, next),
+            Op::Grant { frames, .. } => engine.granted(plan.frames(frames), next),
+            Op::Poison { frame, .. } => engine.poisoned(frame, next),
+            Op::Heal { .. } | Op::Wake { .. } | Op::Read { .. } | Op::Write { .. } => {}
+        }
+    }
+}
+
+fn pages_at(at: VirtAddr, count: usize) -> VirtRange {
+    VirtRange::from_len(at, (count * PAGE_SIZE) as u64).expect("a range of an arena")
+}
+
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}

@@ -1,0 +1,160 @@
+//! Handlers: threads that serve the faults of threads that the machine holds, and
+//! read what others have handed off.
+//!
+//! A handler never waits for one page: it starts reads, goes on with other faults,
+//! and maps pages as their reads end. So a few handlers keep the disk's queue full
+//! for any number of held threads.
+
+use std::time::{Duration, Instant};
+
+use faultless_engine::{Outcome, Scope, Signal, Waiter};
+use faultless_machine::{Held, Machine, Segv};
+use rustix::fd::AsFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::core::Core;
+use crate::drive::{Reads, Worker};
+use crate::io::TOKEN_POLL;
+use crate::serve::{PATIENCE, batch};
+
+const TOKEN_HELD: u64 = TOKEN_POLL;
+const TOKEN_BELL: u64 = TOKEN_POLL + 1;
+/// How soon a fault that found no frame is tried again, if no bell rings before.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// One handler's own state.
+struct Handler {
+    number: usize,
+    worker: Box<Worker>,
+    /// Faults that have come in.
+    held: Vec<Held>,
+    /// Faults that found no frame, and since when.
+    stalled: Vec<(Held, Instant)>,
+    polls_armed: bool,
+}
+
+impl<M: Machine> Core<M> {
+    /// A handler's life.
+    pub(crate) fn handle_faults(&self, number: usize) {
+        let mut handler = Handler {
+            number,
+            worker: self.worker(),
+            held: Vec::new(),
+            stalled: Vec::new(),
+            polls_armed: false,
+        };
+        while !self.is_stopping() {
+            self.take_faults(&mut handler);
+            self.take_handed_off(&mut handler.worker);
+            self.reclaim_ahead(&mut handler);
+            if handler.worker.io.in_flight() > 0 {
+                handler.worker.io.flush();
+            }
+            self.wait_for_work(&mut handler);
+            self.reap(&mut handler.worker);
+            self.carry_out(&mut handler.worker, Reads::Queue);
+        }
+        self.finish(&mut handler.worker);
+        self.rest(handler.worker);
+    }
+
+    fn take_faults(&self, handler: &mut Handler) {
+        if let Err(error) = self.machine.held(&mut handler.held) {
+            eprintln!("faultless: reading faults: {error}");
+        }
+        let again = std::mem::take(&mut handler.stalled);
+        if handler.held.is_empty() && again.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let new = std::mem::take(&mut handler.held);
+        for (held, since) in again.into_iter().chain(new.iter().map(|held| (*held, now))) {
+            self.serve_held(handler, held, since);
+        }
+        handler.held = new;
+        handler.held.clear();
+        self.carry_out(&mut handler.worker, Reads::Queue);
+    }
+
+    fn serve_held(&self, handler: &mut Handler, held: Held, since: Instant) {
+        let plan = &mut handler.worker.plan;
+        let mut engine = self.engine.lock();
+        let outcome = engine.fault(held.space, held.addr, held.access, Waiter::Machine, plan);
+        let signal = match outcome {
+            Outcome::Resolved | Outcome::Waiting(_) => return,
+            Outcome::Signal(signal) => signal,
+            Outcome::NoFrame(scope) if since.elapsed() < PATIENCE => {
+                let target = batch(&engine);
+                engine.reclaim(scope, target, plan);
+                drop(engine);
+                handler.stalled.push((held, since));
+                return self.carry_out(&mut handler.worker, Reads::Queue);
+            }
+            Outcome::NoFrame(_) => Signal::Bus,
+        };
+        if signal == Signal::Bus {
+            engine.will_poison(held.space, held.addr);
+        }
+        drop(engine);
+        let result = match signal {
+            Signal::Bus => {
+                let page = faultless_addr::VirtRange::page(held.addr.page_start());
+                self.machine.poison(held.space, page)
+            }
+            Signal::SegvMapErr => self.machine.segv(&held, Segv::MapErr),
+            Signal::SegvAccErr => self.machine.segv(&held, Segv::AccErr),
+        };
+        if let Err(error) = result {
+            eprintln!("faultless: refusing an access at {:?}: {error}", held.addr);
+        }
+    }
+
+    /// Keeps some frames free, so that faults don't have to wait for one.
+    fn reclaim_ahead(&self, handler: &mut Handler) {
+        let mut engine = self.engine.lock();
+        let shortage = engine.shortage().min(64);
+        if shortage == 0 {
+            return;
+        }
+        engine.reclaim(Scope::All, shortage, &mut handler.worker.plan);
+        drop(engine);
+        self.carry_out(&mut handler.worker, Reads::Queue);
+    }
+
+    /// Sleeps until there is a fault, a bell or the end of a read.
+    fn wait_for_work(&self, handler: &mut Handler) {
+        let bell = &self.handler_bells[handler.number];
+        let retry = !handler.stalled.is_empty();
+        let Some(ring) = handler.worker.io.ring() else {
+            self.poll_for_work(handler, retry);
+            bell.drain();
+            return;
+        };
+        if !handler.polls_armed {
+            let held = self.machine.held_fd();
+            let armed = held.is_none_or(|fd| ring.poll_readable(fd, TOKEN_HELD).is_ok());
+            handler.polls_armed = armed && ring.poll_readable(bell.as_fd(), TOKEN_BELL).is_ok();
+        }
+        if retry {
+            handler.worker.io.wait_for(RETRY);
+        } else {
+            handler.worker.io.wait();
+        }
+        bell.drain();
+        let mut more = true;
+        handler.worker.see_polls(|completion| more &= completion.more);
+        handler.polls_armed &= more;
+    }
+
+    /// The same without a ring, whose reads have ended when they were started.
+    fn poll_for_work(&self, handler: &Handler, retry: bool) {
+        if handler.worker.io.in_flight() > 0 {
+            return;
+        }
+        let bell = &self.handler_bells[handler.number];
+        let mut fds = vec![PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN)];
+        fds.extend(self.machine.held_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: 0, tv_nsec: RETRY.as_nanos() as _ };
+        let _ = poll(&mut fds, retry.then_some(&timeout));
+    }
+}

@@ -1,0 +1,297 @@
+//! Reads and writes of runs, by io_uring where that can be, else by calling the pager.
+//!
+//! The only file of the runtime with `unsafe`: bytes of frames are handed to the
+//! kernel and to pagers here. What makes it sound is the engine's busy flag: a
+//! frame that is being read is aside and nobody's but the reader's; a page that is
+//! being written has had stores stopped, or is aside.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex};
+use faultless_machine::Buffer;
+use faultless_pager::{Direction, Pager};
+use faultless_sys::ring::{Completion, Ring};
+use rustix::fd::BorrowedFd;
+
+use crate::core::Rings;
+
+const RING_ENTRIES: u32 = 128;
+/// Tokens from here on belong to the ring's owner, for polls.
+pub const TOKEN_POLL: u64 = 1 << 32;
+
+/// A run to be read or written.
+pub struct Job {
+    pub direction: Direction,
+    pub object: ObjectId,
+    pub first: PageIndex,
+    pub frames: Vec<FrameNo>,
+    pub pager: Arc<dyn Pager>,
+    /// Where the bytes are, in order.
+    pub buffers: Vec<Buffer>,
+    /// Bytes to move: less than the pages have where the object ends in them.
+    pub bytes: u64,
+}
+
+// SAFETY: a job's addresses mean the same in every thread of the process, and the
+// engine's busy flag, not the thread, says who may use the bytes behind them.
+unsafe impl Send for Job {}
+
+impl Job {
+    fn offset(&self) -> u64 {
+        self.first.offset()
+    }
+
+    fn page_buffer(&self, page: usize) -> Buffer {
+        let mut skip = page * PAGE_SIZE;
+        for buffer in &self.buffers {
+            if skip < buffer.len {
+                let start = buffer.start.wrapping_add(skip);
+                return Buffer { start, len: PAGE_SIZE };
+            }
+            skip -= buffer.len;
+        }
+        unreachable!("a page of the job has a buffer")
+    }
+
+    /// Calls the pager for bytes `from..to` of the job.
+    fn call(&self, from: u64, to: u64) -> io::Result<u64> {
+        let mut pieces = Vec::with_capacity(self.buffers.len());
+        let mut at = 0;
+        for buffer in &self.buffers {
+            let (start, end) = (at, at + buffer.len as u64);
+            at = end;
+            let (lo, hi) = (from.max(start), to.min(end));
+            if lo < hi {
+                let start = buffer.start.wrapping_add((lo - start) as usize);
+                pieces.push((start, (hi - lo) as usize));
+            }
+        }
+        match self.direction {
+            Direction::Read => {
+                let mut slices: Vec<_> = pieces
+                    .into_iter()
+                    .map(|(start, len)| {
+                        // SAFETY: 1. the machine gave this address as the bytes of frames
+                        // that are aside, `len` of them; 2. the frames are busy with this
+                        // read, so nobody else uses their bytes until it is reported.
+                        IoSliceMut::new(unsafe { std::slice::from_raw_parts_mut(start, len) })
+                    })
+                    .collect();
+                Ok(self.pager.read(self.offset() + from, &mut slices)? as u64)
+            }
+            Direction::Write => {
+                let slices: Vec<_> = pieces
+                    .into_iter()
+                    .map(|(start, len)| {
+                        // SAFETY: 1. the machine gave this address for `len` bytes of pages;
+                        // 2. they are busy with this write: they neither move nor can be
+                        // stored to until it is reported.
+                        IoSlice::new(unsafe { std::slice::from_raw_parts(start, len) })
+                    })
+                    .collect();
+                self.pager.write(self.offset() + from, &slices)?;
+                Ok(to - from)
+            }
+        }
+    }
+
+    /// Zeros from byte `from` of the job to the end of its pages.
+    pub fn zero_from(&self, from: u64) {
+        let mut at = 0;
+        for buffer in &self.buffers {
+            let skip = from.saturating_sub(at).min(buffer.len as u64) as usize;
+            at += buffer.len as u64;
+            let start = buffer.start.wrapping_add(skip);
+            // SAFETY: as for a read in `call`: the bytes are ours until the report.
+            unsafe { start.write_bytes(0, buffer.len - skip) };
+        }
+    }
+
+    /// One read of one page, where a longer read has failed.
+    pub fn read_page(&self, page: usize) -> io::Result<u64> {
+        let from = page as u64 * PAGE_BYTES;
+        self.call(from, (from + PAGE_BYTES).min(self.bytes.max(from)))
+    }
+
+    /// The whole of it, by calling the pager.
+    pub fn run_here(&self) -> io::Result<u64> {
+        self.call(0, self.bytes)
+    }
+
+    /// What is zeroed of a page that holds `bytes` good bytes.
+    pub fn zero_page_tail(&self, page: usize, bytes: u64) {
+        let buffer = self.page_buffer(page);
+        let skip = bytes.min(PAGE_BYTES) as usize;
+        // SAFETY: as for a read in `call`.
+        unsafe { buffer.start.wrapping_add(skip).write_bytes(0, PAGE_SIZE - skip) };
+    }
+}
+
+/// A job that the kernel works on.
+struct Submitted {
+    job: Job,
+    /// The kernel reads these while it works; boxed by `Vec`, so they don't move.
+    vector: Vec<libc::iovec>,
+}
+
+// SAFETY: as for `Job`; the vector repeats its addresses.
+unsafe impl Send for Submitted {}
+
+enum RingState {
+    Untried,
+    Ready(Ring),
+    Refused,
+}
+
+/// Starts jobs and tells of their ends. One thread at a time uses it.
+pub struct Io {
+    ring: RingState,
+    submitted: Vec<Option<Submitted>>,
+    free: Vec<usize>,
+    /// Jobs that ended without the ring.
+    ended: Vec<(Job, io::Result<u64>)>,
+}
+
+impl Io {
+    pub fn new(rings: Rings) -> Io {
+        let ring = match rings {
+            Rings::Allowed => RingState::Untried,
+            Rings::Refused => RingState::Refused,
+        };
+        Io { ring, submitted: Vec::new(), free: Vec::new(), ended: Vec::new() }
+    }
+
+    /// Jobs that were started and whose end has not been told.
+    pub fn in_flight(&self) -> usize {
+        self.submitted.len() - self.free.len() + self.ended.len()
+    }
+
+    /// The ring, made when it is first needed.
+    pub fn ring(&mut self) -> Option<&mut Ring> {
+        if let RingState::Untried = self.ring {
+            self.ring = Ring::new(RING_ENTRIES).map_or(RingState::Refused, RingState::Ready);
+        }
+        match &mut self.ring {
+            RingState::Ready(ring) => Some(ring),
+            _ => None,
+        }
+    }
+
+    /// Starts a job; where the ring can't take it, carries it out at once.
+    pub fn start(&mut self, job: Job) {
+        let direct = job.pager.clone();
+        let direct = direct.direct(job.direction, job.offset(), job.bytes);
+        if let Some(direct) = direct
+            && self.ring().is_some()
+        {
+            return self.submit(job, direct.fd);
+        }
+        let result = job.run_here();
+        self.ended.push((job, result));
+    }
+
+    /// Carries a job out in this thread: the quickest way for one alone.
+    pub fn run_here(&mut self, job: Job) {
+        let result = job.run_here();
+        self.ended.push((job, result));
+    }
+
+    fn submit(&mut self, job: Job, fd: BorrowedFd<'_>) {
+        let mut left = job.bytes as usize;
+        let vector: Vec<_> = job
+            .buffers
+            .iter()
+            .map(|buffer| {
+                let len = buffer.len.min(left);
+                left -= len;
+                libc::iovec { iov_base: buffer.start.cast(), iov_len: len }
+            })
+            .collect();
+        let token = self.free.pop().unwrap_or_else(|| {
+            self.submitted.push(None);
+            self.submitted.len() - 1
+        });
+        let (offset, direction) = (job.offset(), job.direction);
+        let (pointer, count) = (vector.as_ptr(), vector.len() as u32);
+        self.submitted[token] = Some(Submitted { job, vector });
+        let RingState::Ready(ring) = &mut self.ring else { unreachable!("the ring is ready") };
+        let token = token as u64;
+        loop {
+            // SAFETY: 1. the frames are busy with this job until its end is reported, so
+            // their bytes are this request's until its completion; 2. the vector lives in
+            // `submitted` until the completion, and its items don't move with it.
+            let pushed = unsafe {
+                match direction {
+                    Direction::Read => ring.readv(fd, pointer, count, offset, token),
+                    Direction::Write => ring.writev(fd, pointer, count, offset, token),
+                }
+            };
+            if pushed.is_ok() {
+                return;
+            }
+            // The queue is full: give it to the kernel and push again.
+            let _ = ring.submit();
+        }
+    }
+
+    /// Gives the kernel what was started.
+    pub fn flush(&mut self) {
+        if let RingState::Ready(ring) = &mut self.ring {
+            let _ = ring.submit();
+        }
+    }
+
+    /// Waits until some job has ended (or a poll has fired), if any is under way.
+    pub fn wait(&mut self) {
+        if self.ended.is_empty()
+            && let RingState::Ready(ring) = &mut self.ring
+        {
+            let _ = ring.submit_and_wait(1);
+        }
+    }
+
+    /// As [`wait`](Io::wait), no longer than `timeout`.
+    pub fn wait_for(&mut self, timeout: Duration) {
+        if self.ended.is_empty()
+            && let RingState::Ready(ring) = &mut self.ring
+        {
+            let _ = ring.submit_and_wait_for(1, timeout);
+        }
+    }
+
+    /// The jobs that have ended: what the kernel or the pager said. Tokens of polls
+    /// go to `poll`.
+    pub fn ended(
+        &mut self,
+        out: &mut Vec<(Job, io::Result<u64>)>,
+        mut poll: impl FnMut(Completion),
+    ) {
+        out.append(&mut self.ended);
+        let RingState::Ready(ring) = &mut self.ring else { return };
+        for completion in ring.completions() {
+            if completion.token >= TOKEN_POLL {
+                poll(completion);
+                continue;
+            }
+            let token = completion.token as usize;
+            let done = self.submitted[token].take().expect("a token is used once");
+            self.free.push(token);
+            drop(done.vector);
+            let result = completion.outcome().map(u64::from).map_err(io::Error::from);
+            out.push((done.job, result));
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        // The kernel may still write to frames: they must not be unmapped under it.
+        let mut ended = Vec::new();
+        while self.submitted.len() > self.free.len() {
+            self.wait();
+            self.ended(&mut ended, |_| {});
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The keeper: a thread that lets time pass for the engine.
+//!
+//! It writes pages that have been dirty for long, tries again what could not be
+//! read, carries out flushes that nobody waits for, and notices files that others
+//! have shortened.
+
+use std::time::Duration;
+
+use faultless_addr::ObjectId;
+use faultless_machine::Machine;
+
+use crate::core::Core;
+
+const PERIOD: Duration = Duration::from_millis(200);
+/// Frames looked at in one taking of the lock.
+const LOOKS: u32 = 4096;
+/// Files whose size is asked in one period.
+const SIZES: usize = 64;
+
+impl<M: Machine> Core<M> {
+    /// The keeper's life.
+    pub(crate) fn keep(&self) {
+        let mut next_size = 0;
+        loop {
+            let engine = self.engine.lock();
+            if self.is_stopping() {
+                return;
+            }
+            drop(engine.wait_for(&self.keeper_bell, PERIOD));
+            if self.is_stopping() {
+                return;
+            }
+            self.flush_asked();
+            self.let_time_pass();
+            next_size = self.look_at_sizes(next_size);
+        }
+    }
+
+    fn let_time_pass(&self) {
+        let mut worker = self.worker();
+        let mut engine = self.engine.lock();
+        engine.tick(self.now(), &mut worker.plan);
+        let frames = engine.stats().frames_total as u32;
+        drop(engine);
+        let mut looked = 0;
+        while looked < frames {
+            let mut engine = self.engine.lock();
+            if engine.stats().pages_dirty == 0 {
+                break;
+            }
+            engine.write_aged(self.options.write_age_ms, LOOKS, &mut worker.plan);
+            drop(engine);
+            self.finish(&mut worker);
+            looked += LOOKS;
+        }
+        self.finish(&mut worker);
+        self.rest(worker);
+    }
+
+    /// Asks the backings of some objects for their size; returns where to go on.
+    fn look_at_sizes(&self, from: usize) -> usize {
+        let pagers: Vec<_> = {
+            let pagers = self.pagers.lock();
+            let some = pagers.iter().enumerate().skip(from).take(SIZES);
+            some.filter_map(|(n, pager)| Some((ObjectId(n as u32), pager.clone()?))).collect()
+        };
+        let mut worker = self.worker();
+        for (object, pager) in &pagers {
+            if let Ok(size) = pager.size() {
+                self.size_seen(*object, pager, size, &mut worker);
+            }
+        }
+        self.finish(&mut worker);
+        self.rest(worker);
+        let all = self.pagers.lock().len();
+        if from + SIZES >= all { 0 } else { from + SIZES }
+    }
+}

@@ -1,0 +1,332 @@
+//! Objects: opening, flushing, resizing and closing what is mapped.
+
+use std::io;
+use std::sync::Arc;
+
+use faultless_addr::{
+    ByteRange, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange,
+};
+use faultless_engine::{
+    ErrorsSeen, Failure, FlushStep, KeptError, ObjectOptions, Pattern, ResizedBy,
+};
+use faultless_machine::Machine;
+use faultless_pager::Pager;
+
+use crate::core::Core;
+use crate::drive::{Reads, Worker};
+use crate::error::{Error, Operation};
+
+/// Writes of a flush that are under way at once.
+const DEPTH: usize = 32;
+
+/// What is to be mapped, and how.
+pub struct NewObject {
+    /// Reads and writes it.
+    pub pager: Arc<dyn Pager>,
+    /// How it is treated.
+    pub options: ObjectOptions,
+    /// Where its addresses are.
+    pub space: SpaceId,
+    /// What may be done there.
+    pub prot: Prot,
+    /// Bytes of addresses, at least its size.
+    pub reserve: u64,
+}
+
+/// An object and its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectHandle {
+    /// The object.
+    pub object: ObjectId,
+    /// The space.
+    pub space: SpaceId,
+    /// Its addresses there; its first byte is at the first.
+    pub range: VirtRange,
+}
+
+impl<M: Machine> Core<M> {
+    /// Gives a backing its addresses. Nothing of it is read.
+    pub fn open(&self, new: NewObject) -> Result<ObjectHandle, Error> {
+        self.check_birthplace()?;
+        let pages = ByteRange::new(0, new.reserve.max(new.options.size).max(1)).pages().len();
+        let mut engine = self.engine.lock();
+        let object = engine.create(new.options);
+        let placed = engine.map_object(new.space, object, PageIndex(0), pages, new.prot);
+        let range = match placed {
+            Ok(range) => range,
+            Err(why) => {
+                engine.remove(object);
+                return Err(Error::NoAddresses { pages, why: format!("{why:?}") });
+            }
+        };
+        let mut pagers = self.pagers.lock();
+        if pagers.len() <= object.index() {
+            pagers.resize_with(object.index() + 1, || None);
+        }
+        pagers[object.index()] = Some(new.pager);
+        Ok(ObjectHandle { object, space: new.space, range })
+    }
+
+    /// From now on the object may be written through its addresses.
+    pub fn allow_writes(&self, handle: ObjectHandle) {
+        let mut engine = self.engine.lock();
+        engine.allow_writes(handle.object);
+        engine.set_area_rights(handle.space, handle.range, Prot::READ | Prot::WRITE);
+    }
+
+    /// The object's length as last seen.
+    pub fn size(&self, object: ObjectId) -> u64 {
+        self.engine.lock().size(object)
+    }
+
+    /// Frames that the object holds, and how many of them are dirty.
+    pub fn resident(&self, object: ObjectId) -> (u32, u32) {
+        let engine = self.engine.lock();
+        (engine.resident(object), engine.dirty(object))
+    }
+
+    /// What a new mapping of the object is not to be told.
+    pub fn errors_seen(&self, object: ObjectId) -> ErrorsSeen {
+        self.engine.lock().errors_seen(object)
+    }
+
+    /// The order in which the object will be accessed.
+    pub fn advise(&self, object: ObjectId, pattern: Pattern) {
+        self.engine.lock().advise(object, pattern);
+    }
+
+    /// Takes clean pages out of memory.
+    pub fn drop_clean(&self, object: ObjectId, pages: PageRange) {
+        let mut worker = self.worker();
+        self.engine.lock().drop_clean(object, pages, &mut worker.plan);
+        self.finish(&mut worker);
+        self.rest(worker);
+    }
+
+    /// An error that the holder of `seen` has not been told.
+    pub fn check(&self, object: ObjectId, seen: &mut ErrorsSeen) -> Result<(), Error> {
+        let engine = self.engine.lock();
+        let error = engine.check_errors(object, seen);
+        let size = engine.size(object);
+        drop(engine);
+        error.map_or(Ok(()), |error| Err(self.kept_error(object, size, error)))
+    }
+
+    fn kept_error(&self, object: ObjectId, size: u64, error: KeptError) -> Error {
+        let (name, offset) = (self.pager(object).name(), error.page.offset());
+        let operation = match error.failure {
+            Failure::Shrunk => return Error::Shrunk { name, size, offset },
+            Failure::Read => Operation::Read,
+            Failure::Write => Operation::Write,
+        };
+        let source = io::Error::from_raw_os_error(error.errno);
+        Error::Io { operation, name, offset, source }
+    }
+
+    /// Writes what is dirty in a range, makes it durable, and reports every error
+    /// since `seen`.
+    pub fn flush(
+        &self,
+        object: ObjectId,
+        pages: PageRange,
+        seen: &mut ErrorsSeen,
+    ) -> Result<(), Error> {
+        self.check_birthplace()?;
+        let written = self.write_back(object, pages);
+        let pager = self.pager(object);
+        let synced = pager.sync().map_err(|source| Error::Io {
+            operation: Operation::Sync,
+            name: pager.name(),
+            offset: pages.start.offset(),
+            source,
+        });
+        self.check(object, seen)?;
+        written.and(synced)
+    }
+
+    /// Asks the keeper to write what is dirty in a range; doesn't wait.
+    pub fn flush_async(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
+        self.check_birthplace()?;
+        self.asked.lock().push_back((object, pages));
+        self.keeper_bell.notify_all();
+        Ok(())
+    }
+
+    /// The flushes that were asked for, by the keeper.
+    pub(crate) fn flush_asked(&self) {
+        loop {
+            let Some((object, pages)) = self.asked.lock().pop_front() else { return };
+            // An error is kept with the object, for whoever looks.
+            let _ = self.write_back(object, pages);
+        }
+    }
+
+    /// Writes every page of a range that is dirty now, and waits for it.
+    pub(crate) fn write_back(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
+        let mut worker = self.worker();
+        let mut rest = pages;
+        let result = loop {
+            let mut engine = self.engine.lock();
+            let step = engine.flush_step(object, &mut rest, &mut worker.plan);
+            if let FlushStep::Wait(no) = step
+                && worker.is_idle()
+            {
+                drop(self.wait_settled(engine, no));
+                continue;
+            }
+            drop(engine);
+            self.carry_out(&mut worker, Reads::Queue);
+            match step {
+                FlushStep::More => self.keep_depth(&mut worker),
+                FlushStep::Wait(_) => self.finish(&mut worker),
+                FlushStep::Done => break Ok(()),
+                FlushStep::Pinned(page) => {
+                    let name = self.pager(object).name();
+                    break Err(Error::Pinned { name, offset: page.offset() });
+                }
+            }
+        };
+        self.finish(&mut worker);
+        self.rest(worker);
+        loop {
+            let mut engine = self.engine.lock();
+            let Some(no) = engine.writing_in(object, pages) else { return result };
+            drop(self.wait_settled(engine, no));
+        }
+    }
+
+    fn keep_depth(&self, worker: &mut Worker) {
+        while worker.io.in_flight() >= DEPTH {
+            worker.io.wait();
+            self.reap(worker);
+            self.carry_out(worker, Reads::Queue);
+        }
+    }
+
+    /// Sets the length of the backing and of what is mapped of it.
+    pub fn resize(&self, handle: ObjectHandle, size: u64) -> Result<(), Error> {
+        self.check_birthplace()?;
+        let pager = self.pager(handle.object);
+        if size > handle.range.len() {
+            let reserved = handle.range.len();
+            return Err(Error::Reserved { name: pager.name(), wanted: size, reserved });
+        }
+        let old = self.size(handle.object);
+        let from = PageIndex::containing(old.min(size));
+        let changed = PageRange::new(from, PageRange::all().end);
+        if old != size && let Some(page) = self.engine.lock().first_pinned(handle.object, changed) {
+            return Err(Error::Pinned { name: pager.name(), offset: page.offset() });
+        }
+        for end in [old, size] {
+            let page = PageRange::from_len(PageIndex::containing(end), 1);
+            self.write_back(handle.object, page)?;
+        }
+        pager.resize(size).map_err(|source| Error::Io {
+            operation: Operation::Resize,
+            name: pager.name(),
+            offset: size,
+            source,
+        })?;
+        self.change(|engine, plan| engine.set_size(handle.object, size, ResizedBy::User, plan));
+        Ok(())
+    }
+
+    /// The bytes of a range read as zeros from now on, and take no space.
+    pub fn punch(&self, object: ObjectId, bytes: ByteRange) -> Result<(), Error> {
+        self.check_birthplace()?;
+        let pager = self.pager(object);
+        let pages = bytes.pages();
+        if let Some(page) = self.engine.lock().first_pinned(object, pages) {
+            return Err(Error::Pinned { name: pager.name(), offset: page.offset() });
+        }
+        self.write_back(object, pages)?;
+        pager.punch(bytes.start, bytes.len()).map_err(|source| Error::Io {
+            operation: Operation::Punch,
+            name: pager.name(),
+            offset: bytes.start,
+            source,
+        })?;
+        self.change(|engine, plan| engine.discard(object, pages, plan));
+        Ok(())
+    }
+
+    /// Looks whether somebody else has changed the backing's length.
+    pub fn refresh(&self, object: ObjectId) -> Result<u64, Error> {
+        self.check_birthplace()?;
+        let pager = self.pager(object);
+        let size = pager.size().map_err(|source| Error::Io {
+            operation: Operation::Size,
+            name: pager.name(),
+            offset: 0,
+            source,
+        })?;
+        let mut worker = self.worker();
+        self.size_seen(object, &pager, size, &mut worker);
+        self.finish(&mut worker);
+        self.rest(worker);
+        Ok(size)
+    }
+
+    /// A backing's size was asked: it may have become shorter.
+    pub(crate) fn size_seen(
+        &self,
+        object: ObjectId,
+        pager: &Arc<dyn Pager>,
+        size: u64,
+        worker: &mut Worker,
+    ) {
+        // The object may have been closed meanwhile, and its number used again.
+        let same = {
+            let pagers = self.pagers.lock();
+            pagers.get(object.index()).is_some_and(|now| {
+                now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager))
+            })
+        };
+        if same {
+            self.resized_by_others(object, size, &mut worker.plan);
+        }
+    }
+
+    /// Writes what is dirty and gives the object's memory and addresses back.
+    ///
+    /// An error says that pages could not be written: they are lost, unless the
+    /// caller doesn't close after all.
+    pub fn close(&self, handle: ObjectHandle) -> Result<(), Error> {
+        let written = self.write_back(handle.object, PageRange::all());
+        self.abandon(handle);
+        written
+    }
+
+    /// Gives the object's memory and addresses back; what is dirty is lost.
+    fn abandon(&self, handle: ObjectHandle) {
+        let mut worker = self.worker();
+        loop {
+            let mut engine = self.engine.lock();
+            let Some(no) = engine.close_step(handle.object, &mut worker.plan) else { break };
+            if worker.plan.is_empty() {
+                drop(self.wait_settled(engine, no));
+                continue;
+            }
+            drop(engine);
+            self.finish(&mut worker);
+        }
+        self.finish(&mut worker);
+        self.rest(worker);
+        // Marks of errors, if any, go before the addresses serve another mapping.
+        let healed = self.machine.heal(handle.space, handle.range);
+        debug_assert!(healed.is_ok(), "{healed:?}");
+        let mut engine = self.engine.lock();
+        engine.remove(handle.object);
+        self.pagers.lock()[handle.object.index()] = None;
+    }
+
+    fn change(
+        &self,
+        decide: impl FnOnce(&mut faultless_engine::Engine, &mut faultless_engine::Plan),
+    ) {
+        let mut worker = self.worker();
+        decide(&mut self.engine.lock(), &mut worker.plan);
+        self.finish(&mut worker);
+        self.rest(worker);
+    }
+}

@@ -1,0 +1,216 @@
+//! Pins and prefetch: pages brought in without a fault.
+
+use faultless_addr::{ObjectId, PageRange};
+use faultless_engine::{Failure, Pin, PinError, PinFor, PinStep, Scope};
+use faultless_machine::Machine;
+
+use crate::core::Core;
+use crate::drive::{Reads, Worker};
+use crate::error::{Error, Operation};
+use crate::serve::Patience;
+
+/// Reads that one thread keeps under way at most.
+const DEPTH: usize = 64;
+
+impl<M: Machine> Core<M> {
+    /// Brings pages in and holds them at their addresses until `unpin`.
+    pub fn pin(
+        &self,
+        object: ObjectId,
+        pages: PageRange,
+        purpose: PinFor,
+    ) -> Result<Pin, Error> {
+        self.check_birthplace()?;
+        let mut pin = Pin::new(object, pages, purpose);
+        let mut worker = self.worker();
+        let result = self.hold(&mut worker, &mut pin);
+        self.make_up(&mut worker);
+        self.rest(worker);
+        result.map(|()| pin)
+    }
+
+    /// Pins many ranges with their reads under way at the same time. All or none.
+    pub fn pin_many(
+        &self,
+        object: ObjectId,
+        ranges: impl Iterator<Item = PageRange>,
+    ) -> Result<Vec<Pin>, Error> {
+        self.check_birthplace()?;
+        let mut pins: Vec<_> =
+            ranges.map(|pages| Pin::new(object, pages, PinFor::Read)).collect();
+        let mut worker = self.worker();
+        let mut result = Ok(());
+        for pin in &mut pins {
+            result = self.begin_pin(&mut worker, pin);
+            if result.is_err() {
+                break;
+            }
+        }
+        for pin in &mut pins {
+            if result.is_ok() {
+                result = self.hold(&mut worker, pin);
+            }
+        }
+        if result.is_err() {
+            for mut pin in pins.drain(..) {
+                self.engine.lock().unpin(&mut pin, &mut worker.plan);
+            }
+        }
+        self.finish(&mut worker);
+        self.rest(worker);
+        result.map(|()| pins)
+    }
+
+    /// Starts a pin's reads and goes on without waiting for them.
+    fn begin_pin(&self, worker: &mut Worker, pin: &mut Pin) -> Result<(), Error> {
+        let mut patience = Patience::default();
+        loop {
+            let step = self.engine.lock().pin_step(pin, &mut worker.plan);
+            self.carry_out(worker, Reads::Queue);
+            while worker.io.in_flight() >= DEPTH {
+                worker.io.wait();
+                self.reap(worker);
+                self.carry_out(worker, Reads::Queue);
+            }
+            match step {
+                PinStep::Held | PinStep::Wait(_) => return Ok(()),
+                PinStep::Refused(error) => return Err(self.pin_error(pin, error)),
+                PinStep::NoFrame(scope) => {
+                    self.finish(worker);
+                    self.make_room(worker, scope, &mut patience)?;
+                }
+            }
+        }
+    }
+
+    /// Goes on with a pin until it holds or is refused.
+    fn hold(&self, worker: &mut Worker, pin: &mut Pin) -> Result<(), Error> {
+        let mut patience = Patience::default();
+        let reads = if pin.pages.len() == 1 { Reads::FirstHere } else { Reads::Queue };
+        loop {
+            let mut engine = self.engine.lock();
+            let step = engine.pin_step(pin, &mut worker.plan);
+            if let PinStep::Wait(no) = step
+                && worker.is_idle()
+            {
+                drop(self.wait_settled(engine, no));
+                continue;
+            }
+            drop(engine);
+            self.carry_out(worker, reads);
+            match step {
+                PinStep::Held => {
+                    self.finish_some(worker);
+                    return Ok(());
+                }
+                PinStep::Wait(_) => self.finish_some(worker),
+                PinStep::NoFrame(scope) => {
+                    self.finish(worker);
+                    if let Err(error) = self.make_room(worker, scope, &mut patience) {
+                        self.engine.lock().unpin(pin, &mut worker.plan);
+                        self.finish(worker);
+                        return Err(error);
+                    }
+                }
+                PinStep::Refused(error) => {
+                    self.finish(worker);
+                    return Err(self.pin_error(pin, error));
+                }
+            }
+        }
+    }
+
+    /// Waits for at least one of the worker's reads, if there is any.
+    fn finish_some(&self, worker: &mut Worker) {
+        if worker.io.in_flight() > 0 {
+            worker.io.wait();
+            self.reap(worker);
+            self.carry_out(worker, Reads::Queue);
+        }
+        if worker.io.in_flight() == 0 {
+            self.finish(worker);
+        }
+    }
+
+    /// Ends a pin.
+    pub fn unpin(&self, mut pin: Pin) {
+        if !self.is_here() {
+            return;
+        }
+        let mut worker = self.worker();
+        self.engine.lock().unpin(&mut pin, &mut worker.plan);
+        self.finish(&mut worker);
+        self.rest(worker);
+    }
+
+    fn pin_error(&self, pin: &Pin, error: PinError) -> Error {
+        let name = self.pager(pin.object).name();
+        match error {
+            PinError::BeyondEnd(_) => Error::BeyondEnd {
+                name,
+                size: self.engine.lock().size(pin.object),
+                start: pin.pages.start.offset(),
+                end: pin.pages.end.offset(),
+            },
+            PinError::Conflict(page) => Error::Pinned { name, offset: page.offset() },
+            PinError::ReadOnly => Error::ReadOnly { name },
+            PinError::NoRoom { left } => Error::NoRoom { wanted: pin.pages.len(), left },
+            PinError::Failed(page) => {
+                let kept = self.engine.lock().last_error(pin.object);
+                let errno = kept.map_or(libc::EIO, |kept| kept.errno);
+                if kept.is_some_and(|kept| kept.failure == Failure::Shrunk) {
+                    let size = self.engine.lock().size(pin.object);
+                    return Error::Shrunk { name, size, offset: page.offset() };
+                }
+                Error::Io {
+                    operation: Operation::Read,
+                    name,
+                    offset: page.offset(),
+                    source: std::io::Error::from_raw_os_error(errno),
+                }
+            }
+        }
+    }
+
+    /// Begins to read pages that will be needed, as far as the budget goes; waits for
+    /// none of them. Returns how many pages of the ranges were left out.
+    pub fn prefetch(
+        &self,
+        object: ObjectId,
+        ranges: impl Iterator<Item = PageRange>,
+    ) -> Result<u64, Error> {
+        self.check_birthplace()?;
+        let mut worker = self.worker();
+        // Beyond half the budget, what is brought in pushes out what was before.
+        let mut room = u64::from(self.engine.lock().pins_max() / 2);
+        let mut left_out = 0;
+        for range in ranges {
+            let asked = PageRange::from_len(range.start, range.len().min(room));
+            left_out += range.len() - asked.len();
+            room -= asked.len();
+            left_out += self.prefetch_range(&mut worker, object, asked);
+        }
+        self.finish(&mut worker);
+        self.rest(worker);
+        Ok(left_out)
+    }
+
+    fn prefetch_range(&self, worker: &mut Worker, object: ObjectId, range: PageRange) -> u64 {
+        let mut rest = range;
+        for _attempt in 0..8 {
+            let mut engine = self.engine.lock();
+            rest = engine.prefetch(object, rest, &mut worker.plan);
+            let short = engine.shortage().min(64);
+            if short > 0 {
+                engine.reclaim(Scope::All, short, &mut worker.plan);
+            }
+            drop(engine);
+            self.carry_out(worker, Reads::HandOff);
+            if rest.is_empty() {
+                return 0;
+            }
+            self.finish(worker);
+        }
+        rest.len()
+    }
+}
