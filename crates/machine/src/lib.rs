@@ -97,7 +97,7 @@ pub trait Machine: Send + Sync + 'static {
     /// Takes mapped frames out of their addresses, all at once.
     fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then) -> io::Result<()>;
 
-    /// Frames that are aside become empty.
+    /// Those of `frames` that are aside become empty; the others are empty already.
     fn release(&self, frames: &[FrameNo]);
 
     /// Changes what stores do to the mapped pages of `range`, and wakes whoever

@@ -204,10 +204,25 @@ impl<M: Machine> Threads<M> {
         let join = std::thread::Builder::new()
             .name(name.into())
             .stack_size(256 << 10)
-            .spawn(body)
+            .spawn(move || {
+                let _end = AbortOnPanic;
+                body();
+            })
             .map_err(|source| Error::Setup { what: "a thread", source })?;
         self.joins.push(join);
         Ok(())
+    }
+}
+
+/// A runtime that has lost a thread would leave others waiting for ever.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("faultless: a thread of the runtime has panicked; stopping");
+            std::process::abort();
+        }
     }
 }
 
@@ -224,9 +239,7 @@ impl<M: Machine> Drop for Threads<M> {
         self.core.keeper_bell.notify_all();
         self.core.ring_handlers();
         for join in self.joins.drain(..) {
-            if join.join().is_err() {
-                eprintln!("faultless: a thread of the runtime has panicked");
-            }
+            let _ = join.join();
         }
     }
 }

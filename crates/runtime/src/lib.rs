@@ -30,7 +30,7 @@ mod objects;
 mod pins;
 mod serve;
 
-pub use crate::core::{Core, Options};
+pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;

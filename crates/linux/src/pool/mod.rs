@@ -82,17 +82,22 @@ impl Pool {
 
     /// The slot of a frame that is aside; panics if it isn't.
     pub fn slot(&self, frame: FrameNo) -> u32 {
-        let slot = self.slot_of[frame.index()].load(Ordering::Acquire);
-        assert_ne!(slot, NOWHERE, "{frame:?} is not aside");
-        slot
+        let slot = self.slot_if_aside(frame);
+        slot.unwrap_or_else(|| panic!("{frame:?} is not aside"))
     }
 
     /// The slots of as many of `frames`, from the first on, as are neighbours.
     pub fn run_of(&self, frames: &[FrameNo]) -> Run {
         let start = self.slot(frames[0]);
         let others = frames.iter().zip(start..).skip(1);
-        let len = 1 + others.take_while(|(frame, slot)| self.slot(**frame) == *slot).count();
+        let next = |(frame, slot): &(&FrameNo, u32)| self.slot_if_aside(**frame) == Some(*slot);
+        let len = 1 + others.take_while(next).count();
         Run { start, len: len as u32 }
+    }
+
+    fn slot_if_aside(&self, frame: FrameNo) -> Option<u32> {
+        let slot = self.slot_of[frame.index()].load(Ordering::Acquire);
+        (slot != NOWHERE).then_some(slot)
     }
 
     /// Gives each of `frames` a slot with a page.
@@ -183,6 +188,10 @@ impl Pool {
     pub fn release(&self, frames: &[FrameNo]) {
         let mut done = 0;
         while done < frames.len() {
+            if self.slot_if_aside(frames[done]).is_none() {
+                done += 1;
+                continue;
+            }
             let run = self.run_of(&frames[done..]);
             self.leave(&frames[done..done + run.len as usize]);
             self.lock().give_ready(run);

@@ -1,0 +1,84 @@
+//! Bytes of mappings as slices: the only file of this crate that makes them.
+
+use std::ops::{Deref, DerefMut};
+
+use crate::map::{Map, MapMut};
+use crate::pin::{Pinned, PinnedMut};
+
+// Why the pins' slices are sound, for as long as the pin lives:
+// 1. The pin was made for whole pages that hold the bytes, and a pinned page stays at
+//    its address: the engine neither evicts, moves nor discards it.
+// 2. The addresses are inside the mapping's home range, which the pin keeps alive.
+// 3. The bytes are in a frame of ours. Others who write to the file don't change it.
+// 4. Within this `Vm`, whoever changes bytes of a page holds a pin for writing, which
+//    excludes every other pin of the page; or uses a pointer, a `Map` or a `MapMut`,
+//    whose conditions exclude it.
+
+impl Deref for Pinned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let (start, len) = self.place();
+        // SAFETY: see above: the bytes are in memory and nobody changes them.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+}
+
+impl Deref for PinnedMut {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let (start, len) = self.place();
+        // SAFETY: see above: the bytes are in memory and ours alone.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+}
+
+impl DerefMut for PinnedMut {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let (start, len) = self.place();
+        // SAFETY: see above: the bytes are in memory, ours alone, and stores to them
+        // mark their page as changed.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: 1. the addresses are the map's as long as it lives; 2. touching one
+        // brings its page in; 3. that nobody changes the bytes is the promise of whoever
+        // called `MapOptions::map`.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+}
+
+impl Deref for MapMut {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as for `Map`, by the promise of whoever called `MapOptions::map_mut`.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+}
+
+impl DerefMut for MapMut {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; and that nobody else reads the bytes meanwhile is part of
+        // that promise.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
+    }
+}
+
+/// A pointer into a mapping.
+///
+/// SAFETY of sending what holds one to another thread: the addresses are the same in
+/// every thread, and the mapping that they belong to is kept alive beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Address(pub *mut u8);
+
+// SAFETY: see the type.
+unsafe impl Send for Address {}
+// SAFETY: see the type; the address itself never changes.
+unsafe impl Sync for Address {}

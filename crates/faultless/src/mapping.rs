@@ -1,0 +1,98 @@
+//! A file's pages in a [`Vm`](crate::Vm), shared by every map of the file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use faultless_addr::{ByteRange, ObjectId};
+use faultless_pager::{FileId, FilePager};
+use faultless_runtime::ObjectHandle;
+
+use crate::error::Error;
+use crate::vm::{Inner, LinuxCore};
+
+/// An object with its home range of addresses. Dropped with its last map or pin: it
+/// then writes what is dirty and gives everything back.
+pub(crate) struct Mapping {
+    pub vm: Arc<Inner>,
+    pub handle: ObjectHandle,
+    pub name: String,
+    file: Option<(FileId, Arc<FilePager>)>,
+    writable: AtomicBool,
+}
+
+impl Mapping {
+    pub fn new(
+        vm: Arc<Inner>,
+        handle: ObjectHandle,
+        name: String,
+        file: Option<(FileId, Arc<FilePager>)>,
+        writable: bool,
+    ) -> Mapping {
+        Mapping { vm, handle, name, file, writable: AtomicBool::new(writable) }
+    }
+
+    pub fn core(&self) -> &LinuxCore {
+        &self.vm.core
+    }
+
+    pub fn object(&self) -> ObjectId {
+        self.handle.object
+    }
+
+    /// Where byte `offset` of the file is.
+    pub fn addr(&self, offset: u64) -> *mut u8 {
+        (self.handle.range.start.0 + offset) as *mut u8
+    }
+
+    pub fn size(&self) -> u64 {
+        self.core().size(self.object())
+    }
+
+    /// Makes the pages writable, if `file` lets us write.
+    pub fn make_writable(&self, file: &impl std::os::fd::AsFd) -> Result<(), Error> {
+        if let Some((_, pager)) = &self.file {
+            pager.grant_write(file)?;
+        }
+        if !self.writable.swap(true, Ordering::AcqRel) {
+            self.core().allow_writes(self.handle);
+        }
+        Ok(())
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Acquire)
+    }
+
+    /// Bytes `start..start + len`, checked against the file's length.
+    pub fn bytes(&self, start: u64, len: u64) -> Result<ByteRange, Error> {
+        let size = self.size();
+        match ByteRange::from_len(start, len).filter(|bytes| bytes.end <= size) {
+            Some(bytes) => Ok(bytes),
+            None => Err(faultless_runtime::Error::BeyondEnd {
+                name: self.name.clone(),
+                size,
+                start,
+                end: start.saturating_add(len),
+            }
+            .into()),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.core().check_birthplace().is_err() {
+            return; // A fork's copy: the pages belong to the parent.
+        }
+        if let Err(error) = self.core().close(self.handle) {
+            eprintln!(
+                "faultless: {}: unmapped with changes that could not be written: {error} \
+                 (call `flush` to hear of it in time)",
+                self.name
+            );
+        }
+        if let Some((file, _)) = &self.file {
+            self.vm.catalog.forget(*file);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! [`MapRaw`]: a mapping whose bytes are reached by pointers, pins, reads and writes.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use faultless_addr::{ByteRange, PAGE_BYTES, PageRange};
+use faultless_engine::{ErrorsSeen, Pattern, PinFor};
+use faultless_pager::Rights;
+
+use crate::error::Error;
+use crate::mapping::Mapping;
+use crate::pin::{Pinned, PinnedMut};
+use crate::reader::Reader;
+
+/// Pages that `read_at` and `write_at` hold at a time.
+const CHUNK_PAGES: u64 = 16;
+
+/// A mapped file, or a part of one.
+///
+/// Offsets are bytes from the start of the map. Everything here is safe but following
+/// the pointers: that a page can't be read is an `Err`, not a signal.
+pub struct MapRaw {
+    mapping: Arc<Mapping>,
+    offset: u64,
+    len: AtomicU64,
+    rights: Rights,
+    seen: Mutex<ErrorsSeen>,
+}
+
+impl MapRaw {
+    pub(crate) fn new(mapping: Arc<Mapping>, offset: u64, len: u64, rights: Rights) -> MapRaw {
+        let seen = Mutex::new(mapping.core().errors_seen(mapping.object()));
+        MapRaw { mapping, offset, len: AtomicU64::new(len), rights, seen }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire) as usize
+    }
+
+    /// Is it of length 0?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first byte. The map's bytes follow each other in memory, whether they are
+    /// there at the moment or not.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.mapping.addr(self.offset)
+    }
+
+    /// The first byte, to be written through if the map was made for writing. Stores
+    /// through a pointer must not race with reads, and not touch what is pinned.
+    pub fn as_mut_ptr(&self) -> *mut u8 {
+        self.mapping.addr(self.offset)
+    }
+
+    /// What people call the file.
+    pub fn name(&self) -> &str {
+        &self.mapping.name
+    }
+
+    /// Bytes of the file that a range of the map means.
+    fn bytes(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.len() as u64);
+        if end.is_none() {
+            return Err(faultless_runtime::Error::BeyondEnd {
+                name: self.mapping.name.clone(),
+                size: self.offset + self.len() as u64,
+                start: self.offset.saturating_add(offset),
+                end: self.offset.saturating_add(offset).saturating_add(len),
+            }
+            .into());
+        }
+        self.mapping.bytes(self.offset + offset, len)
+    }
+
+    /// Brings bytes in and holds them while the guard lives.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes can't be read or lie beyond the end; where other pins leave no
+    /// room in the budget; where a page of them is pinned for writing.
+    pub fn pin(&self, offset: u64, len: usize) -> Result<Pinned, Error> {
+        let bytes = self.bytes(offset, len as u64)?;
+        let core = self.mapping.core();
+        let pin = core.pin(self.mapping.object(), bytes.pages(), PinFor::Read)?;
+        Ok(Pinned::new(self.mapping.clone(), pin, bytes.start, len))
+    }
+
+    /// As [`pin`](Self::pin), for writing: no other pin may hold a page of the bytes.
+    pub fn pin_mut(&self, offset: u64, len: usize) -> Result<PinnedMut, Error> {
+        self.check_writable()?;
+        let bytes = self.bytes(offset, len as u64)?;
+        let core = self.mapping.core();
+        let pin = core.pin(self.mapping.object(), bytes.pages(), PinFor::Write)?;
+        Ok(PinnedMut::new(self.mapping.clone(), pin, bytes.start, len))
+    }
+
+    /// Pins many ranges `(offset, len)`, their reads under way at the same time: one
+    /// thread keeps the disk's queue full. All or none.
+    pub fn pin_many(
+        &self,
+        ranges: impl IntoIterator<Item = (u64, usize)>,
+    ) -> Result<Vec<Pinned>, Error> {
+        let bytes: Result<Vec<_>, Error> =
+            ranges.into_iter().map(|(offset, len)| self.bytes(offset, len as u64)).collect();
+        let bytes = bytes?;
+        let pages = bytes.iter().map(|bytes| bytes.pages());
+        let pins = self.mapping.core().pin_many(self.mapping.object(), pages)?;
+        let held = bytes.iter().zip(pins);
+        Ok(held
+            .map(|(bytes, pin)| {
+                Pinned::new(self.mapping.clone(), pin, bytes.start, bytes.len() as usize)
+            })
+            .collect())
+    }
+
+    /// Begins to read ranges `(offset, len)` that will be needed, and doesn't wait.
+    /// Goes as far as the budget allows; answers how many bytes were left out.
+    pub fn prefetch(&self, ranges: impl IntoIterator<Item = (u64, u64)>) -> Result<u64, Error> {
+        let pages: Result<Vec<_>, Error> = ranges
+            .into_iter()
+            .map(|(offset, len)| Ok(self.bytes(offset, len)?.pages()))
+            .collect();
+        let core = self.mapping.core();
+        let left_out = core.prefetch(self.mapping.object(), pages?.into_iter())?;
+        Ok(left_out * PAGE_BYTES)
+    }
+
+    /// Copies bytes out of the map, up to its end; answers how many.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Error> {
+        let all = (self.len() as u64).saturating_sub(offset).min(into.len() as u64) as usize;
+        let mut done = 0;
+        while done < all {
+            let len = self.chunk(offset + done as u64, all - done);
+            let pinned = self.pin(offset + done as u64, len)?;
+            into[done..done + len].copy_from_slice(&pinned);
+            done += len;
+        }
+        Ok(all)
+    }
+
+    /// Copies bytes into the map, all of them within its length.
+    pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<(), Error> {
+        self.check_writable()?;
+        self.bytes(offset, from.len() as u64)?;
+        let mut done = 0;
+        while done < from.len() {
+            let len = self.chunk(offset + done as u64, from.len() - done);
+            let mut pinned = self.pin_mut(offset + done as u64, len)?;
+            pinned.copy_from_slice(&from[done..done + len]);
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// How much of `left` bytes at `offset` to copy in one go: whole pages.
+    fn chunk(&self, offset: u64, left: usize) -> usize {
+        let into_page = (self.offset + offset) % PAGE_BYTES;
+        left.min((CHUNK_PAGES * PAGE_BYTES - into_page) as usize)
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        if self.rights == Rights::ReadWrite && self.mapping.is_writable() {
+            return Ok(());
+        }
+        Err(faultless_runtime::Error::ReadOnly { name: self.mapping.name.clone() }.into())
+    }
+
+    /// The bytes from the start, as a reader.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self)
+    }
+
+    /// Writes every change to the file and waits until it is durable. Reports every
+    /// error of this file that this map hasn't been told yet.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.flush_pages(PageRange::all())
+    }
+
+    /// As [`flush`](Self::flush), for a range.
+    pub fn flush_range(&self, offset: u64, len: u64) -> Result<(), Error> {
+        self.flush_pages(self.bytes(offset, len)?.pages())
+    }
+
+    fn flush_pages(&self, pages: PageRange) -> Result<(), Error> {
+        let mut seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.mapping.core().flush(self.mapping.object(), pages, &mut seen);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        Ok(result?)
+    }
+
+    /// Begins to write every change and doesn't wait. Errors are told by `check` or the
+    /// next `flush`.
+    pub fn flush_async(&self) -> Result<(), Error> {
+        Ok(self.mapping.core().flush_async(self.mapping.object(), PageRange::all())?)
+    }
+
+    /// Has anything gone wrong with this file that this map hasn't been told?
+    pub fn check(&self) -> Result<(), Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.mapping.core().check(self.mapping.object(), &mut seen)?)
+    }
+
+    /// The order in which bytes will be accessed, for all maps of the file.
+    pub fn advise(&self, pattern: Pattern) {
+        self.mapping.core().advise(self.mapping.object(), pattern);
+    }
+
+    /// Takes unchanged pages of a range out of memory.
+    pub fn release(&self, offset: u64, len: u64) -> Result<(), Error> {
+        let pages = self.bytes(offset, len)?.pages();
+        self.mapping.core().drop_clean(self.mapping.object(), pages);
+        Ok(())
+    }
+
+    /// Sets the file's length so that this map, which keeps its address, is `len`
+    /// bytes long. It can grow as far as addresses were reserved.
+    pub fn resize(&self, len: u64) -> Result<(), Error> {
+        self.check_writable()?;
+        self.mapping.core().resize(self.mapping.handle, self.offset + len)?;
+        self.len.store(len, Ordering::Release);
+        Ok(())
+    }
+
+    /// Bytes of a range read as zeros from now on and take no space in the file.
+    pub fn punch_hole(&self, offset: u64, len: u64) -> Result<(), Error> {
+        self.check_writable()?;
+        let bytes = self.bytes(offset, len)?;
+        Ok(self.mapping.core().punch(self.mapping.object(), bytes)?)
+    }
+
+    /// Looks at once whether somebody else has changed the file's length (otherwise it
+    /// is noticed within seconds, or when a page is read); answers it.
+    pub fn refresh(&self) -> Result<u64, Error> {
+        Ok(self.mapping.core().refresh(self.mapping.object())?)
+    }
+
+    /// Pages of the file in memory, and how many of them differ from it.
+    pub fn resident(&self) -> (u32, u32) {
+        self.mapping.core().resident(self.mapping.object())
+    }
+}
+
+impl fmt::Debug for MapRaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapRaw")
+            .field("name", &self.mapping.name)
+            .field("start", &self.as_ptr())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,159 @@
+//! A [`Vm`]: a budget of memory, and the threads that keep it.
+
+use std::sync::{Arc, Weak};
+
+use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr};
+use faultless_engine::{Config, PolicyKind, Signal, Stats};
+use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
+use faultless_machine::Segv;
+use faultless_runtime::{Core, Options, Rings, Served, Threads};
+
+use crate::catalog::Catalog;
+use crate::error::Error;
+
+pub(crate) type LinuxCore = Core<LinuxMachine>;
+
+/// A budget of memory for any number of mappings.
+///
+/// Cloning makes another handle to the same budget; the last one dropped, together
+/// with the last mapping, ends it. Several in one process keep their budgets apart.
+#[derive(Clone)]
+pub struct Vm {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    // Dropped in this order: the threads end before the machine goes.
+    threads: Threads<LinuxMachine>,
+    pub core: Arc<LinuxCore>,
+    pub catalog: Catalog,
+    memory: u64,
+}
+
+/// Says how a [`Vm`] is to be.
+#[derive(Clone, Debug)]
+pub struct VmBuilder {
+    memory: u64,
+    policy: PolicyKind,
+    options: Options,
+}
+
+impl Vm {
+    /// The least budget: 16 pages.
+    pub const MEMORY_MIN: u64 = 16 * PAGE_BYTES;
+
+    /// A `Vm` that holds at most `bytes` of memory.
+    pub fn with_memory(bytes: u64) -> Result<Vm, Error> {
+        Vm::builder().memory(bytes).build()
+    }
+
+    /// For more than the budget.
+    pub fn builder() -> VmBuilder {
+        VmBuilder {
+            memory: 256 << 20,
+            policy: PolicyKind::TwoList,
+            options: Options::default(),
+        }
+    }
+
+    /// The budget in bytes.
+    pub fn memory(&self) -> u64 {
+        self.inner.memory
+    }
+
+    /// Counters, and what they count now.
+    pub fn stats(&self) -> Stats {
+        self.inner.core.stats()
+    }
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").field("memory", &self.inner.memory).finish_non_exhaustive()
+    }
+}
+
+impl VmBuilder {
+    /// The budget in bytes, rounded down to pages. Every page that the `Vm` holds
+    /// counts, whatever for: mapped, read ahead, being read or written.
+    pub fn memory(mut self, bytes: u64) -> VmBuilder {
+        self.memory = bytes;
+        self
+    }
+
+    /// Which page leaves when room is needed.
+    pub fn policy(mut self, policy: PolicyKind) -> VmBuilder {
+        self.policy = policy;
+        self
+    }
+
+    /// Threads that handle faults of mappings with [`Delivery::Thread`] and read
+    /// ahead; 2 if not said, 1 at least.
+    ///
+    /// [`Delivery::Thread`]: crate::Delivery::Thread
+    pub fn handlers(mut self, threads: usize) -> VmBuilder {
+        self.options.handlers = threads.max(1);
+        self
+    }
+
+    /// After how long a changed page is written without a flush; 5 s if not said.
+    pub fn write_after(mut self, age: std::time::Duration) -> VmBuilder {
+        self.options.write_age_ms = age.as_millis().min(u32::MAX as u128 / 2) as u32;
+        self
+    }
+
+    /// Do without io_uring, as on systems that refuse it.
+    pub fn without_io_uring(mut self) -> VmBuilder {
+        self.options.rings = Rings::Refused;
+        self
+    }
+
+    /// Makes it: reserves addresses, starts threads; takes no memory yet.
+    pub fn build(self) -> Result<Vm, Error> {
+        let pages = self.memory / PAGE_BYTES;
+        let fits = u32::try_from(pages).ok().filter(|pages| *pages < 1 << 29);
+        let Some(pages) = fits.filter(|_| self.memory >= Vm::MEMORY_MIN) else {
+            return Err(Error::Option {
+                option: "the memory budget",
+                value: format!("{} bytes", self.memory),
+                remedy: "give 64 KiB to 2 TiB",
+            });
+        };
+        // Pages in the middle of being copied are in memory twice: they come out of
+        // the budget, not on top of it.
+        let spare = (pages / 64).clamp(2, 256);
+        let frames = pages - spare;
+        let machine = LinuxMachine::new(faultless_linux::Config {
+            spare,
+            ..faultless_linux::Config::new(frames)
+        })?;
+        let spaces = vec![machine.arena(THREAD), machine.arena(INLINE)];
+        let config = Config { policy: self.policy, ..Config::new(frames, spaces) };
+        let core = Core::new(machine, config, self.options)?;
+        let weak = Arc::downgrade(&core);
+        core.machine().on_inline_fault(Box::new(move |addr, access| {
+            serve_inline(&weak, addr, access)
+        }))?;
+        let threads = core.start()?;
+        let memory = pages as u64 * PAGE_SIZE as u64;
+        Ok(Vm { inner: Arc::new(Inner { threads, core, catalog: Catalog::default(), memory }) })
+    }
+}
+
+/// A thread touched a page of a mapping with inline delivery that isn't there.
+fn serve_inline(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
+    let Some(core) = core.upgrade() else { return Resolved::NotOurs };
+    match core.serve_here(INLINE, addr, access.unwrap_or(Access::Read)) {
+        Served::Yes => Resolved::Yes,
+        Served::Signal(Signal::Bus) => Resolved::NotOurs,
+        Served::Signal(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
+        Served::Signal(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Said here so that the field is seen to be used: it ends the threads.
+        let _ = &self.threads;
+    }
+}
