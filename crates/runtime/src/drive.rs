@@ -14,7 +14,6 @@ use faultless_engine::{
 };
 use faultless_machine::{Buffer, Machine, Then};
 use faultless_pager::{Direction, Shrunk};
-use faultless_sys::ring::Completion;
 
 use crate::core::{Core, HandedOff, Rings};
 use crate::io::{Io, Job};
@@ -52,13 +51,8 @@ impl Worker {
         }
     }
 
-    /// Shows `see` the polls that have fired; jobs that have ended are kept for `reap`.
-    pub fn see_polls(&mut self, see: impl FnMut(Completion)) {
-        self.io.ended(&mut self.ended, see);
-    }
-
     pub fn is_idle(&self) -> bool {
-        self.plan.is_empty() && self.io.in_flight() == 0 && self.ended.is_empty()
+        self.plan.is_empty() && self.io.in_flight() == 0
     }
 }
 
@@ -274,7 +268,7 @@ impl<M: Machine> Core<M> {
 
     fn report_ended(&self, worker: &mut Worker) {
         let Worker { next, io, ended, .. } = worker;
-        io.ended(ended, |_| {});
+        io.ended(ended);
         for (job, result) in ended.drain(..) {
             match job.direction {
                 Direction::Read => self.report_read(&job, result, next),

@@ -51,7 +51,6 @@ impl<M: Machine> Core<M> {
                 handler.worker.io.flush();
             }
             self.wait_for_work(&mut handler);
-            self.reap(&mut handler.worker);
             self.carry_out(&mut handler.worker, Reads::Queue);
         }
         self.finish(&mut handler.worker);
@@ -128,7 +127,7 @@ impl<M: Machine> Core<M> {
         let Some(ring) = handler.worker.io.ring() else {
             self.poll_for_work(handler, retry);
             bell.drain();
-            return;
+            return self.reap(&mut handler.worker);
         };
         if !handler.polls_armed {
             let held = self.machine.held_fd();
@@ -141,9 +140,9 @@ impl<M: Machine> Core<M> {
             handler.worker.io.wait();
         }
         bell.drain();
-        let mut more = true;
-        handler.worker.see_polls(|completion| more &= completion.more);
-        handler.polls_armed &= more;
+        // Polls that fire from here on are met by the next wait.
+        self.reap(&mut handler.worker);
+        handler.polls_armed &= !handler.worker.io.take_polls().over;
     }
 
     /// The same without a ring, whose reads have ended when they were started.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex};
 use faultless_machine::Buffer;
 use faultless_pager::{Direction, Pager};
-use faultless_sys::ring::{Completion, Ring};
+use faultless_sys::ring::Ring;
 use rustix::fd::BorrowedFd;
 
 use crate::core::Rings;
@@ -145,9 +145,20 @@ enum RingState {
     Refused,
 }
 
+/// What has been heard of the polls that the ring's owner pushed.
+#[derive(Clone, Copy, Default)]
+pub struct Polls {
+    /// Some descriptor has become readable.
+    pub fired: bool,
+    /// Some poll is over and must be pushed again.
+    pub over: bool,
+}
+
 /// Starts jobs and tells of their ends. One thread at a time uses it.
 pub struct Io {
     ring: RingState,
+    /// Kept until `take_polls`: whoever looks for ended jobs meets polls on the way.
+    polls: Polls,
     submitted: Vec<Option<Submitted>>,
     free: Vec<usize>,
     /// Jobs that ended without the ring.
@@ -160,7 +171,7 @@ impl Io {
             Rings::Allowed => RingState::Untried,
             Rings::Refused => RingState::Refused,
         };
-        Io { ring, submitted: Vec::new(), free: Vec::new(), ended: Vec::new() }
+        Io { ring, polls: Polls::default(), submitted: Vec::new(), free: Vec::new(), ended: Vec::new() }
     }
 
     /// Jobs that were started and whose end has not been told.
@@ -246,6 +257,7 @@ impl Io {
     /// Waits until some job has ended (or a poll has fired), if any is under way.
     pub fn wait(&mut self) {
         if self.ended.is_empty()
+            && !self.polls.fired
             && let RingState::Ready(ring) = &mut self.ring
         {
             let _ = ring.submit_and_wait(1);
@@ -255,24 +267,26 @@ impl Io {
     /// As [`wait`](Io::wait), no longer than `timeout`.
     pub fn wait_for(&mut self, timeout: Duration) {
         if self.ended.is_empty()
+            && !self.polls.fired
             && let RingState::Ready(ring) = &mut self.ring
         {
             let _ = ring.submit_and_wait_for(1, timeout);
         }
     }
 
-    /// The jobs that have ended: what the kernel or the pager said. Tokens of polls
-    /// go to `poll`.
-    pub fn ended(
-        &mut self,
-        out: &mut Vec<(Job, io::Result<u64>)>,
-        mut poll: impl FnMut(Completion),
-    ) {
+    /// What has been heard of polls since the last call.
+    pub fn take_polls(&mut self) -> Polls {
+        std::mem::take(&mut self.polls)
+    }
+
+    /// The jobs that have ended: what the kernel or the pager said.
+    pub fn ended(&mut self, out: &mut Vec<(Job, io::Result<u64>)>) {
         out.append(&mut self.ended);
         let RingState::Ready(ring) = &mut self.ring else { return };
         for completion in ring.completions() {
             if completion.token >= TOKEN_POLL {
-                poll(completion);
+                self.polls.fired = true;
+                self.polls.over |= !completion.more;
                 continue;
             }
             let token = completion.token as usize;
@@ -291,7 +305,7 @@ impl Drop for Io {
         let mut ended = Vec::new();
         while self.submitted.len() > self.free.len() {
             self.wait();
-            self.ended(&mut ended, |_| {});
+            self.ended(&mut ended);
         }
     }
 }
