@@ -21,7 +21,7 @@ impl Engine {
 
     /// Every cached page's frame says the same of itself; no frame is cached twice.
     fn check_caches(&self) -> vec::Vec<bool> {
-        let mut cached = vec![false; self.frames.len() as usize];
+        let mut cached = vec![false; self.frames.count() as usize];
         for (n, object) in self.objects.iter().enumerate() {
             let Some(object) = object else { continue };
             let (mut resident, mut dirty) = (0, 0);
@@ -50,7 +50,7 @@ impl Engine {
             self.check_served(no);
         }
         assert_eq!(self.stats.frames_used, used, "frames used");
-        assert!(used <= u64::from(self.frames.len()), "the budget is exceeded");
+        assert!(used <= u64::from(self.frames.count()), "the budget is exceeded");
         assert_eq!(self.stats.pages_dirty, dirty, "pages dirty");
         assert_eq!(self.in_flight, busy, "frames busy");
         assert_eq!(self.departing, leaving, "frames leaving");

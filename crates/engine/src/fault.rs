@@ -91,8 +91,8 @@ impl Engine {
         if !area.prot.allows(access) {
             return Err(Signal::SegvAccErr);
         }
-        let refused = access == Access::Write
-            && self.object(object).options.rights == Rights::ReadOnly;
+        let refused =
+            access == Access::Write && self.object(object).options.rights == Rights::ReadOnly;
         let page = area.page_at(addr).ok_or(Signal::SegvMapErr)?;
         if refused { Err(Signal::SegvAccErr) } else { Ok((object, page)) }
     }
@@ -185,13 +185,7 @@ impl Engine {
     }
 
     /// Notes what the fault needs of a frame, to be served when it settles.
-    fn want(
-        &mut self,
-        no: FrameNo,
-        access: Access,
-        waiter: Waiter,
-        plan: &mut Plan,
-    ) -> Outcome {
+    fn want(&mut self, no: FrameNo, access: Access, waiter: Waiter, plan: &mut Plan) -> Outcome {
         let frame = &mut self.frames[no];
         match access {
             Access::Write => frame.want_write = true,

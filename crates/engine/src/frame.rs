@@ -177,7 +177,7 @@ impl FrameTable {
     }
 
     /// How many frames there are.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.frames.len() as u32
     }
 

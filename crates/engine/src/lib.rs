@@ -44,7 +44,7 @@ mod check;
 mod engine;
 pub mod fault;
 pub mod frame;
-mod list;
+pub mod list;
 pub mod object;
 pub mod pin;
 pub mod plan;
@@ -63,9 +63,7 @@ pub mod writeback;
 pub use engine::{Config, Engine, Leave, Scope};
 pub use fault::{Outcome, Waiter};
 pub use object::readahead::Pattern;
-pub use object::{
-    Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights,
-};
+pub use object::{Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights};
 pub use pin::{Pin, PinError, PinFor, PinStep};
 pub use plan::{Leaver, Op, Plan, Run, Source, Span, Wakes};
 pub use policy::{PageKey, PolicyKind};

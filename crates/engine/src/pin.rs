@@ -83,7 +83,7 @@ fn pins_max(frames: u32) -> u32 {
 impl Engine {
     /// The most frames that pins may hold.
     pub fn pins_max(&self) -> u32 {
-        pins_max(self.frames.len())
+        pins_max(self.frames.count())
     }
 
     /// Goes on with a pin: to be called again after the plan, until it holds or is refused.

@@ -56,12 +56,12 @@ impl View for Frames<'_> {
 impl Engine {
     /// Below this many free frames, the background begins to reclaim.
     pub fn water_low(&self) -> u32 {
-        (self.frames.len() / 16).max(1)
+        (self.frames.count() / 16).max(1)
     }
 
     /// Up to this many.
     pub fn water_high(&self) -> u32 {
-        (self.frames.len() / 8).max(2)
+        (self.frames.count() / 8).max(2)
     }
 
     /// How many frames the background should get back now.
@@ -95,8 +95,7 @@ impl Engine {
             if begun >= target {
                 break;
             }
-            let view =
-                Frames { frames: &self.frames, objects: &self.objects, now: self.now };
+            let view = Frames { frames: &self.frames, objects: &self.objects, now: self.now };
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
                 Some(Verdict::Unreference(no)) => self.unreference(no, plan),
@@ -153,8 +152,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view =
-                Frames { frames: &self.frames, objects: &self.objects, now: self.now };
+            let view = Frames { frames: &self.frames, objects: &self.objects, now: self.now };
             if view.is_movable(no) {
                 begun += self.evict(no, plan);
             }

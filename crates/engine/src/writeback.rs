@@ -66,7 +66,7 @@ impl Engine {
 
     fn gather_max(&self) -> usize {
         // Half the budget at most, so that small budgets keep frames that can move.
-        GATHER_MAX.min(self.config.run_max as usize).min(self.frames.len() as usize / 2).max(1)
+        GATHER_MAX.min(self.config.run_max as usize).min(self.frames.count() as usize / 2).max(1)
     }
 
     /// The page beside `no`, if it can be written in the same run.
@@ -165,9 +165,9 @@ impl Engine {
     /// `looks` frames from where the last call stopped. Returns how many runs.
     pub fn write_aged(&mut self, age: Tick, looks: u32, plan: &mut Plan) -> u32 {
         let mut runs = 0;
-        for _ in 0..looks.min(self.frames.len()) {
+        for _ in 0..looks.min(self.frames.count()) {
             let no = FrameNo(self.age_hand);
-            self.age_hand = (self.age_hand + 1) % self.frames.len();
+            self.age_hand = (self.age_hand + 1) % self.frames.count();
             let old = self.now.wrapping_sub(self.frames[no].dirty_since) >= age;
             if old && self.is_ready_to_write(no) && self.is_worth_writing(no) {
                 self.begin_write_around(no, plan);

@@ -1,5 +1,7 @@
 //! Bytes of mappings as slices: the only file of this crate that makes them.
 
+#![allow(unsafe_code)]
+
 use std::ops::{Deref, DerefMut};
 
 use crate::map::{Map, MapMut};

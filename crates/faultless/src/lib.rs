@@ -32,7 +32,6 @@
 
 #![deny(unsafe_code)]
 
-#[allow(unsafe_code)]
 mod bytes;
 mod catalog;
 mod error;

@@ -180,8 +180,7 @@ impl MapOptions {
         }
         let name = pager.name();
         let size = pager.size().map_err(|source| Error::Size { name, source })?;
-        let mapping =
-            Arc::new(self.open(vm, pager.clone(), size, Some((id, pager)), rights)?);
+        let mapping = Arc::new(self.open(vm, pager.clone(), size, Some((id, pager)), rights)?);
         catalog.insert(id, &mapping);
         drop(catalog);
         self.view(mapping, rights)

@@ -120,10 +120,8 @@ impl MapRaw {
     /// Begins to read ranges `(offset, len)` that will be needed, and doesn't wait.
     /// Goes as far as the budget allows; answers how many bytes were left out.
     pub fn prefetch(&self, ranges: impl IntoIterator<Item = (u64, u64)>) -> Result<u64, Error> {
-        let pages: Result<Vec<_>, Error> = ranges
-            .into_iter()
-            .map(|(offset, len)| Ok(self.bytes(offset, len)?.pages()))
-            .collect();
+        let pages: Result<Vec<_>, Error> =
+            ranges.into_iter().map(|(offset, len)| Ok(self.bytes(offset, len)?.pages())).collect();
         let core = self.mapping.core();
         let left_out = core.prefetch(self.mapping.object(), pages?.into_iter())?;
         Ok(left_out * PAGE_BYTES)

@@ -49,11 +49,7 @@ impl Vm {
 
     /// For more than the budget.
     pub fn builder() -> VmBuilder {
-        VmBuilder {
-            memory: 256 << 20,
-            policy: PolicyKind::TwoList,
-            options: Options::default(),
-        }
+        VmBuilder { memory: 256 << 20, policy: PolicyKind::TwoList, options: Options::default() }
     }
 
     /// The budget in bytes.
@@ -131,9 +127,8 @@ impl VmBuilder {
         let config = Config { policy: self.policy, ..Config::new(frames, spaces) };
         let core = Core::new(machine, config, self.options)?;
         let weak = Arc::downgrade(&core);
-        core.machine().on_inline_fault(Box::new(move |addr, access| {
-            serve_inline(&weak, addr, access)
-        }))?;
+        core.machine()
+            .on_inline_fault(Box::new(move |addr, access| serve_inline(&weak, addr, access)))?;
         let threads = core.start()?;
         let memory = pages as u64 * PAGE_SIZE as u64;
         Ok(Vm { inner: Arc::new(Inner { threads, core, catalog: Catalog::default(), memory }) })

@@ -306,7 +306,7 @@ fn readers_seek_and_read_lines() {
     }
     assert_eq!(reader.seek(SeekFrom::End(10)).unwrap(), end + 10);
     assert_eq!(reader.read(&mut five).unwrap(), 0);
-    reader.seek(SeekFrom::Current(-end as i64 - 11)).unwrap_err();
+    reader.seek(SeekFrom::Current(-(end as i64) - 11)).unwrap_err();
 }
 
 #[test]
@@ -335,4 +335,72 @@ fn openings_of_one_file_share_its_pages() {
     assert_eq!(std::fs::read(named.path()).unwrap()[4094..4098], *b"seen");
     let again = MapOptions::new().map_raw(&vm, &open()).unwrap();
     assert_eq!(again.pin(4094, 4).unwrap()[..], *b"seen");
+}
+
+extern "C" fn tell_and_end(number: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel gives a handler the signal's information.
+    let (code, addr) = unsafe { ((*info).si_code, (*info).si_addr()) };
+    // SAFETY: a format that fits its arguments; and the process ends here.
+    unsafe {
+        libc::dprintf(1, c"signal %d code %d at %p\n".as_ptr(), number, code, addr);
+        libc::_exit(0);
+    }
+}
+
+/// In a process of its own: touches what it may not.
+#[test]
+#[ignore = "a child of the other tests"]
+fn child_role() {
+    let Ok(role) = std::env::var("FAULTLESS_ROLE") else { return };
+    let delivery = if role.contains("thread") { Delivery::Thread } else { Delivery::Inline };
+    // SAFETY: all-zero bytes are a sigaction; the handler has the signature of SA_SIGINFO.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = tell_and_end as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut()), 0);
+    }
+    let (vm, file) = (vm(), file_in(DISK, &pattern(2 * PAGE)));
+    let map = MapOptions::new().delivery(delivery).map_raw(&vm, &file).unwrap();
+    assert_eq!(load(&map, 0), 1);
+    let (at, stores) = match role.split_once(' ').unwrap().1 {
+        "store to a resident page" => (123, true),
+        "store to an absent page" => (PAGE + 77, true),
+        "load past the range" => (2 * PAGE + 5, false),
+        "store past the range" => (2 * PAGE + 9, true),
+        other => panic!("no role {other}"),
+    };
+    map.release(PAGE as u64, PAGE as u64).unwrap();
+    println!("\ntouching {:p}", map.as_ptr().wrapping_add(at));
+    match stores {
+        // SAFETY: an access that ends in the handler, which doesn't return.
+        true => unsafe { map.as_mut_ptr().wrapping_add(at).write_volatile(1) },
+        // SAFETY: as above.
+        false => _ = unsafe { map.as_ptr().wrapping_add(at).read_volatile() },
+    }
+    panic!("went through");
+}
+
+#[test]
+fn forbidden_accesses_are_segmentation_faults() {
+    const ACCERR: &str = "code 2";
+    const MAPERR: &str = "code 1";
+    for delivery in ["thread", "inline"] {
+        for (what, code) in [
+            ("store to a resident page", ACCERR),
+            ("store to an absent page", ACCERR),
+            ("load past the range", MAPERR),
+            ("store past the range", MAPERR),
+        ] {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "child_role", "--ignored", "--nocapture"]);
+            let output = command.env("FAULTLESS_ROLE", format!("{delivery} {what}")).output();
+            let output = output.unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let line = |start| text.lines().find(|line| line.starts_with(start)).unwrap_or(&text);
+            let addr = line("touching").trim_start_matches("touching ");
+            let expected = format!("signal {} {code} at {addr}", libc::SIGSEGV);
+            assert_eq!(line("signal"), expected, "{delivery}: {what}: {output:?}");
+        }
+    }
 }

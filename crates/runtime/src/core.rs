@@ -58,6 +58,7 @@ pub struct Core<M: Machine> {
     settled: [Condvar; 64],
     frames_freed: Condvar,
     pub(crate) pagers: Ranked<Vec<Option<Arc<dyn Pager>>>>,
+    #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
     workers: Ranked<Vec<Box<Worker>>>,
     pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
     /// Flushes that nobody waits for, for the keeper.

@@ -9,9 +9,7 @@ use std::io;
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::{
-    Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, ResizedBy, Run, Source,
-};
+use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, ResizedBy, Run, Source};
 use faultless_machine::{Buffer, Machine, Then};
 use faultless_pager::{Direction, Shrunk};
 
@@ -143,13 +141,7 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    fn start_write(
-        &self,
-        plan: &Plan,
-        run: Run,
-        mapped: Option<(SpaceId, VirtAddr)>,
-        io: &mut Io,
-    ) {
+    fn start_write(&self, plan: &Plan, run: Run, mapped: Option<(SpaceId, VirtAddr)>, io: &mut Io) {
         let frames = plan.frames(run.frames);
         let buffers = match mapped {
             Some((space, at)) => vec![self.machine.mapped(space, pages_at(at, frames.len()))],

@@ -83,7 +83,9 @@ pub enum Error {
         left: u64,
     },
     /// Frames did not become free: pages are dirty and can't be written, or pinned.
-    #[error("no frame became free within {seconds} s: dirty pages cannot be written, or all is pinned")]
+    #[error(
+        "no frame became free within {seconds} s: dirty pages cannot be written, or all is pinned"
+    )]
     NoFrame {
         /// How long was waited.
         seconds: u64,

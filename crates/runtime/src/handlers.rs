@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use faultless_engine::{Outcome, Scope, Signal, Waiter};
 use faultless_machine::{Held, Machine, Segv};
-use rustix::fd::AsFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 
 use crate::core::Core;
 use crate::drive::{Reads, Worker};

@@ -5,6 +5,8 @@
 //! frame that is being read is aside and nobody's but the reader's; a page that is
 //! being written has had stores stopped, or is aside.
 
+#![allow(unsafe_code)]
+
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +143,7 @@ unsafe impl Send for Submitted {}
 
 enum RingState {
     Untried,
-    Ready(Ring),
+    Ready(Box<Ring>),
     Refused,
 }
 
@@ -171,7 +173,13 @@ impl Io {
             Rings::Allowed => RingState::Untried,
             Rings::Refused => RingState::Refused,
         };
-        Io { ring, polls: Polls::default(), submitted: Vec::new(), free: Vec::new(), ended: Vec::new() }
+        Io {
+            ring,
+            polls: Polls::default(),
+            submitted: Vec::new(),
+            free: Vec::new(),
+            ended: Vec::new(),
+        }
     }
 
     /// Jobs that were started and whose end has not been told.
@@ -182,7 +190,8 @@ impl Io {
     /// The ring, made when it is first needed.
     pub fn ring(&mut self) -> Option<&mut Ring> {
         if let RingState::Untried = self.ring {
-            self.ring = Ring::new(RING_ENTRIES).map_or(RingState::Refused, RingState::Ready);
+            let ring = Ring::new(RING_ENTRIES).map(Box::new);
+            self.ring = ring.map_or(RingState::Refused, RingState::Ready);
         }
         match &mut self.ring {
             RingState::Ready(ring) => Some(ring),

@@ -22,7 +22,6 @@ mod core;
 mod drive;
 mod error;
 mod handlers;
-#[allow(unsafe_code)]
 mod io;
 mod keeper;
 mod lock;

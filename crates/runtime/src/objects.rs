@@ -3,9 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use faultless_addr::{
-    ByteRange, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange,
-};
+use faultless_addr::{ByteRange, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
 use faultless_engine::{
     ErrorsSeen, Failure, FlushStep, KeptError, ObjectOptions, Pattern, ResizedBy,
 };
@@ -214,7 +212,9 @@ impl<M: Machine> Core<M> {
         let old = self.size(handle.object);
         let from = PageIndex::containing(old.min(size));
         let changed = PageRange::new(from, PageRange::all().end);
-        if old != size && let Some(page) = self.engine.lock().first_pinned(handle.object, changed) {
+        if old != size
+            && let Some(page) = self.engine.lock().first_pinned(handle.object, changed)
+        {
             return Err(Error::Pinned { name: pager.name(), offset: page.offset() });
         }
         for end in [old, size] {
@@ -278,9 +278,9 @@ impl<M: Machine> Core<M> {
         // The object may have been closed meanwhile, and its number used again.
         let same = {
             let pagers = self.pagers.lock();
-            pagers.get(object.index()).is_some_and(|now| {
-                now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager))
-            })
+            pagers
+                .get(object.index())
+                .is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager)))
         };
         if same {
             self.resized_by_others(object, size, &mut worker.plan);

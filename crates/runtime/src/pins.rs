@@ -14,12 +14,7 @@ const DEPTH: usize = 64;
 
 impl<M: Machine> Core<M> {
     /// Brings pages in and holds them at their addresses until `unpin`.
-    pub fn pin(
-        &self,
-        object: ObjectId,
-        pages: PageRange,
-        purpose: PinFor,
-    ) -> Result<Pin, Error> {
+    pub fn pin(&self, object: ObjectId, pages: PageRange, purpose: PinFor) -> Result<Pin, Error> {
         self.check_birthplace()?;
         let mut pin = Pin::new(object, pages, purpose);
         let mut worker = self.worker();
@@ -36,8 +31,7 @@ impl<M: Machine> Core<M> {
         ranges: impl Iterator<Item = PageRange>,
     ) -> Result<Vec<Pin>, Error> {
         self.check_birthplace()?;
-        let mut pins: Vec<_> =
-            ranges.map(|pages| Pin::new(object, pages, PinFor::Read)).collect();
+        let mut pins: Vec<_> = ranges.map(|pages| Pin::new(object, pages, PinFor::Read)).collect();
         let mut worker = self.worker();
         let mut result = Ok(());
         for pin in &mut pins {

@@ -13,7 +13,9 @@ fn run(seeds: core::ops::Range<u64>, policy: PolicyKind) {
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| World::new(seed, policy).run(400));
         if let Err(panic) = outcome {
-            std::eprintln!("seed {seed}, policy {policy} failed; World::new({seed}, ..) replays it");
+            std::eprintln!(
+                "seed {seed}, policy {policy} failed; World::new({seed}, ..) replays it"
+            );
             std::panic::resume_unwind(panic);
         }
     }

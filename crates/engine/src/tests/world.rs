@@ -183,11 +183,9 @@ impl World {
                 Op::Read { run, source } => {
                     Task::Read(run, plan.frames(run.frames).to_vec(), source)
                 }
-                Op::Write { run, mapped } => Task::Write(
-                    run,
-                    plan.frames(run.frames).to_vec(),
-                    mapped.map(|(_, at)| at),
-                ),
+                Op::Write { run, mapped } => {
+                    Task::Write(run, plan.frames(run.frames).to_vec(), mapped.map(|(_, at)| at))
+                }
                 Op::Map { at, frames, write, .. } => {
                     Task::Map(at, plan.frames(frames).to_vec(), write)
                 }
@@ -375,9 +373,10 @@ impl World {
     fn unmap(&mut self, leaver: Leaver, then: Leave) {
         let translation = self.table.remove(&leaver.at.0).expect("what leaves is mapped");
         assert_eq!(translation.frame, leaver.frame);
-        let pinned = self.pins.iter().any(|pin| {
-            pin.pages.iter().any(|page| self.addr(page.0) == leaver.at.0)
-        });
+        let pinned = self
+            .pins
+            .iter()
+            .any(|pin| pin.pages.iter().any(|page| self.addr(page.0) == leaver.at.0));
         assert!(!pinned, "a pinned page leaves");
         let page = (leaver.at.0 - self.base.0) >> PAGE_SHIFT;
         self.frames[leaver.frame.index()] = match then {
@@ -425,7 +424,9 @@ impl World {
             self.advance_thread();
             self.engine.check_invariants();
         }
-        for frame in self.engine.frames.iter() { std::println!("{frame:?}"); }
+        for frame in self.engine.frames.iter() {
+            std::println!("{frame:?}");
+        }
         panic!("a pin neither holds nor is refused: {pin:?}, {:?}", self.tasks);
     }
 
