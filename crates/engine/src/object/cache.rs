@@ -343,6 +343,7 @@ impl PageCache {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use proptest::prelude::*;
 
@@ -373,11 +374,11 @@ mod tests {
                 let index = PageIndex(page);
                 if remove {
                     prop_assert_eq!(cache.remove(index, &mut pool, &pages), model.remove(&page));
-                } else if !model.contains_key(&page) {
+                } else if let Entry::Vacant(entry) = model.entry(page) {
                     let frame = FrameNo(pages.0.len() as u32);
                     pages.0.push(page);
                     cache.insert(index, frame, &mut pool, &pages);
-                    model.insert(page, frame);
+                    entry.insert(frame);
                 }
                 prop_assert_eq!(cache.get(index, &pool, &pages), model.get(&page).copied());
                 let found = cache.first_in(

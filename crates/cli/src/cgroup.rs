@@ -1,0 +1,191 @@
+//! A memory cgroup, version 1 or 2, that bounds the kernel's mmap as Faultless bounds
+//! itself.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cleanup::{self, Guard, Undo};
+use crate::size::Size;
+
+/// What a bounded child may use beside the file's pages: its program, stacks, page
+/// tables.
+pub const ALLOWANCE: u64 = 16 << 20;
+
+/// What bounded the kernel's mmap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Bound {
+    /// A memory cgroup.
+    Cgroup {
+        /// 1 or 2.
+        version: u32,
+        /// Its limit: the budget and the allowance.
+        limit_bytes: u64,
+        /// The part of it for the process itself.
+        allowance_bytes: u64,
+        /// The most that it ever held, if the kernel says.
+        held_bytes_max: Option<u64>,
+    },
+    /// Nothing.
+    Unbounded {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A cgroup of ours, removed when dropped.
+pub struct Cgroup {
+    dir: PathBuf,
+    version: Version,
+    limit: u64,
+    _remove: Guard,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Version {
+    fn limit_file(self) -> &'static str {
+        match self {
+            Version::One => "memory.limit_in_bytes",
+            Version::Two => "memory.max",
+        }
+    }
+
+    fn max_file(self) -> &'static str {
+        match self {
+            Version::One => "memory.max_usage_in_bytes",
+            Version::Two => "memory.peak",
+        }
+    }
+}
+
+impl Cgroup {
+    /// Makes one for a budget of so many bytes. The error says why that can't be.
+    pub fn new(memory: u64) -> Result<Cgroup, String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| {
+            format!("cannot read /proc/self/mountinfo: {error}")
+        })?;
+        let mut why = "no memory cgroups are mounted".to_owned();
+        for (version, mount) in mount_points(&mounts) {
+            match Cgroup::under(&mount, version, memory + ALLOWANCE) {
+                Ok(cgroup) => return Ok(cgroup),
+                Err(error) => {
+                    why = format!("no memory cgroup could be made in {}: {error}", mount.display());
+                }
+            }
+        }
+        Err(why)
+    }
+
+    fn under(mount: &Path, version: Version, limit: u64) -> io::Result<Cgroup> {
+        let dir = mount.join(format!("faultless-{}", std::process::id()));
+        let ((), remove) = cleanup::make(|| {
+            fs::create_dir(&dir)?;
+            Ok(((), Undo::Cgroup(dir.clone())))
+        })?;
+        fs::write(dir.join(version.limit_file()), limit.to_string()).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::NotFound => io::Error::other("it doesn't control memory"),
+                _ => error,
+            }
+        })?;
+        Ok(Cgroup { dir, version, limit, _remove: remove })
+    }
+
+    /// Where it is, for a child to join.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it bounds, and what it held.
+    pub fn bound(&self) -> Bound {
+        let held = fs::read_to_string(self.dir.join(self.version.max_file())).ok();
+        Bound::Cgroup {
+            version: match self.version {
+                Version::One => 1,
+                Version::Two => 2,
+            },
+            limit_bytes: self.limit,
+            allowance_bytes: ALLOWANCE,
+            held_bytes_max: held.and_then(|text| text.trim().parse().ok()),
+        }
+    }
+}
+
+/// Puts this process into a cgroup.
+pub fn join(dir: &Path) -> io::Result<()> {
+    // "0" is whoever writes.
+    fs::write(dir.join("cgroup.procs"), "0")
+}
+
+/// Where cgroups are mounted that may control memory, from /proc/self/mountinfo (see
+/// proc_pid_mountinfo(5)).
+fn mount_points(mounts: &str) -> Vec<(Version, PathBuf)> {
+    let mut points = Vec::new();
+    for line in mounts.lines() {
+        let Some((mount, system)) = line.split_once(" - ") else { continue };
+        let Some(point) = mount.split(' ').nth(4) else { continue };
+        let mut system = system.split(' ');
+        let version = match (system.next(), system.nth(1)) {
+            (Some("cgroup"), Some(options)) if options.split(',').any(|o| o == "memory") => {
+                Version::One
+            }
+            (Some("cgroup2"), _) => Version::Two,
+            _ => continue,
+        };
+        points.push((version, PathBuf::from(point)));
+    }
+    points
+}
+
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bound::Cgroup { version, limit_bytes, allowance_bytes, held_bytes_max } => {
+                let limit = Size(*limit_bytes);
+                let allowance = Size(*allowance_bytes);
+                write!(
+                    f,
+                    "in a memory cgroup (v{version}) of {limit}: the budget and {allowance} for \
+                     the process"
+                )?;
+                match held_bytes_max {
+                    Some(held) => write!(f, "; held at most {}", Size(*held)),
+                    None => Ok(()),
+                }
+            }
+            Bound::Unbounded { why } => {
+                write!(f, "WITHOUT a memory limit, so not comparable ({why})")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_are_found() {
+        let mounts = "\
+31 28 0:29 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+34 31 0:31 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+        assert_eq!(
+            mount_points(mounts),
+            [
+                (Version::One, PathBuf::from("/sys/fs/cgroup/memory")),
+                (Version::Two, PathBuf::from("/sys/fs/cgroup/unified")),
+            ]
+        );
+    }
+}

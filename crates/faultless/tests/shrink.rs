@@ -1,0 +1,251 @@
+//! Files that somebody else cuts while they are mapped: errors, signals and zeros where
+//! the bytes are gone, and nothing else.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use faultless::{Delivery, MapOptions, MapRaw, OnError, Vm};
+
+const PAGE: usize = 4096;
+const PAGES: usize = 16;
+/// What is left of the file: five pages and a bit.
+const LEFT: usize = 5 * PAGE + 100;
+const DELIVERIES: [Delivery; 2] = [Delivery::Thread, Delivery::Inline];
+
+fn pattern() -> Vec<u8> {
+    (0..PAGES * PAGE).map(|n| (n * 31 + n / 256) as u8 | 1).collect()
+}
+
+fn file() -> File {
+    let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    file.write_all_at(&pattern(), 0).unwrap();
+    file
+}
+
+fn options(delivery: Delivery) -> MapOptions {
+    // Without read-ahead each test knows which pages are in memory.
+    MapOptions::new().delivery(delivery).read_ahead(faultless::Pattern::Random)
+}
+
+fn load(map: &MapRaw, at: usize) -> u8 {
+    // SAFETY: callers stay within the addresses of the map, and nobody stores meanwhile.
+    unsafe { map.as_ptr().add(at).read_volatile() }
+}
+
+fn check_rest(map: &MapRaw) {
+    let mut bytes = vec![0; LEFT];
+    assert_eq!(map.read_at(0, &mut bytes).unwrap(), LEFT);
+    assert!(bytes == pattern()[..LEFT], "bytes before the new end");
+    assert!((0..LEFT).all(|at| load(map, at) == pattern()[at]), "by pointer");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    ByRefresh,
+    ByReading,
+}
+
+#[test]
+fn pins_and_reads_are_errors() {
+    for delivery in DELIVERIES {
+        for told in [Told::ByRefresh, Told::ByReading] {
+            println!("{delivery:?}, {told:?}");
+            let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+            let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
+            for page in [0, 3, 5, 7] {
+                assert_eq!(load(&map, page * PAGE + 2), pattern()[page * PAGE + 2]);
+            }
+            file.set_len(LEFT as u64).unwrap();
+            if told == Told::ByRefresh {
+                assert_eq!(map.refresh().unwrap(), LEFT as u64);
+                let error = map.pin(7 * PAGE as u64, 1).unwrap_err();
+                assert!(error.is_beyond_end(), "a page that was in memory: {error}");
+            }
+            let error = map.pin(9 * PAGE as u64, 1).unwrap_err();
+            assert!(error.is_beyond_end(), "{error}");
+            assert!(error.to_string().contains(&LEFT.to_string()), "says the length: {error}");
+            let error = map.read_at(10 * PAGE as u64, &mut [0; 10]).unwrap_err();
+            assert!(error.is_beyond_end(), "{error}");
+            let error = map.write_at(10 * PAGE as u64, &[0; 10]).unwrap_err();
+            assert!(error.is_beyond_end(), "{error}");
+            let error = map.pin(LEFT as u64 - 1, 2).unwrap_err();
+            assert!(error.is_beyond_end(), "across the new end: {error}");
+            check_rest(&map);
+            map.flush().unwrap();
+            assert_eq!(file.metadata().unwrap().len(), LEFT as u64, "a flush doesn't grow it");
+        }
+    }
+}
+
+#[test]
+fn cut_by_another_process_and_extended_again() {
+    for delivery in DELIVERIES {
+        let vm = Vm::with_memory(1 << 20).unwrap();
+        let named = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        std::fs::write(named.path(), pattern()).unwrap();
+        let map = options(delivery).map_raw_mut(&vm, named.as_file()).unwrap();
+        assert_eq!(load(&map, 8 * PAGE), pattern()[8 * PAGE]);
+        let cut = ["-s", &LEFT.to_string(), named.path().to_str().unwrap()];
+        assert!(Command::new("truncate").args(cut).status().unwrap().success());
+        map.refresh().unwrap();
+        assert!(map.pin(8 * PAGE as u64, 1).unwrap_err().is_beyond_end());
+        map.resize((PAGES * PAGE) as u64).unwrap();
+        let mut expected = pattern();
+        expected[LEFT..].fill(0);
+        assert!((0..PAGES * PAGE).all(|at| load(&map, at) == expected[at]), "zeros where it grew");
+        map.write_at(8 * PAGE as u64, b"again").unwrap();
+        expected[8 * PAGE..][..5].copy_from_slice(b"again");
+        map.flush().unwrap();
+        assert!(std::fs::read(named.path()).unwrap() == expected);
+    }
+}
+
+#[test]
+fn changes_that_are_lost_are_told() {
+    for delivery in DELIVERIES {
+        let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+        let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
+        map.write_at(10, b"kept").unwrap();
+        map.write_at(9 * PAGE as u64, b"lost").unwrap();
+        file.set_len(LEFT as u64).unwrap();
+        let error = map.flush().unwrap_err();
+        assert!(error.is_beyond_end(), "{error}");
+        assert!(error.to_string().contains("shortened"), "{error}");
+        map.flush().unwrap();
+        assert_eq!(file.metadata().unwrap().len(), LEFT as u64);
+        let mut kept = [0; 4];
+        file.read_exact_at(&mut kept, 10).unwrap();
+        assert_eq!(kept, *b"kept");
+        assert_eq!(map.resident().1, 0, "nothing is left dirty");
+    }
+}
+
+#[test]
+fn a_pin_outlives_the_cut() {
+    for delivery in DELIVERIES {
+        let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+        let map = options(delivery).map_raw(&vm, &file).unwrap();
+        let pin = map.pin(8 * PAGE as u64, 2 * PAGE).unwrap();
+        file.set_len(0).unwrap();
+        map.refresh().unwrap();
+        assert!(pin[..] == pattern()[8 * PAGE..10 * PAGE], "pinned bytes stay");
+        drop(pin);
+        assert!(map.pin(8 * PAGE as u64, 1).unwrap_err().is_beyond_end());
+    }
+}
+
+#[test]
+fn growth_by_others_is_seen() {
+    for delivery in DELIVERIES {
+        let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+        file.set_len(LEFT as u64).unwrap();
+        let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
+        check_rest(&map);
+        file.write_all_at(&pattern(), 0).unwrap();
+        assert_eq!(map.refresh().unwrap(), (PAGES * PAGE) as u64);
+        let later = options(delivery).map_raw(&vm, &file).unwrap();
+        assert_eq!(later.len(), PAGES * PAGE, "a later map has the file's length");
+        assert!((0..PAGES * PAGE).all(|at| load(&later, at) == pattern()[at]));
+        assert!(later.pin(0, PAGES * PAGE).unwrap()[..] == pattern());
+    }
+}
+
+#[test]
+fn zeros_and_a_kept_error() {
+    for delivery in DELIVERIES {
+        let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+        let options = options(delivery).on_error(OnError::Zeros);
+        let map = options.map_raw_mut(&vm, &file).unwrap();
+        let other = options.map_raw_mut(&vm, &file).unwrap();
+        assert_eq!(load(&map, 0), pattern()[0]);
+        map.check().unwrap();
+        file.set_len(LEFT as u64).unwrap();
+        let gone = 9 * PAGE..11 * PAGE;
+        assert!(gone.clone().all(|at| load(&map, at) == 0), "{delivery:?}: zeros");
+        let error = map.check().unwrap_err();
+        assert!(error.is_beyond_end(), "{error}");
+        map.check().unwrap();
+        let error = other.flush().unwrap_err();
+        assert!(error.is_beyond_end(), "the other map is told as well: {error}");
+        other.flush().unwrap();
+        assert!(map.pin(gone.start as u64, 1).is_err(), "a pin doesn't take zeros for bytes");
+        // SAFETY: within the addresses of the map; nobody reads meanwhile.
+        unsafe { map.as_mut_ptr().add(gone.start).write_volatile(7) };
+        assert!(map.flush().is_err(), "a store to bytes that are gone");
+        assert_eq!(file.metadata().unwrap().len(), LEFT as u64);
+        check_rest(&map);
+    }
+}
+
+extern "C" fn tell_and_end(number: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel gives a handler the signal's information.
+    let addr = unsafe { (*info).si_addr() };
+    // The access that brought us here was made between two uses of the standard output.
+    println!("signal {number} at {addr:p}");
+    std::process::exit(0);
+}
+
+fn install_handler() {
+    // SAFETY: all-zero bytes are a sigaction; the handler has the signature of SA_SIGINFO.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = tell_and_end as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        assert_eq!(libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()), 0);
+    }
+}
+
+#[test]
+#[ignore = "a child of the other tests"]
+fn child_role() {
+    let Ok(role) = std::env::var("FAULTLESS_ROLE") else { return };
+    let has = |word| role.split(' ').any(|it| it == word);
+    let delivery = if has("thread") { Delivery::Thread } else { Delivery::Inline };
+    if has("before") {
+        install_handler();
+    }
+    let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+    let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
+    assert_eq!(load(&map, 0), pattern()[0]);
+    if has("resident") {
+        assert_eq!(load(&map, 9 * PAGE), pattern()[9 * PAGE]);
+    }
+    if has("after") {
+        install_handler();
+    }
+    file.set_len(LEFT as u64).unwrap();
+    if has("refresh") {
+        map.refresh().unwrap();
+    }
+    assert_eq!(load(&map, 1), pattern()[1]);
+    let at = map.as_mut_ptr().wrapping_add(9 * PAGE + 1234);
+    println!("\ntouching {at:p}");
+    match has("store") {
+        // SAFETY: an access that ends in the handler, which doesn't return.
+        true => unsafe { at.write_volatile(1) },
+        // SAFETY: as above.
+        false => _ = unsafe { at.read_volatile() },
+    }
+    panic!("went through");
+}
+
+#[test]
+fn pointers_get_sigbus_where_they_point() {
+    for delivery in ["thread", "inline"] {
+        for handler in ["before", "after"] {
+            for what in ["load", "store", "load refresh", "load refresh resident"] {
+                let role = format!("{delivery} {handler} {what}");
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command.args(["--exact", "child_role", "--ignored", "--nocapture"]);
+                let output = command.env("FAULTLESS_ROLE", &role).output().unwrap();
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let line =
+                    |start| text.lines().find(|line| line.starts_with(start)).unwrap_or(&text);
+                let addr = line("touching").trim_start_matches("touching ");
+                let expected = format!("signal {} at {addr}", libc::SIGBUS);
+                assert_eq!(line("signal"), expected, "{role}: {output:?}");
+            }
+        }
+    }
+}
