@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Model, PAGE, WORD, Wrong};
 use crate::order::{Order, Pages, mix, part};
 use crate::touch::Writes;
+use crate::walk::Done;
 
 /// Phases on one file under one budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +198,23 @@ pub struct PhaseResult {
     pub bytes_written: u64,
     /// Pages that left memory to make room; the kernel doesn't say.
     pub evictions: Option<u64>,
+}
+
+impl PhaseResult {
+    /// A phase without its counters.
+    pub fn new(name: &str, done: Done, seconds: f64) -> PhaseResult {
+        let per_second = |number: u64| number as f64 / seconds.max(1e-9);
+        PhaseResult {
+            name: name.to_owned(),
+            seconds,
+            accesses: done.accesses,
+            bytes_touched: done.bytes_touched,
+            accesses_per_second: per_second(done.accesses),
+            bytes_per_second: per_second(done.bytes_touched),
+            wrong: done.wrong,
+            ..PhaseResult::default()
+        }
+    }
 }
 
 #[cfg(test)]

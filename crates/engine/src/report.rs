@@ -123,6 +123,13 @@ impl Engine {
         }
     }
 
+    /// Report: a page that was to be kept aside could not leave its address, because
+    /// somebody's direct I/O has pinned it. It is as it was before.
+    pub fn stayed(&mut self, no: FrameNo, plan: &mut Plan) {
+        self.end(no, Busy::Leaving);
+        self.settle(no, plan);
+    }
+
     /// The bytes are gone. Whoever wanted the page meanwhile gets it read again.
     fn dropped(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];

@@ -4,7 +4,7 @@
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use faultless::testing::{Effect, Fault, FaultyPager, MemoryPager, Operation, Times};
@@ -17,12 +17,11 @@ const DELIVERIES: [Delivery; 2] = [Delivery::Thread, Delivery::Inline];
 
 type Faulty = Arc<FaultyPager<MemoryPager>>;
 
-fn pattern() -> Vec<u8> {
-    (0..PAGES * PAGE).map(|n| (n * 31 + n / 256) as u8 | 1).collect()
-}
+static PATTERN: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..PAGES * PAGE).map(|n| (n * 31 + n / 256) as u8 | 1).collect());
 
 fn storage() -> Faulty {
-    Arc::new(FaultyPager::new(MemoryPager::from_bytes(pattern()), 1))
+    Arc::new(FaultyPager::new(MemoryPager::from_bytes(PATTERN.clone()), 1))
 }
 
 fn bad_page(operation: Operation) -> Fault {
@@ -62,13 +61,13 @@ fn a_page_that_cannot_be_read() {
             }
             for page in (0..PAGES).filter(|page| *page != BAD) {
                 let (from, to) = (page * PAGE, (page + 1) * PAGE);
-                assert!(map.pin(from as u64, PAGE).unwrap()[..] == pattern()[from..to], "{page}");
-                assert_eq!(load(&map, from + 9), pattern()[from + 9], "{page}");
+                assert!(map.pin(from as u64, PAGE).unwrap()[..] == PATTERN[from..to], "{page}");
+                assert_eq!(load(&map, from + 9), PATTERN[from + 9], "{page}");
             }
             storage.heal_all();
             let pin = map.pin(at, PAGE).unwrap();
-            assert!(pin[..] == pattern()[BAD * PAGE..][..PAGE], "after healing");
-            assert_eq!(load(&map, BAD * PAGE), pattern()[BAD * PAGE]);
+            assert!(pin[..] == PATTERN[BAD * PAGE..][..PAGE], "after healing");
+            assert_eq!(load(&map, BAD * PAGE), PATTERN[BAD * PAGE]);
         }
     }
 }
@@ -81,19 +80,19 @@ fn zeros_for_a_page_that_cannot_be_read() {
         let options = MapOptions::new().delivery(delivery).on_error(OnError::Zeros);
         let map = options.map_pager(&vm, storage.clone()).unwrap();
         assert!((BAD * PAGE..(BAD + 1) * PAGE).all(|at| load(&map, at) == 0), "{delivery:?}");
-        assert_eq!(load(&map, (BAD + 1) * PAGE), pattern()[(BAD + 1) * PAGE]);
+        assert_eq!(load(&map, (BAD + 1) * PAGE), PATTERN[(BAD + 1) * PAGE]);
         let error = map.check().unwrap_err();
         assert!(error.to_string().contains(&format!("byte {}", BAD * PAGE)), "{error}");
         map.check().unwrap();
         assert!(map.pin((BAD * PAGE) as u64, 1).is_err(), "a pin doesn't take zeros for bytes");
         map.flush().unwrap();
-        assert!(storage.inner().bytes() == pattern(), "zeros are not written over good bytes");
+        assert!(storage.inner().bytes() == *PATTERN, "zeros are not written over good bytes");
         storage.heal_all();
         let since = Instant::now();
         while load(&map, BAD * PAGE) == 0 && since.elapsed() < Duration::from_secs(5) {
             map.release(0, (PAGES * PAGE) as u64).unwrap();
         }
-        assert_eq!(load(&map, BAD * PAGE), pattern()[BAD * PAGE], "after healing");
+        assert_eq!(load(&map, BAD * PAGE), PATTERN[BAD * PAGE], "after healing");
     }
 }
 
@@ -105,7 +104,7 @@ fn a_read_that_ends_early() {
     let map = MapOptions::new().map_pager(&vm, storage.clone()).unwrap();
     let mut bytes = vec![0; PAGES * PAGE];
     while map.read_at(0, &mut bytes).is_err() {}
-    assert!(bytes == pattern());
+    assert!(bytes == *PATTERN);
 }
 
 static STORAGE: OnceLock<Faulty> = OnceLock::new();
@@ -146,8 +145,8 @@ fn child_role() {
     let at = BAD * PAGE + 321;
     ADDRESS.set(map.as_ptr() as usize + at).unwrap();
     println!();
-    assert_eq!(load(&map, at), pattern()[at]);
-    assert!((0..PAGES * PAGE).all(|at| load(&map, at) == pattern()[at]));
+    assert_eq!(load(&map, at), PATTERN[at]);
+    assert!((0..PAGES * PAGE).all(|at| load(&map, at) == PATTERN[at]));
     println!("all read");
 }
 
@@ -177,7 +176,7 @@ fn writes_that_fail_lose_nothing() {
         let (vm, storage) = (Vm::with_memory(Vm::MEMORY_MIN).unwrap(), storage());
         let map = MapOptions::new().delivery(delivery).map_pager(&vm, storage.clone()).unwrap();
         storage.inject(Fault::always(Operation::Write, Effect::Errno(libc::ENOSPC)));
-        let mut expected = pattern();
+        let mut expected = PATTERN.clone();
         for page in [1, 20, 21, 63] {
             store(&map, page * PAGE + 50, 0);
             expected[page * PAGE + 50] = 0;
@@ -191,7 +190,7 @@ fn writes_that_fail_lose_nothing() {
             assert_eq!(error.errno(), libc::ENOSPC, "{error}");
             assert!(error.to_string().contains("write"), "{error}");
             assert_eq!(map.resident().1, 4, "all stay dirty");
-            assert!(storage.inner().bytes() == pattern(), "nothing was written");
+            assert!(storage.inner().bytes() == *PATTERN, "nothing was written");
         }
         storage.heal_all();
         // An error of the time before may still be told, once.
@@ -220,7 +219,7 @@ fn with_every_frame_dirty_a_pin_is_an_error() {
     let (vm, storage) = (Vm::with_memory(Vm::MEMORY_MIN).unwrap(), storage());
     let map = MapOptions::new().map_pager(&vm, storage.clone()).unwrap();
     storage.inject(Fault::always(Operation::Write, Effect::Errno(libc::EIO)));
-    let (mut expected, since) = (pattern(), Instant::now());
+    let (mut expected, since) = (PATTERN.clone(), Instant::now());
     let error = loop {
         let page = expected.iter().step_by(PAGE).take_while(|byte| **byte == 0).count();
         assert!(page < PAGES, "more pages are dirty than there are frames");
@@ -254,7 +253,7 @@ fn no_space() {
     file.write_all_at(&pattern(), 0).unwrap();
     let vm = Vm::with_memory(1 << 20).unwrap();
     let maps = [(); 3].map(|()| MapOptions::new().map_raw_mut(&vm, &file).unwrap());
-    let mut expected = pattern();
+    let mut expected = PATTERN.clone();
     limit_file_size(10 * PAGE as u64);
     for at in [3, 20 * PAGE, 40 * PAGE] {
         maps[0].write_at(at as u64, &[0]).unwrap();

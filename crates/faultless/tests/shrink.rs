@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use faultless::{Delivery, MapOptions, MapRaw, OnError, Vm};
 
@@ -13,9 +14,8 @@ const PAGES: usize = 16;
 const LEFT: usize = 5 * PAGE + 100;
 const DELIVERIES: [Delivery; 2] = [Delivery::Thread, Delivery::Inline];
 
-fn pattern() -> Vec<u8> {
-    (0..PAGES * PAGE).map(|n| (n * 31 + n / 256) as u8 | 1).collect()
-}
+static PATTERN: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..PAGES * PAGE).map(|n| (n * 31 + n / 256) as u8 | 1).collect());
 
 fn file() -> File {
     let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -36,8 +36,8 @@ fn load(map: &MapRaw, at: usize) -> u8 {
 fn check_rest(map: &MapRaw) {
     let mut bytes = vec![0; LEFT];
     assert_eq!(map.read_at(0, &mut bytes).unwrap(), LEFT);
-    assert!(bytes == pattern()[..LEFT], "bytes before the new end");
-    assert!((0..LEFT).all(|at| load(map, at) == pattern()[at]), "by pointer");
+    assert!(bytes == PATTERN[..LEFT], "bytes before the new end");
+    assert!((0..LEFT).all(|at| load(map, at) == PATTERN[at]), "by pointer");
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +54,7 @@ fn pins_and_reads_are_errors() {
             let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
             let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
             for page in [0, 3, 5, 7] {
-                assert_eq!(load(&map, page * PAGE + 2), pattern()[page * PAGE + 2]);
+                assert_eq!(load(&map, page * PAGE + 2), PATTERN[page * PAGE + 2]);
             }
             file.set_len(LEFT as u64).unwrap();
             if told == Told::ByRefresh {
@@ -72,6 +72,7 @@ fn pins_and_reads_are_errors() {
             let error = map.pin(LEFT as u64 - 1, 2).unwrap_err();
             assert!(error.is_beyond_end(), "across the new end: {error}");
             check_rest(&map);
+            let _ = map.check(); // What the pins were told is kept for the map as well.
             map.flush().unwrap();
             assert_eq!(file.metadata().unwrap().len(), LEFT as u64, "a flush doesn't grow it");
         }
@@ -83,15 +84,15 @@ fn cut_by_another_process_and_extended_again() {
     for delivery in DELIVERIES {
         let vm = Vm::with_memory(1 << 20).unwrap();
         let named = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        std::fs::write(named.path(), pattern()).unwrap();
+        std::fs::write(named.path(), &*PATTERN).unwrap();
         let map = options(delivery).map_raw_mut(&vm, named.as_file()).unwrap();
-        assert_eq!(load(&map, 8 * PAGE), pattern()[8 * PAGE]);
+        assert_eq!(load(&map, 8 * PAGE), PATTERN[8 * PAGE]);
         let cut = ["-s", &LEFT.to_string(), named.path().to_str().unwrap()];
         assert!(Command::new("truncate").args(cut).status().unwrap().success());
         map.refresh().unwrap();
         assert!(map.pin(8 * PAGE as u64, 1).unwrap_err().is_beyond_end());
         map.resize((PAGES * PAGE) as u64).unwrap();
-        let mut expected = pattern();
+        let mut expected = PATTERN.clone();
         expected[LEFT..].fill(0);
         assert!((0..PAGES * PAGE).all(|at| load(&map, at) == expected[at]), "zeros where it grew");
         map.write_at(8 * PAGE as u64, b"again").unwrap();
@@ -129,7 +130,7 @@ fn a_pin_outlives_the_cut() {
         let pin = map.pin(8 * PAGE as u64, 2 * PAGE).unwrap();
         file.set_len(0).unwrap();
         map.refresh().unwrap();
-        assert!(pin[..] == pattern()[8 * PAGE..10 * PAGE], "pinned bytes stay");
+        assert!(pin[..] == PATTERN[8 * PAGE..10 * PAGE], "pinned bytes stay");
         drop(pin);
         assert!(map.pin(8 * PAGE as u64, 1).unwrap_err().is_beyond_end());
     }
@@ -146,8 +147,8 @@ fn growth_by_others_is_seen() {
         assert_eq!(map.refresh().unwrap(), (PAGES * PAGE) as u64);
         let later = options(delivery).map_raw(&vm, &file).unwrap();
         assert_eq!(later.len(), PAGES * PAGE, "a later map has the file's length");
-        assert!((0..PAGES * PAGE).all(|at| load(&later, at) == pattern()[at]));
-        assert!(later.pin(0, PAGES * PAGE).unwrap()[..] == pattern());
+        assert!((0..PAGES * PAGE).all(|at| load(&later, at) == PATTERN[at]));
+        assert!(later.pin(0, PAGES * PAGE).unwrap()[..] == *PATTERN);
     }
 }
 
@@ -158,7 +159,7 @@ fn zeros_and_a_kept_error() {
         let options = options(delivery).on_error(OnError::Zeros);
         let map = options.map_raw_mut(&vm, &file).unwrap();
         let other = options.map_raw_mut(&vm, &file).unwrap();
-        assert_eq!(load(&map, 0), pattern()[0]);
+        assert_eq!(load(&map, 0), PATTERN[0]);
         map.check().unwrap();
         file.set_len(LEFT as u64).unwrap();
         let gone = 9 * PAGE..11 * PAGE;
@@ -207,9 +208,9 @@ fn child_role() {
     }
     let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
     let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
-    assert_eq!(load(&map, 0), pattern()[0]);
+    assert_eq!(load(&map, 0), PATTERN[0]);
     if has("resident") {
-        assert_eq!(load(&map, 9 * PAGE), pattern()[9 * PAGE]);
+        assert_eq!(load(&map, 9 * PAGE), PATTERN[9 * PAGE]);
     }
     if has("after") {
         install_handler();
@@ -218,7 +219,7 @@ fn child_role() {
     if has("refresh") {
         map.refresh().unwrap();
     }
-    assert_eq!(load(&map, 1), pattern()[1]);
+    assert_eq!(load(&map, 1), PATTERN[1]);
     let at = map.as_mut_ptr().wrapping_add(9 * PAGE + 1234);
     println!("\ntouching {at:p}");
     match has("store") {

@@ -11,7 +11,7 @@ const SIZE: usize = 32 << 20;
 
 fn file() -> File {
     let mut file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let bytes: Vec<u8> = (0..SIZE).map(|n| (n * 31 >> 5) as u8).collect();
+    let bytes: Vec<u8> = (0..SIZE).map(|n| ((n * 31) >> 5) as u8).collect();
     file.write_all(&bytes).unwrap();
     file
 }

@@ -158,10 +158,18 @@ impl LinuxMachine {
             let rest = &frames[done..];
             let run = self.pool.run_of(rest);
             let to = at.plus_pages(done as u64);
+            let moved = self.pool.move_in(&arena.uffd, to, rest, run, &self.counters);
+            done += moved.map_or_else(|stopped| stopped.done / PAGE_SIZE, |()| run.len as usize);
+            let Err(stopped) = moved else { continue };
+            if stopped.errno != Errno::BUSY {
+                return Err(Stopped { done: done * PAGE_SIZE, ..stopped });
+            }
+            // The kernel still holds the page from a read that has ended: a copy will do.
+            let (to, one) = (at.plus_pages(done as u64), &frames[done..=done]);
             self.pool
-                .move_in(&arena.uffd, to, rest, run, &self.counters)
-                .map_err(|stopped| Stopped { done: done * PAGE_SIZE + stopped.done, ..stopped })?;
-            done += run.len as usize;
+                .copy_in(&arena.uffd, to, one, Protect::No, &self.counters)
+                .map_err(|stopped| Stopped { done: done * PAGE_SIZE, ..stopped })?;
+            done += 1;
         }
         Ok(())
     }
@@ -206,7 +214,9 @@ impl Machine for LinuxMachine {
         let arena = self.space(space);
         let range = arena.pages(at, frames.len());
         let result = match write {
-            WriteAccess::Tracked => self.pool.copy_in(&arena.uffd, at, frames, &self.counters),
+            WriteAccess::Tracked => {
+                self.pool.copy_in(&arena.uffd, at, frames, Protect::Yes, &self.counters)
+            }
             WriteAccess::Allowed | WriteAccess::Forbidden => self.move_in(arena, at, frames),
         };
         if let Err(stopped) = result {
@@ -221,28 +231,31 @@ impl Machine for LinuxMachine {
         Ok(())
     }
 
-    /// On an error the pages before the one that it names (by address) are unmapped,
-    /// that one and those after it are as they were; with [`Then::Drop`] some of those
-    /// may be unmapped too.
-    fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then) -> io::Result<()> {
+    /// With [`Then::Drop`] pinned pages are dropped like others. On an error all before
+    /// the page that it names are unmapped.
+    fn unmap(
+        &self,
+        space: SpaceId,
+        pages: &[(VirtAddr, FrameNo)],
+        then: Then,
+    ) -> io::Result<usize> {
+        debug_assert!(pages.is_sorted(), "pages to unmap are sorted");
         let arena = self.space(space);
         for (at, _) in pages {
             self.here(Verb::Unmap, *at)?;
             arena.pages(*at, 1);
         }
-        let sorted;
-        let mut pages = pages;
-        if !pages.is_sorted() {
-            let mut copy = pages.to_vec();
-            copy.sort_unstable();
-            sorted = copy;
-            pages = &sorted;
-        }
         match then {
-            Then::Keep => self.keep(pages)?,
             Then::Drop => self.forget(pages)?,
+            Then::Keep => match self.keep(pages) {
+                Ok(()) => {}
+                Err(PageError { errno: Errno::BUSY, addr, .. }) => {
+                    return Ok(pages.partition_point(|(at, _)| *at < addr));
+                }
+                Err(error) => return Err(error.into()),
+            },
         }
-        Ok(())
+        Ok(pages.len())
     }
 
     fn release(&self, frames: &[FrameNo]) {

@@ -30,7 +30,9 @@ fn round(machine: &LinuxMachine, run: usize, write: WriteAccess, then: Then) {
         each(&|i| machine.map(THREAD, at(i), &frames[i..i + run], write).unwrap())
     });
     timed(&format!("unmap {then:?}"), run, || {
-        each(&|i| machine.unmap(THREAD, &list[i..i + run], then).unwrap())
+        each(&|i| {
+            machine.unmap(THREAD, &list[i..i + run], then).unwrap();
+        })
     });
     if then == Then::Keep {
         timed("release", run, || each(&|i| machine.release(&frames[i..i + run])));

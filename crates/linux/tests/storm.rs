@@ -96,14 +96,15 @@ impl Driver<'_> {
         for space in [THREAD, INLINE] {
             let mine = picked.iter().copied().filter(|&i| self.space_of[i] == space);
             let mine: Vec<usize> = mine.collect();
-            let list: Vec<_> = mine
+            let mut list: Vec<_> = mine
                 .iter()
                 .map(|&i| match self.frames[i].0 {
                     Place::At(at, _) => (at, self.no(i)),
                     _ => unreachable!(),
                 })
                 .collect();
-            self.machine.unmap(space, &list, then).unwrap();
+            list.sort_unstable();
+            assert_eq!(self.machine.unmap(space, &list, then).unwrap(), list.len());
             for &i in &mine {
                 let Place::At(at, _) = self.frames[i].0 else { unreachable!() };
                 self.frames[i].0 = if then == Then::Keep { Place::Aside } else { Place::Empty };

@@ -94,8 +94,12 @@ pub trait Machine: Send + Sync + 'static {
         write: WriteAccess,
     ) -> io::Result<()>;
 
-    /// Takes mapped frames out of their addresses, all at once.
-    fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then) -> io::Result<()>;
+    /// Takes mapped frames, sorted by address, out of their addresses.
+    ///
+    /// Answers how many it took, from the first on. Fewer than all: somebody's direct
+    /// I/O has pinned the next one, which stays as it is.
+    fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then)
+    -> io::Result<usize>;
 
     /// Those of `frames` that are aside become empty; the others are empty already.
     fn release(&self, frames: &[FrameNo]);

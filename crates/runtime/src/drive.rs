@@ -36,6 +36,8 @@ pub struct Worker {
     pub io: Io,
     ended: Vec<(Job, io::Result<u64>)>,
     moves: Vec<(VirtAddr, FrameNo)>,
+    /// Frames that could not leave their addresses.
+    stayed: Vec<FrameNo>,
 }
 
 impl Worker {
@@ -46,6 +48,7 @@ impl Worker {
             io: Io::new(rings),
             ended: Vec::new(),
             moves: Vec::new(),
+            stayed: Vec::new(),
         }
     }
 
@@ -77,16 +80,17 @@ impl<M: Machine> Core<M> {
     }
 
     fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
-        let Worker { plan, next, io, moves, .. } = worker;
+        let Worker { plan, next, io, moves, stayed, .. } = worker;
+        stayed.clear();
         self.wake(plan.wakes);
-        self.unmap(&mut plan.drop, Then::Drop, moves);
-        self.unmap(&mut plan.keep, Then::Keep, moves);
+        self.unmap(&mut plan.drop, Then::Drop, moves, stayed);
+        self.unmap(&mut plan.keep, Then::Keep, moves, stayed);
         for op in &plan.ops {
             self.carry_out_op(plan, *op);
         }
         if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
             let mut engine = self.engine.lock();
-            report(&mut engine, plan, next);
+            report(&mut engine, plan, stayed, next);
         }
         for op in &plan.ops {
             match *op {
@@ -98,13 +102,29 @@ impl<M: Machine> Core<M> {
         self.report_ended(worker);
     }
 
-    fn unmap(&self, leavers: &mut [Leaver], then: Then, moves: &mut Vec<(VirtAddr, FrameNo)>) {
+    fn unmap(
+        &self,
+        leavers: &mut [Leaver],
+        then: Then,
+        moves: &mut Vec<(VirtAddr, FrameNo)>,
+        stayed: &mut Vec<FrameNo>,
+    ) {
         // Neighbours leave by one call.
         leavers.sort_unstable_by_key(|leaver| (leaver.space, leaver.at));
         for group in leavers.chunk_by(|a, b| a.space == b.space) {
             moves.clear();
             moves.extend(group.iter().map(|leaver| (leaver.at, leaver.frame)));
-            must("unmap pages", self.machine.unmap(group[0].space, moves, then));
+            let mut rest = &moves[..];
+            while !rest.is_empty() {
+                match self.machine.unmap(group[0].space, rest, then) {
+                    Ok(done) if done < rest.len() => {
+                        stayed.push(rest[done].1);
+                        rest = &rest[done + 1..];
+                    }
+                    Ok(_) => break,
+                    Err(error) => must("unmap pages", Err(error)),
+                }
+            }
         }
     }
 
@@ -334,12 +354,16 @@ impl<M: Machine> Core<M> {
 }
 
 /// Everything of a plan that was over when its call returned.
-fn report(engine: &mut Engine, plan: &Plan, next: &mut Plan) {
+fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan) {
     for leaver in &plan.drop {
         engine.unmapped(leaver.frame, Leave::Drop, next);
     }
     for leaver in &plan.keep {
-        engine.unmapped(leaver.frame, Leave::Keep, next);
+        if stayed.contains(&leaver.frame) {
+            engine.stayed(leaver.frame, next);
+        } else {
+            engine.unmapped(leaver.frame, Leave::Keep, next);
+        }
     }
     for op in &plan.ops {
         match *op {

@@ -371,6 +371,10 @@ impl World {
     }
 
     fn unmap(&mut self, leaver: Leaver, then: Leave) {
+        if then == Leave::Keep && self.rng.one_in(20) {
+            self.plan(|engine, plan| engine.stayed(leaver.frame, plan));
+            return;
+        }
         let translation = self.table.remove(&leaver.at.0).expect("what leaves is mapped");
         assert_eq!(translation.frame, leaver.frame);
         let pinned = self

@@ -227,13 +227,14 @@ impl Pool {
         moved
     }
 
-    /// Copies `frames` to `at` of the arena of `uffd`, write-protected from the first
-    /// moment on; their slots become ready.
+    /// Copies `frames` to `at` of the arena of `uffd`, with [`Protect::Yes`] protected
+    /// from the first moment on; their slots become ready.
     pub fn copy_in(
         &self,
         uffd: &Userfaultfd,
         at: VirtAddr,
         frames: &[FrameNo],
+        protect: Protect,
         calls: &Counters,
     ) -> Result<(), Stopped> {
         let mut done = 0;
@@ -246,7 +247,8 @@ impl Pool {
                 return Err(stopped(done)(errno));
             }
             let batch = &frames[done..done + granted as usize];
-            let (copied, result) = self.copy_batch(uffd, at.plus_pages(done as u64), batch, calls);
+            let to = at.plus_pages(done as u64);
+            let (copied, result) = self.copy_batch(uffd, to, batch, protect, calls);
             self.end_copying(granted, granted - copied);
             done += copied as usize;
             result.map_err(stopped(done))?;
@@ -260,6 +262,7 @@ impl Pool {
         uffd: &Userfaultfd,
         at: VirtAddr,
         frames: &[FrameNo],
+        protect: Protect,
         calls: &Counters,
     ) -> (u32, Result<(), Errno>) {
         let mut done = 0;
@@ -271,7 +274,7 @@ impl Pool {
             calls.copy();
             // SAFETY: 1. the slots have pages, in our reservation; 2. the driver's
             // promise is that nobody else uses a frame that it maps.
-            let copied = unsafe { uffd.copy(to, from, bytes(run.len), Protect::Yes) };
+            let copied = unsafe { uffd.copy(to, from, bytes(run.len), protect) };
             let now = copied.map_or_else(|stopped| pages(stopped.done), |()| run.len);
             self.leave(&rest[..now as usize]);
             if now > 0 {

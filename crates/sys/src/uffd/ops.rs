@@ -11,6 +11,7 @@
 //! | any other | | [`Stopped`] |
 
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use faultless_addr::{VirtAddr, VirtRange};
 use linux_raw_sys::general as sys;
@@ -38,9 +39,14 @@ pub struct Stopped {
     pub errno: Errno,
 }
 
-/// How often a pinned page is tried again: at first at once, then after yielding.
+/// How often a pinned page is tried again: at first at once, then after yielding, then
+/// after sleeping. The kernel lets go of a page a moment after it has reported the end
+/// of I/O on it, and on a machine whose processors are somebody else's as well a moment
+/// may be long.
 const BUSY_SPINS: u32 = 64;
-const BUSY_YIELDS: u32 = 20_000;
+const BUSY_YIELDS: u32 = 256;
+const BUSY_SLEEPS: u32 = 250;
+const BUSY_SLEEP: Duration = Duration::from_micros(200);
 
 impl Userfaultfd {
     /// From now on the faults of `range` go to this descriptor: on absent pages,
@@ -183,11 +189,11 @@ fn progress(
             Ok(()) => return Err(Stopped { done, errno: Errno::IO }),
             Err(Errno::AGAIN) if moved > 0 => {}
             Err(Errno::AGAIN) => std::thread::yield_now(),
-            Err(Errno::BUSY) if busy < BUSY_SPINS + BUSY_YIELDS => {
-                if busy < BUSY_SPINS {
-                    std::hint::spin_loop();
-                } else {
-                    std::thread::yield_now();
+            Err(Errno::BUSY) if busy < BUSY_SPINS + BUSY_YIELDS + BUSY_SLEEPS => {
+                match busy {
+                    n if n < BUSY_SPINS => std::hint::spin_loop(),
+                    n if n < BUSY_SPINS + BUSY_YIELDS => std::thread::yield_now(),
+                    _ => std::thread::sleep(BUSY_SLEEP),
                 }
                 busy += 1;
             }

@@ -1,0 +1,115 @@
+//! What this process uses, as the kernel counts it.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::model::PAGE;
+
+/// Between two looks at the memory in use.
+const SAMPLE_EVERY: Duration = Duration::from_millis(5);
+
+/// Looks at the process's resident memory all the time.
+pub struct RssSampler {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    before: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    ends: AtomicBool,
+    max: AtomicU64,
+}
+
+impl RssSampler {
+    /// What is resident now is what growth is counted from.
+    pub fn start() -> RssSampler {
+        let shared = Arc::new(Shared::default());
+        let sampled = shared.clone();
+        let thread = thread::Builder::new().name("rss".into()).spawn(move || {
+            while !sampled.ends.load(Ordering::Relaxed) {
+                sampled.max.fetch_max(rss(), Ordering::Relaxed);
+                thread::sleep(SAMPLE_EVERY);
+            }
+        });
+        // The sampler's own stack is there before growth begins.
+        let before = rss();
+        // Without the thread only the last look remains: less exact, still true.
+        RssSampler { shared, thread: thread.ok(), before }
+    }
+
+    /// The most that was resident at once, less what was before.
+    pub fn growth_bytes_max(mut self) -> u64 {
+        self.end();
+        self.shared.max.load(Ordering::Relaxed).max(rss()).saturating_sub(self.before)
+    }
+
+    fn end(&mut self) {
+        self.shared.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for RssSampler {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Resident bytes, from /proc/self/statm (see proc_pid_statm(5)); 0 if it can't be read.
+fn rss() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * PAGE
+}
+
+/// Counters of this process, all threads together, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Faults without I/O.
+    pub faults_minor: u64,
+    /// Faults with I/O.
+    pub faults_major: u64,
+    /// Read from storage.
+    pub bytes_read: u64,
+    /// On the way to storage: counted by the kernel when a page becomes dirty.
+    pub bytes_written: u64,
+}
+
+impl Counters {
+    /// As they are now, from /proc/self/stat and /proc/self/io (see proc_pid_stat(5)
+    /// and proc_pid_io(5)); 0 where the kernel doesn't say.
+    pub fn now() -> Counters {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The second field, the program's name, can hold anything but ends at the last ')'.
+        let fields: Vec<&str> =
+            stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
+        let field = |at: usize| fields.get(at).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+        let line = |name: &str| {
+            let mut values = io.lines().filter_map(|line| line.strip_prefix(name));
+            values.next().and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        };
+        Counters {
+            faults_minor: field(7),
+            faults_major: field(9),
+            bytes_read: line("read_bytes:"),
+            bytes_written: line("write_bytes:"),
+        }
+    }
+
+    /// What has been added since.
+    pub fn since(self, before: Counters) -> Counters {
+        Counters {
+            faults_minor: self.faults_minor - before.faults_minor,
+            faults_major: self.faults_major - before.faults_major,
+            bytes_read: self.bytes_read - before.bytes_read,
+            bytes_written: self.bytes_written - before.bytes_written,
+        }
+    }
+}
