@@ -69,9 +69,8 @@ impl Version {
 impl Cgroup {
     /// Makes one for a budget of so many bytes. The error says why that can't be.
     pub fn new(memory: u64) -> Result<Cgroup, String> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| {
-            format!("cannot read /proc/self/mountinfo: {error}")
-        })?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo")
+            .map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
         let mut why = "no memory cgroups are mounted".to_owned();
         for (version, mount) in mount_points(&mounts) {
             match Cgroup::under(&mount, version, memory + ALLOWANCE) {
@@ -90,12 +89,12 @@ impl Cgroup {
             fs::create_dir(&dir)?;
             Ok(((), Undo::Cgroup(dir.clone())))
         })?;
-        fs::write(dir.join(version.limit_file()), limit.to_string()).map_err(|error| {
-            match error.kind() {
+        fs::write(dir.join(version.limit_file()), limit.to_string()).map_err(
+            |error| match error.kind() {
                 io::ErrorKind::NotFound => io::Error::other("it doesn't control memory"),
                 _ => error,
-            }
-        })?;
+            },
+        )?;
         Ok(Cgroup { dir, version, limit, _remove: remove })
     }
 

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Advice;
+use rustix::fs::{Access, Advice};
 
 use crate::cleanup::{self, Guard, Undo};
 use crate::model::Model;
@@ -20,10 +20,13 @@ const HEADROOM: u64 = 64 << 20;
 /// The file system that keeps its files in memory (statfs(2)).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Where temporary files go if the user doesn't say: `$TMPDIR`, or here. Not /tmp,
-/// which is often in memory.
+/// Where temporary files go if the user doesn't say: `$TMPDIR`, or here; where that
+/// can't be written to, /var/tmp. Not /tmp, which is often in memory.
 pub fn default_dir() -> PathBuf {
-    env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| ".".into(), PathBuf::from)
+    let named = env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let places = named.into_iter().chain([PathBuf::from("."), PathBuf::from("/var/tmp")]);
+    let mut usable = places.filter(|dir| rustix::fs::access(dir, Access::WRITE_OK).is_ok());
+    usable.next().unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// Is the file in memory anyway, so that the page cache can't be dropped?
@@ -96,11 +99,7 @@ pub fn drop_page_cache(file: &File) -> io::Result<()> {
 
 /// Reads a whole file in order by plain read(2), in chunks of whole pages but for the
 /// last one.
-pub fn read_all(
-    path: &Path,
-    progress: &Progress,
-    mut each: impl FnMut(u64, &[u8]),
-) -> Result<u64> {
+pub fn read_all(path: &Path, progress: &Progress, mut each: impl FnMut(u64, &[u8])) -> Result<u64> {
     let mut file = File::open(path).map_err(Problem::on("open", path))?;
     let mut chunk = vec![0; CHUNK];
     let mut offset = 0;

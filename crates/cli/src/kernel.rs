@@ -133,6 +133,6 @@ fn run_phase(
         faults_minor: counted.faults_minor,
         bytes_read: counted.bytes_read,
         bytes_written: counted.bytes_written,
-        ..PhaseResult::new(&phase.name, done, seconds)
+        ..PhaseResult::new(phase, done, seconds)
     })
 }

@@ -1,1 +1,90 @@
-fn main() {}
+//! The tool of Faultless: see `args.rs` for what it does, one file per command for how.
+//!
+//! ```text
+//! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
+//!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
+//!        cat, doctor
+//! ```
+
+#![deny(unsafe_code)]
+
+mod args;
+mod cat;
+mod cgroup;
+mod cleanup;
+mod demo;
+mod disk;
+mod doctor;
+mod kernel;
+mod measure;
+mod model;
+mod order;
+mod ours;
+mod output;
+mod plan;
+mod problem;
+mod progress;
+mod scan;
+mod size;
+mod table;
+#[allow(unsafe_code)]
+mod touch;
+mod walk;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Arguments, Command, KernelWalkArgs};
+use output::{Outcome, Output};
+use problem::{Problem, Result};
+
+/// What a process that SIGPIPE ended answers.
+const READER_GONE: u8 = 128 + 13;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = if arguments.json { Output::Json } else { Output::Text };
+    match run(&arguments.command, output) {
+        Ok(outcome) => outcome.into(),
+        Err(Problem::ReaderGone) => ExitCode::from(READER_GONE),
+        Err(Problem::Usage(text)) => {
+            let mut command = Arguments::command();
+            command.error(ErrorKind::ArgumentConflict, text).exit()
+        }
+        Err(problem) => {
+            eprintln!("faultless: {problem}");
+            if output == Output::Json {
+                let report = serde_json::json!({ "ok": false, "error": problem.to_string() });
+                let _ = output.print(&report, String::new);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command, output: Output) -> Result<Outcome> {
+    match command {
+        // A child ends as its parent or a signal wants it to; `cat` leaves nothing behind.
+        Command::KernelWalk(args) => return kernel_walk(args),
+        Command::Cat(args) => return cat::run(args),
+        Command::Demo(_) | Command::Scan(_) | Command::Doctor(_) => {}
+    }
+    cleanup::on_signals()
+        .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
+    match command {
+        Command::Demo(args) => demo::run(args, output),
+        Command::Scan(args) => scan::run(args, output),
+        Command::Doctor(args) => doctor::run(args, output),
+        Command::KernelWalk(_) | Command::Cat(_) => unreachable!("done above"),
+    }
+}
+
+fn kernel_walk(args: &KernelWalkArgs) -> Result<Outcome> {
+    let plan = serde_json::from_str(&args.plan)
+        .map_err(|error| Problem::new(format!("not a plan: {error}")))?;
+    let walked = kernel::walk_here(&plan, args.join.as_deref())?;
+    Output::Json.print(&walked, String::new)?;
+    Ok(Outcome::Ok)
+}

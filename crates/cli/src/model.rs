@@ -76,10 +76,7 @@ impl Wrong {
     /// Notes word number `word`, if it is wrong.
     pub fn compare(&mut self, word: u64, found: u64, expected: u64) {
         if found != expected {
-            self.add(Wrong {
-                words_wrong: 1,
-                first_wrong_offset_bytes: Some(word * WORD),
-            });
+            self.add(Wrong { words_wrong: 1, first_wrong_offset_bytes: Some(word * WORD) });
         }
     }
 
@@ -93,6 +90,17 @@ impl Wrong {
     /// Was everything right?
     pub fn is_none(&self) -> bool {
         self.words_wrong == 0
+    }
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.first_wrong_offset_bytes {
+            None => f.write_str("every word is right"),
+            Some(first) => {
+                write!(f, "{} words are wrong, the first at offset {first}", self.words_wrong)
+            }
+        }
     }
 }
 

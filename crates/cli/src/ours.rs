@@ -90,7 +90,7 @@ fn run_phase(
         map.release(0, map.len() as u64)?;
         disk::drop_page_cache(file).map_err(Problem::on("flush", &plan.file))?;
     }
-    map.advise(phase.advice.pattern());
+    map.advise(phase.advice.pattern())?;
     let progress = Progress::steps(phase.name.clone(), steps(&phase.work, plan.bytes));
     let before = vm.stats();
     let start = Instant::now();
@@ -105,7 +105,7 @@ fn run_phase(
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    let result = PhaseResult::new(&phase.name, done, seconds);
+    let result = PhaseResult::new(phase, done, seconds);
     Ok(with_stats(result, &before, &vm.stats()))
 }
 

@@ -179,10 +179,16 @@ pub struct PhaseResult {
     pub accesses: u64,
     /// Bytes that it looked at or changed.
     pub bytes_touched: u64,
+    /// Pages that it came to, each time counted.
+    pub pages_touched: u64,
     /// The rate of accesses.
     pub accesses_per_second: f64,
+    /// The rate of pages touched.
+    pub pages_per_second: f64,
     /// The rate of bytes touched.
     pub bytes_per_second: f64,
+    /// Was every word looked at, not single words of pages?
+    pub whole_pages: bool,
     /// Words that were not as they had to be.
     #[serde(flatten)]
     pub wrong: Wrong,
@@ -202,15 +208,18 @@ pub struct PhaseResult {
 
 impl PhaseResult {
     /// A phase without its counters.
-    pub fn new(name: &str, done: Done, seconds: f64) -> PhaseResult {
+    pub fn new(phase: &Phase, done: Done, seconds: f64) -> PhaseResult {
         let per_second = |number: u64| number as f64 / seconds.max(1e-9);
         PhaseResult {
-            name: name.to_owned(),
+            name: phase.name.clone(),
             seconds,
             accesses: done.accesses,
             bytes_touched: done.bytes_touched,
+            pages_touched: done.pages_touched,
             accesses_per_second: per_second(done.accesses),
+            pages_per_second: per_second(done.pages_touched),
             bytes_per_second: per_second(done.bytes_touched),
+            whole_pages: matches!(phase.work, Work::Check { .. }),
             wrong: done.wrong,
             ..PhaseResult::default()
         }
@@ -237,10 +246,8 @@ mod tests {
 
     #[test]
     fn threads_share_the_touches_out() {
-        let touches =
-            Touches { order: Order::Random, count: 1001, write_percent: 50, seed: 3 };
-        let all: Vec<_> =
-            (0..4).flat_map(|thread| touches.accesses(1 << 20, thread, 4)).collect();
+        let touches = Touches { order: Order::Random, count: 1001, write_percent: 50, seed: 3 };
+        let all: Vec<_> = (0..4).flat_map(|thread| touches.accesses(1 << 20, thread, 4)).collect();
         assert_eq!(all.len(), 1001);
         let writes = all.iter().filter(|access| matches!(access, Access::Increment(_))).count();
         assert!((400..600).contains(&writes), "{writes}");

@@ -9,6 +9,8 @@ use std::path::Path;
 pub enum Problem {
     /// With this text.
     Text(String),
+    /// The arguments don't go together, which the parser alone can't see.
+    Usage(String),
     /// Whoever read our output has gone, as `head` does: nothing to complain of.
     ReaderGone,
 }
@@ -37,7 +39,7 @@ impl From<faultless::Error> for Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Text(text) => f.write_str(text),
+            Problem::Text(text) | Problem::Usage(text) => f.write_str(text),
             Problem::ReaderGone => f.write_str("whoever read the output has gone"),
         }
     }

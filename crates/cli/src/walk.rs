@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::thread;
 
-use crate::model::{Model, PAGE_WORDS, WORD, Wrong, changed_words};
+use crate::model::{CHANGE_EVERY, Model, PAGE_WORDS, WORD, Wrong, changed_words};
 use crate::order::part;
 use crate::plan::{Access, Touches, Work};
 use crate::progress::Progress;
@@ -19,6 +19,8 @@ pub struct Done {
     pub accesses: u64,
     /// Bytes looked at or changed.
     pub bytes_touched: u64,
+    /// Pages come to, each time counted.
+    pub pages_touched: u64,
     /// Words that were not as they had to be.
     pub wrong: Wrong,
 }
@@ -27,6 +29,7 @@ impl Done {
     fn add(&mut self, other: Done) {
         self.accesses += other.accesses;
         self.bytes_touched += other.bytes_touched;
+        self.pages_touched += other.pages_touched;
         self.wrong.add(other.wrong);
     }
 
@@ -86,6 +89,7 @@ impl Walker<'_> {
                 done.wrong.compare(word, self.words.load(word), model.word(word));
                 done.access(1);
             }
+            done.pages_touched += 1;
             self.report(page);
         }
         done
@@ -97,6 +101,7 @@ impl Walker<'_> {
             let (Access::Load(word) | Access::Increment(word)) = access;
             done.wrong.compare(word, self.words.load(word), model.word(word));
             done.access(1);
+            done.pages_touched += 1;
             self.report(done.accesses);
         }
         done
@@ -123,7 +128,8 @@ impl Walker<'_> {
                 self.words.store(word, after.word(word));
                 done.access(2);
             }
-            self.progress.advance(crate::model::CHANGE_EVERY);
+            done.pages_touched += 1;
+            self.progress.advance(CHANGE_EVERY);
         }
         done
     }
@@ -139,6 +145,7 @@ impl Walker<'_> {
                 Access::Increment(word) => self.words.increment(word),
             }
             done.access(1);
+            done.pages_touched += 1;
             self.report(done.accesses);
         }
         done

@@ -44,8 +44,8 @@ impl Mapping {
         (self.handle.range.start.0 + offset) as *mut u8
     }
 
-    pub fn size(&self) -> u64 {
-        self.core().size(self.object())
+    pub fn size(&self) -> Result<u64, Error> {
+        Ok(self.core().size(self.object())?)
     }
 
     /// Makes the pages writable, if `file` lets us write.
@@ -54,7 +54,7 @@ impl Mapping {
             pager.grant_write(file)?;
         }
         if !self.writable.swap(true, Ordering::AcqRel) {
-            self.core().allow_writes(self.handle);
+            self.core().allow_writes(self.handle)?;
         }
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Mapping {
 
     /// Bytes `start..start + len`, checked against the file's length.
     pub fn bytes(&self, start: u64, len: u64) -> Result<ByteRange, Error> {
-        let size = self.size();
+        let size = self.size()?;
         match ByteRange::from_len(start, len).filter(|bytes| bytes.end <= size) {
             Some(bytes) => Ok(bytes),
             None => Err(faultless_runtime::Error::BeyondEnd {

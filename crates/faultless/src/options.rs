@@ -165,6 +165,7 @@ impl MapOptions {
     }
 
     fn make(&self, vm: &Vm, file: &impl AsFd, rights: FileRights) -> Result<MapRaw, Error> {
+        vm.inner.core.check_birthplace()?;
         let pager = Arc::new(FilePager::new(file, rights)?);
         let id = pager.identity();
         let (mapping, mut catalog) = vm.inner.catalog.look_up(id);
@@ -256,13 +257,13 @@ impl MapOptions {
 
     /// The part of the mapping that the options ask for.
     fn view(&self, mapping: Arc<Mapping>, rights: FileRights) -> Result<MapRaw, Error> {
-        let size = mapping.size();
+        let size = mapping.size()?;
         let len = self.len.unwrap_or(size.saturating_sub(self.offset));
         mapping.bytes(self.offset, len)?;
         if self.pattern != Pattern::Normal {
-            mapping.core().advise(mapping.object(), self.pattern);
+            mapping.core().advise(mapping.object(), self.pattern)?;
         }
-        let map = MapRaw::new(mapping, self.offset, len, rights);
+        let map = MapRaw::new(mapping, self.offset, len, rights)?;
         if self.populate {
             map.prefetch([(0, len)])?;
         }

@@ -29,9 +29,14 @@ pub struct MapRaw {
 }
 
 impl MapRaw {
-    pub(crate) fn new(mapping: Arc<Mapping>, offset: u64, len: u64, rights: Rights) -> MapRaw {
-        let seen = Mutex::new(mapping.core().errors_seen(mapping.object()));
-        MapRaw { mapping, offset, len: AtomicU64::new(len), rights, seen }
+    pub(crate) fn new(
+        mapping: Arc<Mapping>,
+        offset: u64,
+        len: u64,
+        rights: Rights,
+    ) -> Result<MapRaw, Error> {
+        let seen = Mutex::new(mapping.core().errors_seen(mapping.object())?);
+        Ok(MapRaw { mapping, offset, len: AtomicU64::new(len), rights, seen })
     }
 
     /// Length in bytes.
@@ -63,6 +68,7 @@ impl MapRaw {
 
     /// Bytes of the file that a range of the map means.
     fn bytes(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
+        self.mapping.core().check_birthplace()?;
         let end = offset.checked_add(len).filter(|end| *end <= self.len() as u64);
         if end.is_none() {
             return Err(faultless_runtime::Error::BeyondEnd {
@@ -184,6 +190,7 @@ impl MapRaw {
     }
 
     fn flush_pages(&self, pages: PageRange) -> Result<(), Error> {
+        self.mapping.core().check_birthplace()?;
         let mut seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.mapping.core().flush(self.mapping.object(), pages, &mut seen);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
@@ -198,20 +205,20 @@ impl MapRaw {
 
     /// Has anything gone wrong with this file that this map hasn't been told?
     pub fn check(&self) -> Result<(), Error> {
+        self.mapping.core().check_birthplace()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(self.mapping.core().check(self.mapping.object(), &mut seen)?)
     }
 
     /// The order in which bytes will be accessed, for all maps of the file.
-    pub fn advise(&self, pattern: Pattern) {
-        self.mapping.core().advise(self.mapping.object(), pattern);
+    pub fn advise(&self, pattern: Pattern) -> Result<(), Error> {
+        Ok(self.mapping.core().advise(self.mapping.object(), pattern)?)
     }
 
     /// Takes unchanged pages of a range out of memory.
     pub fn release(&self, offset: u64, len: u64) -> Result<(), Error> {
         let pages = self.bytes(offset, len)?.pages();
-        self.mapping.core().drop_clean(self.mapping.object(), pages);
-        Ok(())
+        Ok(self.mapping.core().drop_clean(self.mapping.object(), pages)?)
     }
 
     /// Sets the file's length so that this map, which keeps its address, is `len`
@@ -237,8 +244,8 @@ impl MapRaw {
     }
 
     /// Pages of the file in memory, and how many of them differ from it.
-    pub fn resident(&self) -> (u32, u32) {
-        self.mapping.core().resident(self.mapping.object())
+    pub fn resident(&self) -> Result<(u32, u32), Error> {
+        Ok(self.mapping.core().resident(self.mapping.object())?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr};
+use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
 use faultless_engine::{Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
@@ -123,7 +123,12 @@ impl VmBuilder {
             spare,
             ..faultless_linux::Config::new(frames)
         })?;
-        let spaces = vec![machine.arena(THREAD), machine.arena(INLINE)];
+        // A page at either end stays free: running off the first or the last mapping is
+        // to be noticed, too, and not to end in somebody else's memory.
+        let spaces = [THREAD, INLINE].map(|space| machine.arena(space)).map(|arena| {
+            VirtRange::new(arena.start.plus_pages(1), VirtAddr(arena.end.0 - PAGE_BYTES))
+        });
+        let spaces = spaces.to_vec();
         let config = Config { policy: self.policy, ..Config::new(frames, spaces) };
         let core = Core::new(machine, config, self.options)?;
         let weak = Arc::downgrade(&core);

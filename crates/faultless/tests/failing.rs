@@ -189,14 +189,14 @@ fn writes_that_fail_lose_nothing() {
             let error = map.flush().unwrap_err();
             assert_eq!(error.errno(), libc::ENOSPC, "{error}");
             assert!(error.to_string().contains("write"), "{error}");
-            assert_eq!(map.resident().1, 4, "all stay dirty");
+            assert_eq!(map.resident().unwrap().1, 4, "all stay dirty");
             assert!(storage.inner().bytes() == *PATTERN, "nothing was written");
         }
         storage.heal_all();
         // An error of the time before may still be told, once.
         let _ = map.flush();
         map.flush().unwrap();
-        assert_eq!(map.resident().1, 0);
+        assert_eq!(map.resident().unwrap().1, 0);
         assert!(storage.inner().bytes() == expected, "{delivery:?}: a store was lost");
     }
 }
@@ -250,7 +250,7 @@ fn limit_file_size(bytes: u64) {
 /// A real file that can't be written beyond a limit, in a process of its own.
 fn no_space() {
     let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    file.write_all_at(&pattern(), 0).unwrap();
+    file.write_all_at(&PATTERN, 0).unwrap();
     let vm = Vm::with_memory(1 << 20).unwrap();
     let maps = [(); 3].map(|()| MapOptions::new().map_raw_mut(&vm, &file).unwrap());
     let mut expected = PATTERN.clone();
@@ -263,7 +263,7 @@ fn no_space() {
         let error = map.flush().unwrap_err();
         assert_eq!(error.errno(), libc::EFBIG, "{error}");
     }
-    assert_eq!(maps[0].resident().1, 2);
+    assert_eq!(maps[0].resident().unwrap().1, 2);
     limit_file_size(libc::RLIM_INFINITY);
     for map in &maps {
         // Errors of the others' attempts may still be told, once.

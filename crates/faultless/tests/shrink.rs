@@ -19,7 +19,7 @@ static PATTERN: LazyLock<Vec<u8>> =
 
 fn file() -> File {
     let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    file.write_all_at(&pattern(), 0).unwrap();
+    file.write_all_at(&PATTERN, 0).unwrap();
     file
 }
 
@@ -118,7 +118,7 @@ fn changes_that_are_lost_are_told() {
         let mut kept = [0; 4];
         file.read_exact_at(&mut kept, 10).unwrap();
         assert_eq!(kept, *b"kept");
-        assert_eq!(map.resident().1, 0, "nothing is left dirty");
+        assert_eq!(map.resident().unwrap().1, 0, "nothing is left dirty");
     }
 }
 
@@ -143,7 +143,7 @@ fn growth_by_others_is_seen() {
         file.set_len(LEFT as u64).unwrap();
         let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
         check_rest(&map);
-        file.write_all_at(&pattern(), 0).unwrap();
+        file.write_all_at(&PATTERN, 0).unwrap();
         assert_eq!(map.refresh().unwrap(), (PAGES * PAGE) as u64);
         let later = options(delivery).map_raw(&vm, &file).unwrap();
         assert_eq!(later.len(), PAGES * PAGE, "a later map has the file's length");

@@ -118,8 +118,12 @@ impl<M: Machine> Core<M> {
         &self.machine
     }
 
-    /// Counters of the engine.
+    /// Counters of the engine; in a fork, whose copy of it may be locked for ever,
+    /// zeros.
     pub fn stats(&self) -> Stats {
+        if !self.is_here() {
+            return Stats::default();
+        }
         let mut stats = self.engine.lock().stats();
         stats.bookkeeping_bytes += self.machine.bookkeeping_bytes() as u64;
         stats

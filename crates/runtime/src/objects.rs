@@ -66,43 +66,53 @@ impl<M: Machine> Core<M> {
     }
 
     /// From now on the object may be written through its addresses.
-    pub fn allow_writes(&self, handle: ObjectHandle) {
+    pub fn allow_writes(&self, handle: ObjectHandle) -> Result<(), Error> {
+        self.check_birthplace()?;
         let mut engine = self.engine.lock();
         engine.allow_writes(handle.object);
         engine.set_area_rights(handle.space, handle.range, Prot::READ | Prot::WRITE);
+        Ok(())
     }
 
     /// The object's length as last seen.
-    pub fn size(&self, object: ObjectId) -> u64 {
-        self.engine.lock().size(object)
+    pub fn size(&self, object: ObjectId) -> Result<u64, Error> {
+        self.check_birthplace()?;
+        Ok(self.engine.lock().size(object))
     }
 
     /// Frames that the object holds, and how many of them are dirty.
-    pub fn resident(&self, object: ObjectId) -> (u32, u32) {
+    pub fn resident(&self, object: ObjectId) -> Result<(u32, u32), Error> {
+        self.check_birthplace()?;
         let engine = self.engine.lock();
-        (engine.resident(object), engine.dirty(object))
+        Ok((engine.resident(object), engine.dirty(object)))
     }
 
     /// What a new mapping of the object is not to be told.
-    pub fn errors_seen(&self, object: ObjectId) -> ErrorsSeen {
-        self.engine.lock().errors_seen(object)
+    pub fn errors_seen(&self, object: ObjectId) -> Result<ErrorsSeen, Error> {
+        self.check_birthplace()?;
+        Ok(self.engine.lock().errors_seen(object))
     }
 
     /// The order in which the object will be accessed.
-    pub fn advise(&self, object: ObjectId, pattern: Pattern) {
+    pub fn advise(&self, object: ObjectId, pattern: Pattern) -> Result<(), Error> {
+        self.check_birthplace()?;
         self.engine.lock().advise(object, pattern);
+        Ok(())
     }
 
     /// Takes clean pages out of memory.
-    pub fn drop_clean(&self, object: ObjectId, pages: PageRange) {
+    pub fn drop_clean(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
+        self.check_birthplace()?;
         let mut worker = self.worker();
         self.engine.lock().drop_clean(object, pages, &mut worker.plan);
         self.finish(&mut worker);
         self.rest(worker);
+        Ok(())
     }
 
     /// An error that the holder of `seen` has not been told.
     pub fn check(&self, object: ObjectId, seen: &mut ErrorsSeen) -> Result<(), Error> {
+        self.check_birthplace()?;
         let engine = self.engine.lock();
         let error = engine.check_errors(object, seen);
         let size = engine.size(object);
@@ -209,7 +219,7 @@ impl<M: Machine> Core<M> {
             let reserved = handle.range.len();
             return Err(Error::Reserved { name: pager.name(), wanted: size, reserved });
         }
-        let old = self.size(handle.object);
+        let old = self.size(handle.object)?;
         let from = PageIndex::containing(old.min(size));
         let changed = PageRange::new(from, PageRange::all().end);
         if old != size

@@ -1,0 +1,155 @@
+//! Tables of text, and what phases look like in them.
+
+use crate::kernel::Kernel;
+use crate::ours::Ours;
+use crate::plan::PhaseResult;
+use crate::size::Size;
+
+/// What stands for a number that nobody counts.
+const UNKNOWN: &str = "-";
+
+/// Columns that are as wide as their widest cell.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    /// The first so many columns are words, the others numbers.
+    words: usize,
+}
+
+impl Table {
+    /// With these headings, the first `words` of them above words.
+    pub fn new(words: usize, headings: &[&str]) -> Table {
+        let mut table = Table { rows: Vec::new(), words };
+        table.row(headings.iter().map(|heading| (*heading).to_owned()).collect());
+        table
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padded = match column < self.words {
+                    true => format!("{cell:<width$}  "),
+                    false => format!("{cell:>width$}  "),
+                };
+                line.push_str(&padded);
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// How the speed of a phase is best told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speed {
+    Bytes,
+    Pages,
+    Nothing,
+}
+
+impl Speed {
+    fn of(phase: &PhaseResult) -> Speed {
+        match phase.accesses {
+            0 => Speed::Nothing,
+            // Whole pages went by: what counts is how many bytes.
+            _ if phase.whole_pages => Speed::Bytes,
+            _ => Speed::Pages,
+        }
+    }
+
+    fn show(self, phase: &PhaseResult) -> String {
+        match self {
+            Speed::Bytes => format!("{:.0} MB/s", phase.bytes_per_second / 1e6),
+            Speed::Pages => format!("{:.0} pages/s", phase.pages_per_second),
+            Speed::Nothing => UNKNOWN.to_owned(),
+        }
+    }
+}
+
+/// The phases of both sides, one under the other.
+pub fn phases(ours: &Ours, kernel: Option<&Kernel>) -> Table {
+    let mut table = Table::new(
+        2,
+        &[
+            "phase",
+            "by",
+            "speed",
+            "seconds",
+            "ratio",
+            "major",
+            "minor",
+            "first writes",
+            "read",
+            "written",
+            "evicted",
+        ],
+    );
+    for (index, phase) in ours.phases.iter().enumerate() {
+        let theirs = kernel.and_then(|kernel| kernel.walked.phases.get(index));
+        let ratio = theirs.map(|theirs| ratio(phase, theirs));
+        table.row(row(phase, phase.name.clone(), "Faultless", ratio));
+        if let Some(theirs) = theirs {
+            table.row(row(theirs, String::new(), "kernel mmap", None));
+        }
+    }
+    table
+}
+
+/// How much quicker Faultless was.
+pub fn ratio(ours: &PhaseResult, theirs: &PhaseResult) -> f64 {
+    theirs.seconds / ours.seconds.max(1e-9)
+}
+
+fn row(phase: &PhaseResult, name: String, by: &str, ratio: Option<f64>) -> Vec<String> {
+    let number = |number: Option<u64>| number.map_or(UNKNOWN.to_owned(), |n| n.to_string());
+    vec![
+        name,
+        by.to_owned(),
+        Speed::of(phase).show(phase),
+        format!("{:.3}", phase.seconds),
+        ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
+        phase.faults_major.to_string(),
+        phase.faults_minor.to_string(),
+        number(phase.faults_write),
+        Size(phase.bytes_read).to_string(),
+        Size(phase.bytes_written).to_string(),
+        number(phase.evictions),
+    ]
+}
+
+/// What both sides took of memory.
+pub fn memory(ours: &Ours, kernel: Option<&Kernel>) -> String {
+    let percent = ours.bookkeeping_bytes as f64 * 100.0 / ours.memory_bytes as f64;
+    let mut text = format!(
+        "Faultless    page memory at most {} of a budget of {}; tables {} ({percent:.2} %); \
+         the process grew by {} at most\n",
+        Size(ours.frames_bytes_max),
+        Size(ours.memory_bytes),
+        Size(ours.bookkeeping_bytes),
+        Size(ours.rss_growth_bytes_max),
+    );
+    if let Some(kernel) = kernel {
+        let grew = Size(kernel.walked.rss_growth_bytes_max);
+        text += &format!("kernel mmap  {}; the process grew by {grew} at most\n", kernel.bound);
+    }
+    text
+}
+
+/// Remarks, one a line.
+pub fn notes(notes: &[String]) -> String {
+    notes.iter().map(|note| format!("note         {note}\n")).collect()
+}
