@@ -152,8 +152,8 @@ impl std::fmt::Display for Bound {
                 let allowance = Size(*allowance_bytes);
                 write!(
                     f,
-                    "in a memory cgroup (v{version}) of {limit}: the budget and {allowance} for \
-                     the process"
+                    "in a memory cgroup (v{version}) of {limit}: the budget, and {allowance} for \
+                     the process (what it leaves of them holds pages too)"
                 )?;
                 match held_bytes_max {
                     Some(held) => write!(f, "; held at most {}", Size(*held)),

@@ -166,7 +166,7 @@ fn read_cost(path: &Path) -> Result<Cost> {
 }
 
 fn text(report: &Report) -> String {
-    let mut table = Table::new(3, &["", "what", "found"]);
+    let mut table = Table::new(3, &["verdict", "what", "found"]);
     for finding in &report.findings {
         let mut lines = finding.found.lines();
         let first = lines.next().unwrap_or_default().to_owned();

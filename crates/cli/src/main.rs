@@ -27,7 +27,6 @@ mod progress;
 mod scan;
 mod size;
 mod table;
-#[allow(unsafe_code)]
 mod touch;
 mod walk;
 

@@ -1,5 +1,7 @@
 //! Memory reached by plain pointers: the only file of the tool that is `unsafe`.
 
+#![allow(unsafe_code)]
+
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
