@@ -121,7 +121,7 @@ fn begin_and_end() {
     let warm_up = Vm::with_memory(1 << 20).unwrap();
     drop(warm_up);
     wait_for_threads(0, "the first has ended");
-    let before = (descriptors(), areas());
+    let (before, mut early) = (descriptors(), 0);
     for round in 0..10 {
         let vms: Vec<_> = (0..3).map(|_| Vm::with_memory(1 << 20).unwrap()).collect();
         wait_for_threads(9, "two handlers and a keeper each");
@@ -145,9 +145,12 @@ fn begin_and_end() {
         drop(pin);
         drop(files);
         wait_for_threads(0, "everything is dropped");
-        assert_eq!(descriptors(), before.0, "round {round}");
+        assert_eq!(descriptors(), before, "round {round}");
+        if round == 4 {
+            early = areas(); // By now the C library has its caches for threads.
+        }
     }
-    assert!(areas() <= before.1 + 8, "areas are left mapped");
+    assert!(areas() <= early + 8, "areas are left mapped");
 }
 
 #[test]
@@ -257,8 +260,7 @@ fn flushes_that_nobody_waits_for_end_with_the_map() {
     for delivery in DELIVERIES {
         let vm = Vm::with_memory(1 << 20).unwrap();
         let file = file(8);
-        let began = Instant::now();
-        for n in 0_u8.. {
+        for n in 0..=u8::MAX {
             let map = MapOptions::new().delivery(delivery).map_raw_mut(&vm, &file).unwrap();
             map.write_at(0, &[n; 100]).unwrap();
             map.flush_async().unwrap();
@@ -269,9 +271,6 @@ fn flushes_that_nobody_waits_for_end_with_the_map() {
             let mut bytes = [0; 100];
             file.read_exact_at(&mut bytes, 0).unwrap();
             assert_eq!(bytes, [n; 100]);
-            if n == u8::MAX || began.elapsed() > Duration::from_secs(5) {
-                break;
-            }
         }
     }
 }

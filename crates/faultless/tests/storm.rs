@@ -50,6 +50,12 @@ fn first_word(page: u64) -> u64 {
     page.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// Bytes of this process that are in memory.
+fn rss() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * PAGE
+}
+
 /// A file whose pages begin with their number, hashed, and a counter of 0.
 fn make_file(mib: u64) -> File {
     let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -72,6 +78,7 @@ impl Storm {
         let file = make_file(self.file_mib);
         let pages = self.file_mib * 256;
         let model: Vec<AtomicU32> = (0..pages).map(|_| AtomicU32::new(0)).collect();
+        let rss_before = rss();
         let vm = Vm::builder().memory(self.memory).policy(self.policy).build().unwrap();
         let options = MapOptions::new().delivery(self.delivery).granule(self.granule);
         let map = options.map_raw_mut(&vm, &file).unwrap();
@@ -81,6 +88,10 @@ impl Storm {
                 scope.spawn(move || self.touch(map, model, thread, seed));
             }
         });
+        let grown = rss().saturating_sub(rss_before);
+        println!("grown by {} KiB under {} KiB", grown >> 10, self.memory >> 10);
+        // Stacks of the threads and the kernel's own granularity come on top.
+        assert!(grown <= self.memory + self.memory / 10 + (2 << 20), "grown by {grown} bytes");
         map.flush().unwrap();
         for (page, count) in model.iter().enumerate() {
             let mut words = [0u8; 12];
@@ -185,5 +196,17 @@ fn a_budget_of_16_pages_works() {
     for delivery in [Delivery::Thread, Delivery::Inline] {
         let memory = 16 * PAGE;
         Storm { memory, file_mib: 4, touches: 2_000, delivery, ..Storm::default() }.run();
+    }
+}
+
+/// The full size: `cargo test --release -p faultless --test storm -- --ignored --nocapture`.
+#[test]
+#[ignore = "a 4 GiB file"]
+fn full_size() {
+    for delivery in [Delivery::Thread, Delivery::Inline] {
+        let began = std::time::Instant::now();
+        let (file_mib, memory, threads, touches) = (4096, 64 << 20, 8, 50_000);
+        Storm { file_mib, memory, threads, touches, delivery, ..Storm::default() }.run();
+        println!("{delivery:?}: {:.1} s", began.elapsed().as_secs_f64());
     }
 }
