@@ -71,16 +71,19 @@ impl Cgroup {
     pub fn new(memory: u64) -> Result<Cgroup, String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")
             .map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
-        let mut why = "no memory cgroups are mounted".to_owned();
+        let mut why = None;
         for (version, mount) in mount_points(&mounts) {
             match Cgroup::under(&mount, version, memory + ALLOWANCE) {
                 Ok(cgroup) => return Ok(cgroup),
+                // The first is the likeliest: a version 1 that is mounted has the
+                // controller.
                 Err(error) => {
-                    why = format!("no memory cgroup could be made in {}: {error}", mount.display());
+                    let place = mount.display();
+                    why.get_or_insert(format!("cannot make one in {place}: {error}"));
                 }
             }
         }
-        Err(why)
+        Err(why.unwrap_or_else(|| "no memory cgroups are mounted".to_owned()))
     }
 
     fn under(mount: &Path, version: Version, limit: u64) -> io::Result<Cgroup> {

@@ -1,5 +1,6 @@
 //! Tables of text, and what phases look like in them.
 
+use crate::cgroup::Bound;
 use crate::kernel::Kernel;
 use crate::ours::Ours;
 use crate::plan::PhaseResult;
@@ -98,12 +99,16 @@ pub fn phases(ours: &Ours, kernel: Option<&Kernel>) -> Table {
             "evicted",
         ],
     );
+    let kernel_name = match kernel.map(|kernel| &kernel.bound) {
+        Some(Bound::Unbounded { .. }) => "kernel, NO LIMIT",
+        Some(Bound::Cgroup { .. }) | None => "kernel mmap",
+    };
     for (index, phase) in ours.phases.iter().enumerate() {
         let theirs = kernel.and_then(|kernel| kernel.walked.phases.get(index));
         let ratio = theirs.map(|theirs| ratio(phase, theirs));
         table.row(row(phase, phase.name.clone(), "Faultless", ratio));
         if let Some(theirs) = theirs {
-            table.row(row(theirs, String::new(), "kernel mmap", None));
+            table.row(row(theirs, String::new(), kernel_name, None));
         }
     }
     table

@@ -234,6 +234,10 @@ impl Engine {
             self.policy.remove(no, key, why);
         }
         self.wake(no, plan);
+        if self.frames[no].held {
+            // Whoever touched it faults again, and is told what there is now.
+            self.push_wakes(no, plan);
+        }
         let object = self.objects[key.object.index()].as_deref_mut().expect("the object exists");
         object.cache.remove(key.page, &mut self.nodes, &self.frames);
         object.resident -= 1;

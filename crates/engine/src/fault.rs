@@ -69,7 +69,14 @@ impl Engine {
             Err(signal) => return self.refuse(signal),
         };
         if !self.object(object).pages().contains(page) {
-            return self.fault_beyond_end(PageKey { object, page }, access, waiter, plan);
+            return self.fault_beyond_end(
+                PageKey { object, page },
+                space,
+                addr,
+                access,
+                waiter,
+                plan,
+            );
         }
         match self.lookup(object, page) {
             None => self.fault_absent(PageKey { object, page }, access, waiter, plan),
@@ -106,6 +113,8 @@ impl Engine {
     fn fault_beyond_end(
         &mut self,
         key: PageKey,
+        space: SpaceId,
+        addr: VirtAddr,
         access: Access,
         waiter: Waiter,
         plan: &mut Plan,
@@ -116,7 +125,7 @@ impl Engine {
         }
         object.keep_error(KeptError { failure: Failure::Shrunk, page: key.page, errno: EIO });
         if let Some(no) = self.lookup(key.object, key.page) {
-            return self.want(no, access, waiter, plan);
+            return self.fault_cached(no, space, addr, access, waiter, plan);
         }
         let Some(no) = self.take_frame(key) else { return self.no_frame(Scope::All) };
         self.frames[no].substitute = true;

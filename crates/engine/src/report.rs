@@ -139,9 +139,6 @@ impl Engine {
         let wanted = (frame.want_read || frame.want_write || frame.is_pinned()) && !frame.doomed;
         let key = frame.key();
         if !wanted {
-            if self.frames[no].held {
-                self.push_wakes(no, plan);
-            }
             let doomed = self.frames[no].doomed;
             let why = if doomed { Departure::Dropped } else { Departure::Evicted };
             return self.forget(no, why, plan);

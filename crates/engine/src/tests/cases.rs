@@ -1,1 +1,174 @@
-//! The drawn cases of a fault, one test each.
+//! Cases of a fault that were wrong once, and the drawn ones, one test each.
+
+use std::vec::Vec;
+
+use faultless_addr::*;
+
+use crate::fault::Waiter;
+use crate::*;
+
+const SPACE: SpaceId = SpaceId(0);
+
+struct Fixture {
+    engine: Engine,
+    object: ObjectId,
+    base: VirtAddr,
+    plan: Plan,
+}
+
+fn fixture(options: ObjectOptions, prot: Prot) -> Fixture {
+    let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 40));
+    let mut engine = Engine::new(Config::new(16, std::vec![bounds]));
+    let object = engine.create(options);
+    let range = engine.map_object(SPACE, object, PageIndex(0), 8, prot).unwrap();
+    Fixture { engine, object, base: range.start, plan: Plan::new() }
+}
+
+fn file(rights: Rights) -> ObjectOptions {
+    ObjectOptions::file(4 * PAGE_BYTES, rights)
+}
+
+impl Fixture {
+    fn fault(&mut self, page: u64, access: Access) -> Outcome {
+        let at = self.base.plus_pages(page);
+        self.engine.fault(SPACE, at, access, Waiter::Machine, &mut self.plan)
+    }
+
+    /// Carries the plan out; answers the names of what was done.
+    fn carry_out(&mut self) -> Vec<&'static str> {
+        let mut done = Vec::new();
+        while !self.plan.is_empty() {
+            let plan = core::mem::take(&mut self.plan);
+            for op in &plan.ops {
+                let next = &mut self.plan;
+                done.push(match *op {
+                    Op::Read { run, source } => {
+                        let frames = plan.frames(run.frames);
+                        self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
+                        if source == Source::Zeros { "zeros" } else { "read" }
+                    }
+                    Op::Map { frames, write, .. } => {
+                        self.engine.mapped(plan.frames(frames), write, next);
+                        match write {
+                            WriteAccess::Allowed => "map writable",
+                            WriteAccess::Tracked => "map tracked",
+                            WriteAccess::Forbidden => "map read-only",
+                        }
+                    }
+                    Op::Grant { frames, .. } => {
+                        self.engine.granted(plan.frames(frames), next);
+                        "grant"
+                    }
+                    Op::Wake { .. } => "wake",
+                    other => panic!("{other:?}"),
+                });
+            }
+            for leaver in &plan.drop {
+                self.engine.unmapped(leaver.frame, Leave::Drop, &mut self.plan);
+                done.push("drop");
+            }
+            for leaver in &plan.keep {
+                self.engine.unmapped(leaver.frame, Leave::Keep, &mut self.plan);
+                done.push("keep");
+            }
+            self.engine.check_invariants();
+        }
+        done
+    }
+}
+
+#[test]
+fn case_1a_no_area() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    assert_eq!(it.fault(9, Access::Read), Outcome::Signal(Signal::SegvMapErr));
+}
+
+#[test]
+fn case_1b_the_area_forbids_it() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    assert_eq!(it.fault(0, Access::Write), Outcome::Signal(Signal::SegvAccErr));
+}
+
+#[test]
+fn case_1c_beyond_the_end() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    assert_eq!(it.fault(4, Access::Read), Outcome::Signal(Signal::Bus));
+}
+
+#[test]
+fn case_1c_beyond_the_end_as_zeros_again_and_again() {
+    let options = ObjectOptions { on_error: OnError::Zeros, ..file(Rights::ReadOnly) };
+    let mut it = fixture(options, Prot::READ);
+    assert!(matches!(it.fault(4, Access::Read), Outcome::Waiting(_)));
+    assert_eq!(it.carry_out(), ["zeros", "map writable"]);
+    // Once it waited for ever here, because the page was there and nothing settled.
+    assert_eq!(it.fault(4, Access::Read), Outcome::Resolved);
+    assert_eq!(it.carry_out(), ["wake"]);
+}
+
+#[test]
+fn case_2a_read_then_mapped() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    assert!(matches!(it.fault(1, Access::Read), Outcome::Waiting(_)));
+    assert_eq!(it.carry_out(), ["read", "map read-only"]);
+    let mut it = fixture(file(Rights::ReadWrite), Prot::READ | Prot::WRITE);
+    it.fault(1, Access::Read);
+    assert_eq!(it.carry_out(), ["read", "map tracked"]);
+    it.fault(2, Access::Write);
+    assert!(it.carry_out().contains(&"map writable"));
+}
+
+#[test]
+fn case_2c_no_backing() {
+    let mut it = fixture(ObjectOptions::zeros(4 * PAGE_BYTES), Prot::READ | Prot::WRITE);
+    it.fault(0, Access::Read);
+    assert_eq!(it.carry_out(), ["zeros", "map tracked"]);
+}
+
+#[test]
+fn case_3c_a_kept_page_comes_back_without_a_read() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    it.fault(1, Access::Read);
+    it.carry_out();
+    // The only page: reclaim gives it its second chance before it would go.
+    let mut plan = core::mem::take(&mut it.plan);
+    it.engine.reclaim(Scope::All, 1, &mut plan);
+    assert_eq!((plan.keep.len(), plan.drop.len()), (1, 0));
+    it.plan = plan;
+    assert_eq!(it.carry_out(), ["keep"]);
+    it.fault(1, Access::Read);
+    assert_eq!(it.carry_out(), ["map read-only"]);
+    assert_eq!(it.engine.stats().faults_minor, 1);
+}
+
+#[test]
+fn case_3e_the_first_store_makes_it_dirty() {
+    let mut it = fixture(file(Rights::ReadWrite), Prot::READ | Prot::WRITE);
+    it.fault(1, Access::Read);
+    it.carry_out();
+    assert_eq!(it.engine.dirty(it.object), 0);
+    it.fault(1, Access::Write);
+    assert_eq!(it.engine.dirty(it.object), 1, "dirty before the store can happen");
+    assert_eq!(it.carry_out(), ["grant"]);
+}
+
+#[test]
+fn case_3f_somebody_was_quicker() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    it.fault(1, Access::Read);
+    it.carry_out();
+    assert_eq!(it.fault(1, Access::Read), Outcome::Resolved);
+    assert_eq!(it.carry_out(), ["wake"]);
+}
+
+#[test]
+fn a_held_thread_is_let_go_when_its_page_is_discarded() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    it.fault(3, Access::Read);
+    // Cut by others while the page is on its way: once the thread stayed for ever.
+    let mut plan = core::mem::take(&mut it.plan);
+    it.engine.set_size(it.object, PAGE_BYTES, ResizedBy::Others, &mut plan);
+    it.plan = plan;
+    assert_eq!(it.carry_out(), ["read", "wake"]);
+    assert_eq!(it.fault(3, Access::Read), Outcome::Signal(Signal::Bus));
+}
