@@ -153,6 +153,12 @@ impl Engine {
         self.object(id).options.size
     }
 
+    /// The length up to which the object can be shown where it is mapped.
+    pub fn reach(&self, id: ObjectId) -> u64 {
+        let windows = self.object(id).windows.windows();
+        windows.iter().map(|window| window.pages.end.offset()).max().unwrap_or(0)
+    }
+
     /// Frames that the object holds.
     pub fn resident(&self, id: ObjectId) -> u32 {
         self.object(id).resident
@@ -291,8 +297,12 @@ impl Engine {
     /// What stores to a page do when it is mapped as it stands.
     pub(crate) fn write_access(&self, no: FrameNo) -> WriteAccess {
         let frame = &self.frames[no];
-        if frame.substitute || frame.dirty {
+        if frame.dirty {
             return WriteAccess::Allowed;
+        }
+        if frame.substitute {
+            // A store will be lost, which is another error to be told.
+            return WriteAccess::Tracked;
         }
         match self.object(frame.object).options.rights {
             Rights::ReadOnly => WriteAccess::Forbidden,

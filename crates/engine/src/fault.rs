@@ -180,6 +180,11 @@ impl Engine {
             return Outcome::Resolved;
         }
         let (marker, key) = (frame.marker, frame.key());
+        if frame.substitute && access == Access::Write {
+            let error = KeptError { failure: Failure::Write, page: key.page, errno: EIO };
+            self.object_mut(key.object).keep_error(error);
+        }
+        let frame = &self.frames[no];
         if frame.mapped {
             self.stats.faults_write += 1;
         } else {

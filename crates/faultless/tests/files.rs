@@ -50,16 +50,13 @@ fn loads(map: &MapRaw, from: usize, len: usize) -> Vec<u8> {
 /// The bytes of the map by each way equal `expected`.
 fn check_every_way(map: &MapRaw, expected: &[u8]) {
     assert_eq!(map.len(), expected.len());
-    assert_eq!(map.is_empty(), expected.is_empty());
     assert!(loads(map, 0, expected.len()) == expected, "by pointer");
     assert!(map.pin(0, expected.len()).unwrap()[..] == *expected, "by pin");
     let mut copy = vec![0xaa; expected.len() + 10];
     assert_eq!(map.read_at(0, &mut copy).unwrap(), expected.len());
     assert!(copy[..expected.len()] == *expected, "by read_at");
     assert!(copy[expected.len()..].iter().all(|byte| *byte == 0xaa), "nothing beyond");
-    let mut read = Vec::new();
-    map.reader().read_to_end(&mut read).unwrap();
-    assert!(read == expected, "by reader");
+    assert!(map.reader().bytes().map(Result::unwrap).eq(expected.iter().copied()), "by reader");
 }
 
 #[test]
@@ -117,8 +114,7 @@ fn any_part_of_a_file() {
     let empty = MapOptions::new().offset(all).map_raw(&vm, &file).unwrap();
     check_every_way(&empty, &[]);
     let error = beyond.map_raw(&vm, &file).unwrap_err();
-    assert!(error.is_beyond_end(), "{error}");
-    assert!(error.to_string().contains("20603"), "names the end: {error}");
+    assert!(error.is_beyond_end() && error.to_string().contains("20603"), "the end: {error}");
     let error = MapOptions::new().offset(all + 1).map_raw(&vm, &file).unwrap_err();
     assert!(error.is_beyond_end(), "{error}");
 }
@@ -146,10 +142,9 @@ fn a_file_open_for_reading() {
     let file = File::open(named.path()).unwrap();
     let map = MapOptions::new().map_raw(&vm, &file).unwrap();
     check_every_way(&map, &pattern(5000));
-    let error = map.pin_mut(0, 1).unwrap_err();
-    assert_eq!(error.errno(), libc::EACCES);
-    assert!(error.to_string().contains("read-only"), "{error}");
+    assert!(map.pin_mut(0, 1).unwrap_err().to_string().contains("read-only"));
     for error in [
+        map.pin_mut(0, 1).unwrap_err(),
         map.write_at(0, b"x").unwrap_err(),
         map.resize(1).unwrap_err(),
         map.punch_hole(0, 10).unwrap_err(),

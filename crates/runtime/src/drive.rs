@@ -169,7 +169,7 @@ impl<M: Machine> Core<M> {
         };
         let size = self.engine.lock().size(run.object);
         let bytes = size.saturating_sub(run.first.offset()).min(run.frames.len() * PAGE_BYTES);
-        io.start(Job {
+        let job = Job {
             direction: Direction::Write,
             object: run.object,
             first: run.first,
@@ -177,7 +177,13 @@ impl<M: Machine> Core<M> {
             pager: self.pager(run.object),
             buffers,
             bytes,
-        });
+        };
+        // A write of the ring would make a file that was cut long again; the pager's
+        // own doesn't.
+        match job.pager.size() {
+            Ok(now) if now < run.first.offset() + bytes => io.run_here(job),
+            _ => io.start(job),
+        }
     }
 
     fn start_read(
@@ -328,7 +334,8 @@ impl<M: Machine> Core<M> {
     /// The backing's size was seen: is it another than the engine thinks?
     pub(crate) fn resized_by_others(&self, object: ObjectId, size: u64, next: &mut Plan) {
         let mut engine = self.engine.lock();
-        if size < engine.size(object) {
+        let size = size.min(engine.reach(object));
+        if size != engine.size(object) {
             engine.set_size(object, size, ResizedBy::Others, next);
         }
     }

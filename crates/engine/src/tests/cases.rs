@@ -100,7 +100,7 @@ fn case_1c_beyond_the_end_as_zeros_again_and_again() {
     let options = ObjectOptions { on_error: OnError::Zeros, ..file(Rights::ReadOnly) };
     let mut it = fixture(options, Prot::READ);
     assert!(matches!(it.fault(4, Access::Read), Outcome::Waiting(_)));
-    assert_eq!(it.carry_out(), ["zeros", "map writable"]);
+    assert_eq!(it.carry_out(), ["zeros", "map tracked"]);
     // Once it waited for ever here, because the page was there and nothing settled.
     assert_eq!(it.fault(4, Access::Read), Outcome::Resolved);
     assert_eq!(it.carry_out(), ["wake"]);
