@@ -197,8 +197,8 @@ impl MapRaw {
         Ok(result?)
     }
 
-    /// Begins to write every change and doesn't wait. Errors are told by `check` or the
-    /// next `flush`.
+    /// Hands every change to the file and doesn't wait until it is durable. Errors are
+    /// told by `check` and the next `flush` of every map of the file, too.
     pub fn flush_async(&self) -> Result<(), Error> {
         Ok(self.mapping.core().flush_async(self.mapping.object(), PageRange::all())?)
     }

@@ -112,13 +112,6 @@ fn child(role: &str) {
 }
 
 #[test]
-fn twenty_thousand_times() {
-    child("20000 thread");
-    child("20000 inline");
-}
-
-#[test]
-#[ignore = "takes a minute or two"]
 fn a_hundred_thousand_times() {
     child("100000 thread");
     child("100000 inline");

@@ -153,6 +153,32 @@ fn growth_by_others_is_seen() {
 }
 
 #[test]
+fn growth_by_others_and_changes_of_ours_both_stay() {
+    for delivery in DELIVERIES {
+        for told in [Told::ByRefresh, Told::ByReading] {
+            let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());
+            file.set_len(LEFT as u64).unwrap();
+            let map = options(delivery).map_raw_mut(&vm, &file).unwrap();
+            let mut expected = PATTERN.clone();
+            map.write_at(LEFT as u64 - 10, b"ours").unwrap();
+            expected[LEFT - 10..][..4].copy_from_slice(b"ours");
+            // Others append in the page that we have changed.
+            file.write_all_at(&PATTERN[LEFT..], LEFT as u64).unwrap();
+            match told {
+                Told::ByRefresh => assert_eq!(map.refresh().unwrap(), (PAGES * PAGE) as u64),
+                // The keeper looks now and then.
+                Told::ByReading => std::thread::sleep(std::time::Duration::from_millis(500)),
+            }
+            map.flush().unwrap();
+            let mut bytes = vec![0; PAGES * PAGE];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            let wrong = (0..bytes.len()).find(|at| bytes[*at] != expected[*at]);
+            assert_eq!(wrong, None, "{delivery:?}, {told:?}: somebody's bytes are lost");
+        }
+    }
+}
+
+#[test]
 fn zeros_and_a_kept_error() {
     for delivery in DELIVERIES {
         let (vm, file) = (Vm::with_memory(1 << 20).unwrap(), file());

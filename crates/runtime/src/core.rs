@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
+use faultless_addr::{FrameNo, ObjectId, PageIndex};
 use faultless_engine::{Config, Engine, Stats, Tick, Wakes};
 use faultless_machine::Machine;
 use faultless_pager::Pager;
@@ -61,8 +61,6 @@ pub struct Core<M: Machine> {
     #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
     workers: Ranked<Vec<Box<Worker>>>,
     pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
-    /// Flushes that nobody waits for, for the keeper.
-    pub(crate) asked: Ranked<VecDeque<(ObjectId, PageRange)>>,
     pub(crate) handler_bells: Vec<EventFd>,
     pub(crate) keeper_bell: Condvar,
     pub(crate) stopping: AtomicBool,
@@ -91,7 +89,6 @@ impl<M: Machine> Core<M> {
             pagers: Ranked::new(LEAF, Vec::new()),
             workers: Ranked::new(LEAF, Vec::new()),
             handoff: Ranked::new(LEAF, VecDeque::new()),
-            asked: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
             keeper_bell: Condvar::new(),
             stopping: AtomicBool::new(false),

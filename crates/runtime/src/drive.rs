@@ -327,16 +327,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().read_ended(page, &[*frame], end, next);
         }
         if let Ok(size) = size {
-            self.resized_by_others(job.object, size, next);
-        }
-    }
-
-    /// The backing's size was seen: is it another than the engine thinks?
-    pub(crate) fn resized_by_others(&self, object: ObjectId, size: u64, next: &mut Plan) {
-        let mut engine = self.engine.lock();
-        let size = size.min(engine.reach(object));
-        if size != engine.size(object) {
-            engine.set_size(object, size, ResizedBy::Others, next);
+            resized_by_others(&mut self.engine.lock(), job.object, size, next);
         }
     }
 
@@ -355,8 +346,16 @@ impl<M: Machine> Core<M> {
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
         if shrunk && let Ok(size) = job.pager.size() {
-            self.resized_by_others(job.object, size, next);
+            resized_by_others(&mut self.engine.lock(), job.object, size, next);
         }
+    }
+}
+
+/// The backing's size was seen: is it another than the engine thinks?
+pub(crate) fn resized_by_others(engine: &mut Engine, object: ObjectId, size: u64, next: &mut Plan) {
+    let size = size.min(engine.reach(object));
+    if size != engine.size(object) {
+        engine.set_size(object, size, ResizedBy::Others, next);
     }
 }
 

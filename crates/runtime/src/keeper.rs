@@ -1,8 +1,7 @@
 //! The keeper: a thread that lets time pass for the engine.
 //!
 //! It writes pages that have been dirty for long, tries again what could not be
-//! read, carries out flushes that nobody waits for, and notices files that others
-//! have shortened.
+//! read, and notices files whose length others have changed.
 
 use std::time::Duration;
 
@@ -30,7 +29,6 @@ impl<M: Machine> Core<M> {
             if self.is_stopping() {
                 return;
             }
-            self.flush_asked();
             self.let_time_pass();
             next_size = self.look_at_sizes(next_size);
         }

@@ -11,7 +11,7 @@ use faultless_machine::Machine;
 use faultless_pager::Pager;
 
 use crate::core::Core;
-use crate::drive::{Reads, Worker};
+use crate::drive::{Reads, Worker, resized_by_others};
 use crate::error::{Error, Operation};
 
 /// Writes of a flush that are under way at once.
@@ -152,21 +152,11 @@ impl<M: Machine> Core<M> {
         written.and(synced)
     }
 
-    /// Asks the keeper to write what is dirty in a range; doesn't wait.
+    /// Writes what is dirty in a range and doesn't wait until it is durable. An error is
+    /// kept with the object.
     pub fn flush_async(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
         self.check_birthplace()?;
-        self.asked.lock().push_back((object, pages));
-        self.keeper_bell.notify_all();
-        Ok(())
-    }
-
-    /// The flushes that were asked for, by the keeper.
-    pub(crate) fn flush_asked(&self) {
-        loop {
-            let Some((object, pages)) = self.asked.lock().pop_front() else { return };
-            // An error is kept with the object, for whoever looks.
-            let _ = self.write_back(object, pages);
-        }
+        self.write_back(object, pages)
     }
 
     /// Writes every page of a range that is dirty now, and waits for it.
@@ -285,15 +275,15 @@ impl<M: Machine> Core<M> {
         size: u64,
         worker: &mut Worker,
     ) {
+        let mut engine = self.engine.lock();
         // The object may have been closed meanwhile, and its number used again.
-        let same = {
-            let pagers = self.pagers.lock();
-            pagers
-                .get(object.index())
-                .is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager)))
-        };
+        let same = self
+            .pagers
+            .lock()
+            .get(object.index())
+            .is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager)));
         if same {
-            self.resized_by_others(object, size, &mut worker.plan);
+            resized_by_others(&mut engine, object, size, &mut worker.plan);
         }
     }
 
