@@ -67,7 +67,7 @@ pub(crate) struct Poisoned {
     pub since: Tick,
 }
 
-/// See the [module's description](self).
+/// All state of one virtual-memory system, and the verbs on it.
 pub struct Engine {
     pub(crate) config: Config,
     pub(crate) frames: FrameTable,

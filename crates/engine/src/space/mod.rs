@@ -9,7 +9,7 @@
 //! ```
 //!
 //! An [`AddressSpace`] is a map from addresses to areas ([`Vma`]), ordered by start, and
-//! its complement, the [gaps](gaps). Areas never overlap and never are empty; neighbours
+//! its complement, the gaps. Areas never overlap and never are empty; neighbours
 //! that could be one area are one area, because each verb merges what it changes.
 //!
 //! A verb has a file: [`map`](AddressSpace::map), [`unmap`](AddressSpace::unmap),
