@@ -45,6 +45,14 @@ impl Engine {
         self.heal_object(id, plan);
     }
 
+    /// Is the page that holds the end dirty? Then it is to be written, up to the end,
+    /// before a new length is told: what others have put behind the end would be lost.
+    pub fn is_tail_dirty(&self, id: ObjectId) -> bool {
+        let end = self.object(id).options.size;
+        let tail = self.lookup(id, PageIndex::containing(end));
+        tail.is_some_and(|no| self.frames[no].dirty)
+    }
+
     /// Dirty pages are about to be lost: that is an error to be told.
     fn keep_lost(&mut self, id: ObjectId, pages: PageRange) {
         let mut rest = pages;

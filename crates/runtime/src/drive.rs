@@ -354,7 +354,8 @@ impl<M: Machine> Core<M> {
 /// The backing's size was seen: is it another than the engine thinks?
 pub(crate) fn resized_by_others(engine: &mut Engine, object: ObjectId, size: u64, next: &mut Plan) {
     let size = size.min(engine.reach(object));
-    if size != engine.size(object) {
+    let grows = size > engine.size(object);
+    if size != engine.size(object) && !(grows && engine.is_tail_dirty(object)) {
         engine.set_size(object, size, ResizedBy::Others, next);
     }
 }

@@ -260,6 +260,8 @@ impl<M: Machine> Core<M> {
             offset: 0,
             source,
         })?;
+        let tail = PageIndex::containing(self.size(object)?);
+        self.write_back(object, PageRange::from_len(tail, 1))?;
         let mut worker = self.worker();
         self.size_seen(object, &pager, size, &mut worker);
         self.finish(&mut worker);
