@@ -323,14 +323,14 @@ impl Engine {
     /// Begins to take a mapped page away from its addresses.
     pub(crate) fn begin_leave(&mut self, no: FrameNo, then: Leave, plan: &mut Plan) {
         self.begin(no, Busy::Leaving);
-        let key = self.frames[no].key();
+        let (key, writable) = (self.frames[no].key(), self.frames[no].writable);
         let leavers = match then {
             Leave::Keep => &mut plan.keep,
             Leave::Drop => &mut plan.drop,
         };
         let object = self.objects[key.object.index()].as_deref().expect("the object exists");
         for (space, at) in object.windows.addresses(key.page) {
-            leavers.push(crate::plan::Leaver { space, at, frame: no });
+            leavers.push(crate::plan::Leaver { space, at, frame: no, writable });
         }
     }
 }

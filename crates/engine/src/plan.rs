@@ -132,6 +132,8 @@ pub struct Leaver {
     pub at: VirtAddr,
     /// The frame that is mapped there.
     pub frame: FrameNo,
+    /// Stores go through, up to the moment when it leaves.
+    pub writable: bool,
 }
 
 /// Sleepers to wake: those that wait for one of a group of frames, or for any frame.

@@ -1,7 +1,7 @@
 //! What this machine permits, and what to change where it doesn't.
 
 use faultless_linux::Capabilities;
-use faultless_sys::ring::Ring;
+use faultless_sys::ring::{Ring, RingUser};
 
 /// How usable Faultless is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn faults() -> Finding {
 
 fn rings() -> Finding {
     let subject = "asynchronous I/O (io_uring)";
-    match Ring::new(8) {
+    match Ring::new(8, RingUser::OneAtATime) {
         Ok(_) => Finding::good(subject, "permitted".into()),
         Err(error) => Finding {
             subject,

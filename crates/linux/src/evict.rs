@@ -1,49 +1,57 @@
 //! Taking pages away from their addresses: aside, or for good.
 
 use faultless_addr::{FrameNo, PAGE_SIZE, VirtAddr, VirtRange};
+use faultless_machine::Stores;
 use faultless_sys::Errno;
 use faultless_sys::memory::dont_need_many;
 
 use crate::error::{PageError, Verb};
 use crate::machine::LinuxMachine;
-use crate::slots::Run;
 
-/// Fewer neighbours than this are dropped rather than moved into the pool: measured,
-/// one move costs as much as dropping two pages and making them anew.
-const RECYCLE_MIN: usize = 4;
+/// Fewer neighbours than this are copied or dropped rather than moved: measured, one
+/// move costs as much as dropping two pages and making them anew, because each move
+/// makes the other processors forget translations and a batch of drops does so once.
+pub(crate) const MOVE_MIN: usize = 4;
 
 impl LinuxMachine {
-    /// Moves pages aside, neighbours by one call, next to each other where possible.
-    pub(crate) fn keep(&self, pages: &[(VirtAddr, FrameNo)]) -> Result<(), PageError> {
-        let mut run = Run::EMPTY;
-        let mut left = pages.len();
+    /// Takes pages aside: neighbours move by one call, next to each other where
+    /// possible, and so does each page whose bytes may change. Others are copied, and
+    /// leave their addresses by one call for many.
+    pub(crate) fn keep(
+        &self,
+        pages: &[(VirtAddr, FrameNo)],
+        stores: Stores,
+    ) -> Result<(), PageError> {
+        let mut copied = Copied::new();
         for group in neighbours(pages) {
-            let mut group = group;
-            while !group.is_empty() {
-                let at = group[0].0;
-                if run.len == 0 {
-                    run = self.pool.take_hollow(left as u32).ok_or(PageError::new(
-                        Verb::Unmap,
-                        at,
-                        Errno::NOMEM,
-                    ))?;
+            match stores {
+                Stores::Stopped if group.len() < MOVE_MIN => copied.push(self, group)?,
+                _ => {
+                    // In order: whoever hears of an error knows what came before it.
+                    copied.finish(self)?;
+                    self.move_aside(group)?;
                 }
-                let part = run.split_front(run.len.min(group.len() as u32));
-                let moved = self.pool.move_out(at, part, &self.counters);
-                let done = moved.map_or_else(|s| s.done / PAGE_SIZE, |()| part.len as usize);
-                self.pool.adopt(group[..done].iter().map(|(_, frame)| *frame), part.start);
-                if let Err(stopped) = moved {
-                    let mut unused = part;
-                    unused.split_front(done as u32);
-                    self.pool.give_hollow(unused);
-                    self.pool.give_hollow(run);
-                    return Err(PageError::stopped(Verb::Unmap, at, stopped));
-                }
-                left -= done;
-                group = &group[done..];
             }
         }
-        self.pool.give_hollow(run);
+        copied.finish(self)
+    }
+
+    /// Moves neighbours.
+    fn move_aside(&self, group: &[(VirtAddr, FrameNo)]) -> Result<(), PageError> {
+        let mut group = group;
+        while let Some((at, _)) = group.first().copied() {
+            let run = self.pool.take_hollow(group.len() as u32);
+            let mut run = run.ok_or(PageError::new(Verb::Unmap, at, Errno::NOMEM))?;
+            let moved = self.pool.move_out(at, run, &self.counters);
+            let done = moved.map_or_else(|s| s.done / PAGE_SIZE, |()| run.len as usize);
+            self.pool.adopt(group[..done].iter().map(|(_, frame)| *frame), run.start);
+            if let Err(stopped) = moved {
+                run.split_front(done as u32);
+                self.pool.give_hollow(run);
+                return Err(PageError::stopped(Verb::Unmap, at, stopped));
+            }
+            group = &group[done..];
+        }
         Ok(())
     }
 
@@ -53,7 +61,7 @@ impl LinuxMachine {
         let mut batch = Batch::new();
         for group in neighbours(pages) {
             let mut group = group;
-            while group.len() >= RECYCLE_MIN {
+            while group.len() >= MOVE_MIN {
                 let done = self.pool.recycle(group[0].0, group.len() as u32, &self.counters);
                 if done == 0 {
                     break; // Pinned, or there are enough ready pages.
@@ -65,6 +73,55 @@ impl LinuxMachine {
             }
         }
         batch.drop(self)
+    }
+}
+
+/// Pages that are copied together before they are dropped together.
+struct Copied {
+    pages: [(VirtAddr, FrameNo); COPIED_MAX],
+    used: usize,
+}
+
+const COPIED_MAX: usize = 64;
+
+impl Copied {
+    fn new() -> Copied {
+        Copied { pages: [(VirtAddr(0), FrameNo(0)); COPIED_MAX], used: 0 }
+    }
+
+    fn push(
+        &mut self,
+        machine: &LinuxMachine,
+        group: &[(VirtAddr, FrameNo)],
+    ) -> Result<(), PageError> {
+        for page in group {
+            if self.used == COPIED_MAX {
+                self.finish(machine)?;
+            }
+            self.pages[self.used] = *page;
+            self.used += 1;
+        }
+        Ok(())
+    }
+
+    /// Copies what has been gathered, and then drops it.
+    fn finish(&mut self, machine: &LinuxMachine) -> Result<(), PageError> {
+        let mut rest = &self.pages[..self.used];
+        self.used = 0;
+        while let Some((at, _)) = rest.first().copied() {
+            let error = |errno| PageError::new(Verb::Unmap, at, errno);
+            let granted = machine.pool.begin_copying(rest.len() as u32).map_err(error)?;
+            let (now, later) = rest.split_at(granted as usize);
+            let result = machine.pool.copy_out(now, &machine.counters).and_then(|()| {
+                let mut batch = Batch::new();
+                now.iter().try_for_each(|(at, _)| batch.push(machine, *at, 1))?;
+                batch.drop(machine)
+            });
+            machine.pool.end_copying(granted, 0);
+            result?;
+            rest = later;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
 use faultless_addr::{FrameNo, PAGE_SIZE, SpaceId, VirtAddr, VirtRange, WriteAccess};
-use faultless_machine::{Buffer, Held, Machine, Segv, Then};
+use faultless_machine::{Buffer, Held, Machine, Segv, Stores, Then};
 use faultless_sys::Errno;
 use faultless_sys::fork::Birthplace;
 use faultless_sys::memory::dont_need;
@@ -15,6 +15,7 @@ use crate::arena::Arena;
 use crate::calls::{Calls, Counters};
 use crate::capabilities::Capabilities;
 use crate::error::{NewError, PageError, Verb};
+use crate::evict::MOVE_MIN;
 use crate::inline::{InlineHook, Registration};
 use crate::pool::Pool;
 use crate::segv;
@@ -213,19 +214,27 @@ impl Machine for LinuxMachine {
         self.here(Verb::Map, at)?;
         let arena = self.space(space);
         let range = arena.pages(at, frames.len());
+        // One copy is cheaper than a move, because the page it comes from is ready for the
+        // next read, and arrives protected; many are not.
+        let moves = frames.len() >= MOVE_MIN;
         let result = match write {
-            WriteAccess::Tracked => {
+            WriteAccess::Allowed | WriteAccess::Forbidden if moves => {
+                self.move_in(arena, at, frames)
+            }
+            WriteAccess::Allowed => {
+                self.pool.copy_in(&arena.uffd, at, frames, Protect::No, &self.counters)
+            }
+            WriteAccess::Tracked | WriteAccess::Forbidden => {
                 self.pool.copy_in(&arena.uffd, at, frames, Protect::Yes, &self.counters)
             }
-            WriteAccess::Allowed | WriteAccess::Forbidden => self.move_in(arena, at, frames),
         };
         if let Err(stopped) = result {
             let done = stopped.done / PAGE_SIZE;
             let pages = (0..).map(|page| at.plus_pages(page)).zip(frames[..done].iter().copied());
-            self.keep(&pages.collect::<Vec<_>>())?;
+            self.keep(&pages.collect::<Vec<_>>(), Stores::Pass)?;
             return Err(PageError::stopped(Verb::Map, at, stopped).into());
         }
-        if write == WriteAccess::Forbidden && !frames.is_empty() {
+        if write == WriteAccess::Forbidden && moves {
             self.protect(arena, range, Protect::Yes)?;
         }
         Ok(())
@@ -247,7 +256,7 @@ impl Machine for LinuxMachine {
         }
         match then {
             Then::Drop => self.forget(pages)?,
-            Then::Keep => match self.keep(pages) {
+            Then::Keep(stores) => match self.keep(pages, stores) {
                 Ok(()) => {}
                 Err(PageError { errno: Errno::BUSY, addr, .. }) => {
                     return Ok(pages.partition_point(|(at, _)| *at < addr));
@@ -323,21 +332,18 @@ impl Machine for LinuxMachine {
         Some(self.events(THREAD).as_fd())
     }
 
-    /// Takes all that are there. What is held may have been answered since.
-    fn held(&self, out: &mut Vec<Held>) -> io::Result<()> {
+    /// What is held may have been answered since.
+    fn held(&self, limit: usize, out: &mut Vec<Held>) -> io::Result<()> {
         let mut events = [Event::Other(0); 16];
-        loop {
-            let count = self.events(THREAD).read_messages(&mut events)?;
-            out.extend(events[..count].iter().filter_map(|event| match *event {
-                Event::PageFault(PageFault { addr, access, thread, .. }) => {
-                    Some(Held { space: THREAD, addr, access, thread })
-                }
-                Event::Other(_) => None, // Nobody has asked for other events.
-            }));
-            if count < events.len() {
-                return Ok(());
+        let limit = limit.min(events.len());
+        let count = self.events(THREAD).read_messages(&mut events[..limit])?;
+        out.extend(events[..count].iter().filter_map(|event| match *event {
+            Event::PageFault(PageFault { addr, access, thread, .. }) => {
+                Some(Held { space: THREAD, addr, access, thread })
             }
-        }
+            Event::Other(_) => None, // Nobody has asked for other events.
+        }));
+        Ok(())
     }
 
     /// An access by an instruction gets the signal, whose handler may return: then it

@@ -253,7 +253,7 @@ fn segv_is_a_signal_to_an_instruction_and_efault_to_a_system_call() {
 
 fn held(machine: &faultless_linux::LinuxMachine) -> Vec<faultless_machine::Held> {
     let mut held = Vec::new();
-    machine.held(&mut held).unwrap();
+    machine.held(16, &mut held).unwrap();
     held
 }
 

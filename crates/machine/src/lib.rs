@@ -30,9 +30,18 @@ use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// The frame keeps them, aside: a later touch maps it again without I/O.
-    Keep,
+    Keep(Stores),
     /// They are forgotten and the frame is empty.
     Drop,
+}
+
+/// Can the bytes of a mapped page change?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stores {
+    /// No: it is mapped so that stores fault.
+    Stopped,
+    /// Yes, at any moment.
+    Pass,
 }
 
 /// The bytes of a frame that is aside, or of mapped pages.
@@ -121,8 +130,9 @@ pub trait Machine: Send + Sync + 'static {
     /// What becomes readable when a thread is held, where the machine holds threads.
     fn held_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Adds the threads that are newly held to `out`; never waits.
-    fn held(&self, out: &mut Vec<Held>) -> io::Result<()>;
+    /// Adds up to `limit` threads that are newly held to `out`; never waits. Fewer:
+    /// there are no more for now.
+    fn held(&self, limit: usize, out: &mut Vec<Held>) -> io::Result<()>;
 
     /// Ends a held access with a segmentation fault.
     fn segv(&self, held: &Held, why: Segv) -> io::Result<()>;

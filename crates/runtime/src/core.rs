@@ -12,6 +12,7 @@ use faultless_machine::Machine;
 use faultless_pager::Pager;
 use faultless_sys::fork::Birthplace;
 use faultless_sys::process::EventFd;
+use faultless_sys::ring::RingUser;
 
 use crate::drive::Worker;
 use crate::error::Error;
@@ -62,6 +63,9 @@ pub struct Core<M: Machine> {
     workers: Ranked<Vec<Box<Worker>>>,
     pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
     pub(crate) handler_bells: Vec<EventFd>,
+    /// Some pager has to be called, which may take long: a handler that does so must
+    /// not be the only one that is told of faults.
+    pub(crate) pagers_block: AtomicBool,
     pub(crate) keeper_bell: Condvar,
     pub(crate) stopping: AtomicBool,
     pub(crate) options: Options,
@@ -90,6 +94,7 @@ impl<M: Machine> Core<M> {
             workers: Ranked::new(LEAF, Vec::new()),
             handoff: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
+            pagers_block: AtomicBool::new(false),
             keeper_bell: Condvar::new(),
             stopping: AtomicBool::new(false),
             options,
@@ -147,7 +152,7 @@ impl<M: Machine> Core<M> {
     /// A worker that is at rest, or a new one.
     pub(crate) fn worker(&self) -> Box<Worker> {
         let rested = self.workers.lock().pop();
-        rested.unwrap_or_else(|| Box::new(Worker::new(self.options.rings)))
+        rested.unwrap_or_else(|| Box::new(Worker::new(self.options.rings, RingUser::OneAtATime)))
     }
 
     /// The worker rests until it is needed again.

@@ -10,8 +10,9 @@ use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
 use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, ResizedBy, Run, Source};
-use faultless_machine::{Buffer, Machine, Then};
+use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
+use faultless_sys::ring::RingUser;
 
 use crate::core::{Core, HandedOff, Rings};
 use crate::io::{Io, Job};
@@ -41,11 +42,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(rings: Rings) -> Worker {
+    pub fn new(rings: Rings, user: RingUser) -> Worker {
         Worker {
             plan: Plan::new(),
             next: Plan::new(),
-            io: Io::new(rings),
+            io: Io::new(rings, user),
             ended: Vec::new(),
             moves: Vec::new(),
             stayed: Vec::new(),
@@ -68,7 +69,8 @@ fn must(what: &str, result: io::Result<()>) {
 
 impl<M: Machine> Core<M> {
     /// Carries out `worker.plan` and the plans that follow. Started reads and writes
-    /// may still be under way afterwards.
+    /// may still be under way afterwards, or gathered: whoever neither waits for them
+    /// nor starts more tells the kernel ([`Io::flush`]).
     pub(crate) fn carry_out(&self, worker: &mut Worker, mut reads: Reads) {
         assert_none_held();
         while !worker.plan.is_empty() {
@@ -76,15 +78,14 @@ impl<M: Machine> Core<M> {
             worker.plan.clear();
             std::mem::swap(&mut worker.plan, &mut worker.next);
         }
-        worker.io.flush();
     }
 
     fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
         let Worker { plan, next, io, moves, stayed, .. } = worker;
         stayed.clear();
         self.wake(plan.wakes);
-        self.unmap(&mut plan.drop, Then::Drop, moves, stayed);
-        self.unmap(&mut plan.keep, Then::Keep, moves, stayed);
+        self.unmap(&mut plan.drop, |_| Then::Drop, moves, stayed);
+        self.unmap(&mut plan.keep, keep, moves, stayed);
         for op in &plan.ops {
             self.carry_out_op(plan, *op);
         }
@@ -105,18 +106,19 @@ impl<M: Machine> Core<M> {
     fn unmap(
         &self,
         leavers: &mut [Leaver],
-        then: Then,
+        then: fn(&Leaver) -> Then,
         moves: &mut Vec<(VirtAddr, FrameNo)>,
         stayed: &mut Vec<FrameNo>,
     ) {
         // Neighbours leave by one call.
-        leavers.sort_unstable_by_key(|leaver| (leaver.space, leaver.at));
-        for group in leavers.chunk_by(|a, b| a.space == b.space) {
+        leavers.sort_unstable_by_key(|leaver| (leaver.space, leaver.writable, leaver.at));
+        let alike = |a: &Leaver, b: &Leaver| (a.space, then(a)) == (b.space, then(b));
+        for group in leavers.chunk_by(alike) {
             moves.clear();
             moves.extend(group.iter().map(|leaver| (leaver.at, leaver.frame)));
             let mut rest = &moves[..];
             while !rest.is_empty() {
-                match self.machine.unmap(group[0].space, rest, then) {
+                match self.machine.unmap(group[0].space, rest, then(&group[0])) {
                     Ok(done) if done < rest.len() => {
                         stayed.push(rest[done].1);
                         rest = &rest[done + 1..];
@@ -380,6 +382,10 @@ fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan)
             Op::Heal { .. } | Op::Wake { .. } | Op::Read { .. } | Op::Write { .. } => {}
         }
     }
+}
+
+fn keep(leaver: &Leaver) -> Then {
+    Then::Keep(if leaver.writable { Stores::Pass } else { Stores::Stopped })
 }
 
 fn pages_at(at: VirtAddr, count: usize) -> VirtRange {

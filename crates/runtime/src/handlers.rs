@@ -5,10 +5,12 @@
 //! and maps pages as their reads end. So a few handlers keep the disk's queue full
 //! for any number of held threads.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use faultless_engine::{Outcome, Scope, Signal, Waiter};
 use faultless_machine::{Held, Machine, Segv};
+use faultless_sys::ring::{RingUser, WakeUp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 
@@ -19,18 +21,34 @@ use crate::serve::{PATIENCE, batch};
 
 const TOKEN_HELD: u64 = TOKEN_POLL;
 const TOKEN_BELL: u64 = TOKEN_POLL + 1;
+const TOKEN_HELD_ALL: u64 = TOKEN_POLL + 2;
 /// How soon a fault that found no frame is tried again, if no bell rings before.
 const RETRY: Duration = Duration::from_millis(2);
+
+/// Faults that a handler takes at a time. If there were more, another is told.
+const TAKEN_AT_ONCE: usize = 4;
+
+/// The polls that a handler's ring works on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    No,
+    /// Its bell, and held threads, of which it is told if no other handler is.
+    One,
+    /// And held threads, of which it is told whoever else is.
+    All,
+}
 
 /// One handler's own state.
 struct Handler {
     number: usize,
-    worker: Box<Worker>,
+    worker: Worker,
     /// Faults that have come in.
     held: Vec<Held>,
     /// Faults that found no frame, and since when.
     stalled: Vec<(Held, Instant)>,
-    polls_armed: bool,
+    /// There may be faults that nobody has taken.
+    look: bool,
+    armed: Armed,
 }
 
 impl<M: Machine> Core<M> {
@@ -38,28 +56,35 @@ impl<M: Machine> Core<M> {
     pub(crate) fn handle_faults(&self, number: usize) {
         let mut handler = Handler {
             number,
-            worker: self.worker(),
+            worker: Worker::new(self.options.rings, RingUser::ThisThread),
             held: Vec::new(),
             stalled: Vec::new(),
-            polls_armed: false,
+            look: true,
+            armed: Armed::No,
         };
         while !self.is_stopping() {
             self.take_faults(&mut handler);
             self.take_handed_off(&mut handler.worker);
             self.reclaim_ahead(&mut handler);
-            if handler.worker.io.in_flight() > 0 {
-                handler.worker.io.flush();
+            if !handler.look {
+                self.wait_for_work(&mut handler);
             }
-            self.wait_for_work(&mut handler);
+            self.reap(&mut handler.worker);
+            self.hear_polls(&mut handler);
             self.carry_out(&mut handler.worker, Reads::Queue);
         }
         self.finish(&mut handler.worker);
-        self.rest(handler.worker);
     }
 
     fn take_faults(&self, handler: &mut Handler) {
-        if let Err(error) = self.machine.held(&mut handler.held) {
-            eprintln!("faultless: reading faults: {error}");
+        if std::mem::take(&mut handler.look) {
+            if let Err(error) = self.machine.held(TAKEN_AT_ONCE, &mut handler.held) {
+                eprintln!("faultless: reading faults: {error}");
+            }
+            handler.look = handler.held.len() == TAKEN_AT_ONCE;
+        }
+        if handler.look {
+            self.handler_bells[(handler.number + 1) % self.handler_bells.len()].signal();
         }
         let again = std::mem::take(&mut handler.stalled);
         if handler.held.is_empty() && again.is_empty() {
@@ -117,6 +142,8 @@ impl<M: Machine> Core<M> {
         }
         engine.reclaim(Scope::All, shortage, &mut handler.worker.plan);
         drop(engine);
+        // The disk works while pages leave.
+        handler.worker.io.flush();
         self.carry_out(&mut handler.worker, Reads::Queue);
     }
 
@@ -124,25 +151,49 @@ impl<M: Machine> Core<M> {
     fn wait_for_work(&self, handler: &mut Handler) {
         let bell = &self.handler_bells[handler.number];
         let retry = !handler.stalled.is_empty();
-        let Some(ring) = handler.worker.io.ring() else {
+        if handler.worker.io.ring().is_none() {
             self.poll_for_work(handler, retry);
             bell.drain();
-            return self.reap(&mut handler.worker);
-        };
-        if !handler.polls_armed {
-            let held = self.machine.held_fd();
-            let armed = held.is_none_or(|fd| ring.poll_readable(fd, TOKEN_HELD).is_ok());
-            handler.polls_armed = armed && ring.poll_readable(bell.as_fd(), TOKEN_BELL).is_ok();
+            handler.look = true;
+            return;
         }
+        self.arm_polls(handler);
         if retry {
             handler.worker.io.wait_for(RETRY);
         } else {
             handler.worker.io.wait();
         }
-        bell.drain();
-        // Polls that fire from here on are met by the next wait.
-        self.reap(&mut handler.worker);
-        handler.polls_armed &= !handler.worker.io.take_polls().over;
+    }
+
+    /// Of the handlers, one is told of a fault; all, where each may be held up by a pager.
+    fn arm_polls(&self, handler: &mut Handler) {
+        let bell = self.handler_bells[handler.number].as_fd();
+        let held = self.machine.held_fd();
+        let Some(ring) = handler.worker.io.ring() else { return };
+        if handler.armed == Armed::No {
+            let asked =
+                held.is_none_or(|fd| ring.poll_readable(fd, WakeUp::One, TOKEN_HELD).is_ok());
+            let rung = ring.poll_readable(bell, WakeUp::All, TOKEN_BELL).is_ok();
+            handler.armed = if asked && rung { Armed::One } else { Armed::No };
+        }
+        if handler.armed == Armed::One && self.pagers_block.load(Ordering::Acquire) {
+            let asked =
+                held.is_none_or(|fd| ring.poll_readable(fd, WakeUp::All, TOKEN_HELD_ALL).is_ok());
+            handler.armed = if asked { Armed::All } else { Armed::One };
+        }
+    }
+
+    /// What the ends of polls say, which come among those of reads.
+    fn hear_polls(&self, handler: &mut Handler) {
+        let polls = handler.worker.io.take_polls();
+        if polls.over {
+            handler.armed = Armed::No;
+        }
+        handler.look |= polls.fired != 0;
+        if polls.has(TOKEN_BELL) {
+            // Polls that fire from here on are met by the next wait.
+            self.handler_bells[handler.number].drain();
+        }
     }
 
     /// The same without a ring, whose reads have ended when they were started.

@@ -14,13 +14,17 @@ use std::time::Duration;
 use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex};
 use faultless_machine::Buffer;
 use faultless_pager::{Direction, Pager};
-use faultless_sys::ring::Ring;
+use faultless_sys::ring::{Ring, RingUser};
 use rustix::fd::BorrowedFd;
 
 use crate::core::Rings;
 
 const RING_ENTRIES: u32 = 128;
-/// Tokens from here on belong to the ring's owner, for polls.
+/// So many requests are gathered before the kernel is told of them, unless somebody
+/// waits first.
+const GATHER: usize = 16;
+/// Tokens from here on belong to the ring's owner, for polls: bit `n` of
+/// [`Polls::fired`] is token `TOKEN_POLL + n`.
 pub const TOKEN_POLL: u64 = 1 << 32;
 
 /// A run to be read or written.
@@ -150,15 +154,25 @@ enum RingState {
 /// What has been heard of the polls that the ring's owner pushed.
 #[derive(Clone, Copy, Default)]
 pub struct Polls {
-    /// Some descriptor has become readable.
-    pub fired: bool,
+    /// A bit for each descriptor that has become readable.
+    pub fired: u8,
     /// Some poll is over and must be pushed again.
     pub over: bool,
+}
+
+impl Polls {
+    /// Has the poll with this token fired?
+    pub fn has(self, token: u64) -> bool {
+        self.fired >> (token - TOKEN_POLL) & 1 == 1
+    }
 }
 
 /// Starts jobs and tells of their ends. One thread at a time uses it.
 pub struct Io {
     ring: RingState,
+    user: RingUser,
+    /// Requests that the kernel has not been told of.
+    gathered: usize,
     /// Kept until `take_polls`: whoever looks for ended jobs meets polls on the way.
     polls: Polls,
     submitted: Vec<Option<Submitted>>,
@@ -168,13 +182,15 @@ pub struct Io {
 }
 
 impl Io {
-    pub fn new(rings: Rings) -> Io {
+    pub fn new(rings: Rings, user: RingUser) -> Io {
         let ring = match rings {
             Rings::Allowed => RingState::Untried,
             Rings::Refused => RingState::Refused,
         };
         Io {
             ring,
+            user,
+            gathered: 0,
             polls: Polls::default(),
             submitted: Vec::new(),
             free: Vec::new(),
@@ -190,7 +206,7 @@ impl Io {
     /// The ring, made when it is first needed.
     pub fn ring(&mut self) -> Option<&mut Ring> {
         if let RingState::Untried = self.ring {
-            let ring = Ring::new(RING_ENTRIES).map(Box::new);
+            let ring = Ring::new(RING_ENTRIES, self.user).map(Box::new);
             self.ring = ring.map_or(RingState::Refused, RingState::Ready);
         }
         match &mut self.ring {
@@ -249,26 +265,34 @@ impl Io {
                 }
             };
             if pushed.is_ok() {
-                return;
+                break;
             }
             // The queue is full: give it to the kernel and push again.
             let _ = ring.submit();
         }
+        self.gathered += 1;
+        if self.gathered >= GATHER {
+            self.flush();
+        }
     }
 
-    /// Gives the kernel what was started.
+    /// Tells the kernel what was started; [`wait`](Io::wait) does so too.
     pub fn flush(&mut self) {
-        if let RingState::Ready(ring) = &mut self.ring {
+        if self.gathered > 0
+            && let RingState::Ready(ring) = &mut self.ring
+        {
             let _ = ring.submit();
+            self.gathered = 0;
         }
     }
 
     /// Waits until some job has ended (or a poll has fired), if any is under way.
     pub fn wait(&mut self) {
         if self.ended.is_empty()
-            && !self.polls.fired
+            && self.polls.fired == 0
             && let RingState::Ready(ring) = &mut self.ring
         {
+            self.gathered = 0;
             let _ = ring.submit_and_wait(1);
         }
     }
@@ -276,9 +300,10 @@ impl Io {
     /// As [`wait`](Io::wait), no longer than `timeout`.
     pub fn wait_for(&mut self, timeout: Duration) {
         if self.ended.is_empty()
-            && !self.polls.fired
+            && self.polls.fired == 0
             && let RingState::Ready(ring) = &mut self.ring
         {
+            self.gathered = 0;
             let _ = ring.submit_and_wait_for(1, timeout);
         }
     }
@@ -294,7 +319,7 @@ impl Io {
         let RingState::Ready(ring) = &mut self.ring else { return };
         for completion in ring.completions() {
             if completion.token >= TOKEN_POLL {
-                self.polls.fired = true;
+                self.polls.fired |= 1 << (completion.token - TOKEN_POLL);
                 self.polls.over |= !completion.more;
                 continue;
             }

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use faultless_addr::{ByteRange, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
+use faultless_addr::{
+    ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtRange,
+};
 use faultless_engine::{
     ErrorsSeen, Failure, FlushStep, KeptError, ObjectOptions, Pattern, ResizedBy,
 };
 use faultless_machine::Machine;
-use faultless_pager::Pager;
+use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
 use crate::drive::{Reads, Worker, resized_by_others};
@@ -57,11 +60,16 @@ impl<M: Machine> Core<M> {
                 return Err(Error::NoAddresses { pages, why: format!("{why:?}") });
             }
         };
+        let blocks = new.pager.direct(Direction::Read, 0, PAGE_BYTES).is_none();
         let mut pagers = self.pagers.lock();
         if pagers.len() <= object.index() {
             pagers.resize_with(object.index() + 1, || None);
         }
         pagers[object.index()] = Some(new.pager);
+        drop(pagers);
+        if blocks && !self.pagers_block.swap(true, Ordering::AcqRel) {
+            self.ring_handlers();
+        }
         Ok(ObjectHandle { object, space: new.space, range })
     }
 

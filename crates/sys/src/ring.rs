@@ -39,6 +39,15 @@ pub enum Sync {
     All,
 }
 
+/// Which of several pollers of a descriptor are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeUp {
+    /// One of them.
+    One,
+    /// All.
+    All,
+}
+
 /// One request that has ended, or one event of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
@@ -57,6 +66,16 @@ impl Completion {
     }
 }
 
+/// Who will use a ring; the kernel does less for those who promise more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingUser {
+    /// The thread that makes it, and no other: completions are made ready only when it
+    /// waits for them, so they never interrupt it.
+    ThisThread,
+    /// Several threads, one after the other.
+    OneAtATime,
+}
+
 /// A ring, used by one thread at a time.
 pub struct Ring {
     ring: IoUring,
@@ -64,16 +83,20 @@ pub struct Ring {
 
 impl Ring {
     /// A ring of `entries` (a power of two) and four times as many completions.
-    pub fn new(entries: u32) -> Result<Ring, RingError> {
-        let ring = IoUring::builder()
-            .setup_cqsize(entries.saturating_mul(4))
-            .setup_clamp()
-            .dontfork()
-            .build(entries)
-            .map_err(|error| match error.raw_os_error() {
-                Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => RingError::Refused(error),
-                _ => RingError::Failed(error),
-            })?;
+    pub fn new(entries: u32, user: RingUser) -> Result<Ring, RingError> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(entries.saturating_mul(4)).setup_clamp().dontfork();
+        let plain = builder.clone();
+        match user {
+            RingUser::ThisThread => builder.setup_single_issuer().setup_defer_taskrun(),
+            RingUser::OneAtATime => builder.setup_coop_taskrun(),
+        };
+        // Kernels before 6.1 don't know these modes.
+        let ring = builder.build(entries).or_else(|_| plain.build(entries));
+        let ring = ring.map_err(|error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => RingError::Refused(error),
+            _ => RingError::Failed(error),
+        })?;
         Ok(Ring { ring })
     }
 
@@ -159,8 +182,19 @@ impl Ring {
     }
 
     /// Completes each time `fd` becomes readable, until a completion without `more`.
-    pub fn poll_readable(&mut self, fd: BorrowedFd<'_>, token: u64) -> Result<(), Full> {
-        let events = libc::POLLIN as u32;
+    ///
+    /// Of several rings that poll the same descriptor with [`WakeUp::One`], one is
+    /// told each time.
+    pub fn poll_readable(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        wake_up: WakeUp,
+        token: u64,
+    ) -> Result<(), Full> {
+        let events = match wake_up {
+            WakeUp::One => libc::POLLIN as u32 | libc::EPOLLEXCLUSIVE as u32,
+            WakeUp::All => libc::POLLIN as u32,
+        };
         let entry = opcode::PollAdd::new(Fd(fd.as_raw_fd()), events).multi(true).build();
         // SAFETY: 1. this request has no buffer.
         unsafe { self.push(entry, token) }
@@ -225,7 +259,7 @@ mod tests {
 
     #[test]
     fn reads_writes_and_polls() {
-        let mut ring = match Ring::new(8) {
+        let mut ring = match Ring::new(8, RingUser::OneAtATime) {
             Ok(ring) => ring,
             Err(RingError::Refused(_)) => return,
             Err(error) => panic!("{error}"),
@@ -249,7 +283,7 @@ mod tests {
         assert_eq!(into, from);
 
         let event = EventFd::new().unwrap();
-        ring.poll_readable(event.as_fd(), 4).unwrap();
+        ring.poll_readable(event.as_fd(), WakeUp::All, 4).unwrap();
         ring.submit().unwrap();
         for _ in 0..2 {
             event.signal();

@@ -38,6 +38,9 @@ pub(crate) struct Pool {
     slots: Mutex<Slots>,
     /// Somebody gave room.
     changed: Condvar,
+    /// How many wait for that: telling nobody would be a system call, too. Raised
+    /// under the lock, so whoever gives room afterwards sees it.
+    waiting: AtomicU32,
     slot_of: Box<[AtomicU32]>,
     /// More ready pages than this aren't collected by [`recycle`](Pool::recycle).
     ready_max: usize,
@@ -60,6 +63,7 @@ impl Pool {
             zeros: reserve(BATCH)?,
             slots: Mutex::new(Slots::new(slots, frames, spare)),
             changed: Condvar::new(),
+            waiting: AtomicU32::new(0),
             slot_of: (0..frames).map(|_| AtomicU32::new(NOWHERE)).collect(),
             ready_max: (frames as usize / 8).max(spare as usize),
         })
@@ -162,7 +166,7 @@ impl Pool {
                 hollow_seen += u32::from(was_hollow);
             }
             drop(slots);
-            self.changed.notify_all();
+            self.tell_waiting();
         }
         result
     }
@@ -197,7 +201,7 @@ impl Pool {
             self.lock().give_ready(run);
             done += run.len as usize;
         }
-        self.changed.notify_all();
+        self.tell_waiting();
     }
 
     fn leave(&self, frames: &[FrameNo]) {
@@ -288,6 +292,29 @@ impl Pool {
         (done as u32, Ok(()))
     }
 
+    /// Copies mapped pages, whose bytes can't change, into slots for their frames. The
+    /// caller drops the pages.
+    pub fn copy_out(
+        &self,
+        pages: &[(VirtAddr, FrameNo)],
+        calls: &Counters,
+    ) -> Result<(), PageError> {
+        let mut frames = [FrameNo(0); BATCH as usize];
+        for (frame, page) in frames.iter_mut().zip(pages) {
+            *frame = page.1;
+        }
+        self.back(&frames[..pages.len()], calls)?;
+        for (at, frame) in pages {
+            let to = self.addr(self.slot(*frame)).0 as *mut u8;
+            // SAFETY: 1. the page is mapped at `at`, in an arena of ours, and stays until
+            // its driver, our caller, drops it; 2. its bytes don't change meanwhile (the
+            // caller's promise: stores are stopped); 3. `to` is a slot with a page that
+            // is this frame's alone, one page long.
+            unsafe { to.copy_from_nonoverlapping(at.0 as *const u8, PAGE_SIZE) };
+        }
+        Ok(())
+    }
+
     /// Slots that pages can be moved into, neighbours, up to `wanted`.
     pub fn take_hollow(&self, wanted: u32) -> Option<Run> {
         self.lock().take_hollow(wanted)
@@ -334,14 +361,21 @@ impl Pool {
         slots.give_ready(run.split_front(done));
         slots.give_hollow(run);
         drop(slots);
-        self.changed.notify_all();
+        self.tell_waiting();
         done
     }
 
     /// `count` pages at addresses of programs are gone.
     pub fn dropped(&self, count: u32) {
         self.lock().unmade(count);
-        self.changed.notify_all();
+        self.tell_waiting();
+    }
+
+    /// There may be room now for whoever waits for some.
+    fn tell_waiting(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.changed.notify_all();
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Slots> {

@@ -4,6 +4,7 @@
 //! count would pass the bound. Where none is ready, others are in the middle of
 //! dropping or copying, and it waits for them.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,11 @@ use crate::slots::{Run, Slots};
 /// frames than there are makes anybody wait longer than a system call takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Ready pages that are dropped together, if there are twice as many.
+const DROPPED_AT_ONCE: u32 = 16;
+
 impl Pool {
-    pub(super) fn begin_copying(&self, wanted: u32) -> Result<u32, Errno> {
+    pub fn begin_copying(&self, wanted: u32) -> Result<u32, Errno> {
         let mut wait = Wait::new();
         let mut slots = self.lock();
         loop {
@@ -31,12 +35,12 @@ impl Pool {
         }
     }
 
-    pub(super) fn end_copying(&self, granted: u32, not_made: u32) {
+    pub fn end_copying(&self, granted: u32, not_made: u32) {
         let mut slots = self.lock();
         slots.end_copying(granted);
         slots.unmade(not_made);
         drop(slots);
-        self.changed.notify_all();
+        self.tell_waiting();
     }
 
     /// Drops ready pages until at most `keep` are left.
@@ -62,6 +66,8 @@ impl Pool {
         let mut slots = self.lock();
         loop {
             let Err(excess) = slots.try_make(count) else { return Ok(()) };
+            // One call for many: whoever comes next finds room.
+            let excess = excess.max(DROPPED_AT_ONCE.min(slots.ready() as u32 / 2));
             let dropped;
             (slots, dropped) = self.drop_ready(slots, excess, calls)?;
             if dropped == 0 {
@@ -106,7 +112,7 @@ impl Pool {
         }
         result?;
         slots.unmade(count);
-        self.changed.notify_all();
+        self.tell_waiting();
         Ok((slots, count))
     }
 }
@@ -129,6 +135,9 @@ impl Wait {
             return Err(Errno::NOMEM);
         }
         let step = Duration::from_millis(20);
-        Ok(pool.changed.wait_timeout(slots, step).unwrap_or_else(PoisonError::into_inner).0)
+        pool.waiting.fetch_add(1, Ordering::AcqRel);
+        let waited = pool.changed.wait_timeout(slots, step);
+        pool.waiting.fetch_sub(1, Ordering::AcqRel);
+        Ok(waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
