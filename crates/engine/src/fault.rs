@@ -160,6 +160,11 @@ impl Engine {
         waiter: Waiter,
         plan: &mut Plan,
     ) -> Outcome {
+        // Whoever runs into a marker that is still on its way is faster than the backing:
+        // all the more reason to ask for the window after.
+        if core::mem::take(&mut self.frames[no].marker) {
+            self.read_next_window(self.frames[no].key(), plan);
+        }
         let frame = &self.frames[no];
         if !frame.is_idle() {
             return self.want(no, access, waiter, plan);
@@ -179,7 +184,7 @@ impl Engine {
             }
             return Outcome::Resolved;
         }
-        let (marker, key) = (frame.marker, frame.key());
+        let key = frame.key();
         if frame.substitute && access == Access::Write {
             let error = KeptError { failure: Failure::Write, page: key.page, errno: EIO };
             self.object_mut(key.object).keep_error(error);
@@ -192,9 +197,6 @@ impl Engine {
         }
         let outcome = self.want(no, access, waiter, plan);
         self.settle(no, plan);
-        if marker {
-            self.read_next_window(key, plan);
-        }
         outcome
     }
 

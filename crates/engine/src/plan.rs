@@ -194,6 +194,15 @@ impl Plan {
         &self.frames[span.start as usize..][..span.len as usize]
     }
 
+    /// Does the first read of the plan fill `frame`?
+    pub fn reads_first(&self, frame: FrameNo) -> bool {
+        let first = self.ops.iter().find_map(|op| match op {
+            Op::Read { run, .. } => Some(self.frames(run.frames)),
+            _ => None,
+        });
+        first.is_some_and(|frames| frames.contains(&frame))
+    }
+
     fn push_frame(&mut self, frame: FrameNo) -> Span {
         let start = self.frames.len() as u32;
         self.frames.push(frame);

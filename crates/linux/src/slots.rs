@@ -35,6 +35,9 @@ impl Run {
     }
 }
 
+/// Ready runs shorter than this aren't looked for, unless no more is wanted.
+const SHORT_RUN: u32 = 16;
+
 /// Slots in one run at most.
 pub(crate) const MAX_RUN: u32 = 512;
 
@@ -68,6 +71,12 @@ impl Taken {
             Some(Run { start: from, len: at - from })
         })
     }
+}
+
+/// `len`, half of it, and so on, down to `least` (or to `len`, if that is less).
+fn halves(len: u32, least: u32) -> impl Iterator<Item = u32> {
+    let least = least.min(len).max(1);
+    std::iter::successors(Some(len), |len| Some(len / 2)).take_while(move |len| *len >= least)
 }
 
 /// All slots of a pool. Behind its one mutex.
@@ -117,19 +126,18 @@ impl Slots {
         self.bound
     }
 
-    /// Takes up to `wanted` free slots that are neighbours: all if there is such a
-    /// run, else a shorter one. Slots with pages are preferred.
-    ///
-    /// A run that is partly hollow is preferred to a shorter one that is not: the
-    /// pages dropped elsewhere to make room are the scattered ones, so the pool
-    /// becomes whole again by itself.
+    /// Takes up to `wanted` free slots that are neighbours. Slots with pages are
+    /// preferred, also in a shorter run: making a page costs more than another piece of
+    /// a read. Only where all such runs are short is one taken that is partly hollow;
+    /// as the pages dropped to make room are then the scattered ones, the pool becomes
+    /// whole again by itself.
     pub fn take_for_back(&mut self, wanted: u32) -> Option<Taken> {
-        let mut len = wanted.min(MAX_RUN);
-        while len > 1 {
-            if let Some(start) = self.find_ready(len).or_else(|| self.find_free(len)) {
-                return Some(self.take_mixed(Run { start: start as u32, len }));
-            }
-            len /= 2;
+        let whole = wanted.min(MAX_RUN);
+        let ready = halves(whole, SHORT_RUN).find_map(|len| Some((self.find_ready(len)?, len)));
+        let mut free = halves(whole, 2).map(|len| Some((self.find_free(len)?, len)));
+        let found = ready.or_else(|| free.find_map(|found| found));
+        if let Some((start, len)) = found {
+            return Some(self.take_mixed(Run { start: start as u32, len }));
         }
         let start = self.ready.first().or_else(|| self.hollow.first())?;
         Some(self.take_mixed(Run { start: start as u32, len: 1 }))
@@ -285,17 +293,19 @@ mod tests {
                 match step {
                     0 | 1 => {
                         let whole = longest(&model, |s| s != State::Used) >= n;
-                        let ready = longest(&model, |s| s == State::Ready) >= n;
+                        let ready = longest(&model, |s| s == State::Ready);
                         let Some(taken) = slots.take_for_back(n) else {
                             prop_assert!(model.iter().all(|&s| s == State::Used));
                             continue;
                         };
-                        prop_assert!(taken.run.len <= n && (!whole || taken.run.len == n));
+                        prop_assert!(taken.run.len <= n);
+                        prop_assert!(!whole || taken.run.len == n || taken.run.len >= SHORT_RUN);
                         let was = of(&model, taken.run);
                         prop_assert!(was.iter().all(|&s| s != State::Used));
                         let hollow = was.iter().filter(|&&s| s == State::Hollow).count() as u32;
                         prop_assert_eq!(taken.hollow_count(), hollow);
-                        prop_assert!(!ready || hollow == 0);
+                        prop_assert!(ready < n || (hollow == 0 && taken.run.len == n));
+                        prop_assert!(ready < n.max(2 * SHORT_RUN) || hollow == 0);
                         for run in taken.hollow_runs() {
                             prop_assert!(of(&model, run).iter().all(|&s| s == State::Hollow));
                         }

@@ -211,7 +211,7 @@ impl<M: Machine> Core<M> {
             (Source::Pager, Reads::FirstHere) => {
                 io.run_here(self.read_job(run.object, run.first, frames));
                 // From here on nobody waits for what is read.
-                *reads = if self.handler_bells.is_empty() { Reads::Queue } else { Reads::HandOff };
+                *reads = Reads::HandOff;
             }
             (Source::Pager, Reads::HandOff) => {
                 let frames = frames.to_vec();

@@ -78,7 +78,11 @@ impl<M: Machine> Core<M> {
                 continue;
             }
             drop(engine);
-            self.carry_out(worker, Reads::FirstHere);
+            let reads = match outcome {
+                Outcome::Waiting(no) if worker.plan.reads_first(no) => Reads::FirstHere,
+                _ => Reads::HandOff,
+            };
+            self.carry_out(worker, reads);
             self.finish(worker);
             match outcome {
                 Outcome::Resolved => return Served::Yes,
