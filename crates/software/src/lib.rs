@@ -67,6 +67,7 @@
 mod config;
 mod cpu;
 mod dump;
+pub mod elf;
 pub mod entry;
 mod error;
 mod fault;

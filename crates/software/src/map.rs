@@ -73,7 +73,8 @@ impl State {
     pub fn set_write(&mut self, space: SpaceId, range: VirtRange, write: Rights) {
         for (at, entry) in self.tables.leaves(self.root(space), range) {
             if entry.is_present() {
-                let rights = entry.rights() - Rights::WRITE | write & Rights::WRITE;
+                let mut rights = entry.rights();
+                rights.set(Rights::WRITE, write.contains(Rights::WRITE));
                 self.protect(space, at, rights);
             }
         }

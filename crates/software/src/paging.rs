@@ -3,7 +3,7 @@
 
 use std::sync::MutexGuard;
 
-use faultless_addr::{FrameNo, PAGE_SIZE, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange};
 
 use crate::entry::{Flags, Marker, Rights};
 use crate::error::MapError;
@@ -133,5 +133,3 @@ impl SoftwareMachine {
         state
     }
 }
-
-const _: () = assert!(PAGE_SIZE == 4096, "x86-64's smallest page");

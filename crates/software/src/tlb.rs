@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_don_t_mix() {
+    fn spaces_do_not_mix() {
         let mut tlb = Tlb::default();
         let other = SpaceId(1);
         tlb.insert(cached(7));

@@ -27,6 +27,7 @@ use crate::entry::{Flags, Rights};
 use crate::fault::{Cause, PageFault};
 use crate::level::is_canonical;
 use crate::state::State;
+use crate::tables::Slot;
 use crate::tlb::Cached;
 
 impl State {
@@ -63,36 +64,27 @@ impl State {
         if !is_canonical(addr) {
             return Err(Cause::NotCanonical);
         }
-        let root = self.root(space);
+        let path: Vec<Slot> = self.tables.walk(self.root(space), addr).collect();
         let mut rights = Rights::all();
-        let mut leaf = None;
-        for slot in self.tables.walk(root, addr) {
-            let entry = self.tables.entry(slot);
+        for slot in &path {
+            let entry = self.tables.entry(*slot);
             if !entry.is_present() {
                 return Err(entry.marker().map_or(Cause::Absent, Cause::Marked));
             }
             rights &= entry.rights();
-            leaf = Some((slot, entry));
         }
-        let Some((slot, entry)) = leaf.filter(|_| rights.allow(access)) else {
+        if !rights.allow(access) {
             return Err(Cause::Denied);
-        };
-        self.set_accessed(root, addr);
-        let dirty = access == Access::Write || entry.has(Flags::DIRTY);
-        if dirty {
-            self.tables.set(slot, self.tables.entry(slot).with(Flags::DIRTY));
         }
-        Ok(Cached { space, at: addr.page_start(), frame: entry.frame(), rights, dirty })
-    }
-
-    /// Sets `A` in all entries on the way to a present page.
-    fn set_accessed(&mut self, root: FrameNo, addr: VirtAddr) {
-        let slots: [_; 4] = {
-            let mut walk = self.tables.walk(root, addr);
-            std::array::from_fn(|_| walk.next().expect("a present page has four entries"))
-        };
-        for slot in slots {
-            self.tables.set(slot, self.tables.entry(slot).with(Flags::ACCESSED));
+        for slot in &path {
+            self.tables.set(*slot, self.tables.entry(*slot).with(Flags::ACCESSED));
         }
+        let leaf = path[3];
+        if access == Access::Write {
+            self.tables.set(leaf, self.tables.entry(leaf).with(Flags::DIRTY));
+        }
+        let entry = self.tables.entry(leaf);
+        let (at, dirty) = (addr.page_start(), entry.has(Flags::DIRTY));
+        Ok(Cached { space, at, frame: entry.frame(), rights, dirty })
     }
 }

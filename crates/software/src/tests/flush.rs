@@ -81,7 +81,7 @@ fn the_canary_reads_what_belongs_to_others() {
 }
 
 #[test]
-fn a_space_s_number_used_again_knows_nothing_of_the_old_one() {
+fn a_number_used_again_knows_nothing_of_the_old_space() {
     let machine = SoftwareMachine::new(config());
     machine.back(&[FrameNo(0)]).unwrap();
     machine.map(OTHER, AT, &[FrameNo(0)], WriteAccess::Allowed).unwrap();

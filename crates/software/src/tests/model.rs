@@ -201,15 +201,18 @@ fn take_translation(
             }
         }
         Step::Protect(space, at, rights) => {
-            if slow.protect(space, at, |_| rights) {
+            let is_there = slow.protect(space, at, |_| rights);
+            if is_there {
                 machine.protect(space, at, rights);
             }
         }
         Step::SetWrite(space, range, write) => {
             machine.set_write(space, range, write).unwrap();
             for at in slow::pages(range) {
-                let write = rights_for(write) & Rights::WRITE;
-                slow.protect(space, at, |rights| rights - Rights::WRITE | write);
+                slow.protect(space, at, |rights| match write {
+                    WriteAccess::Allowed => rights | Rights::WRITE,
+                    _ => rights - Rights::WRITE,
+                });
             }
         }
         Step::Mark(space, range, marker) => {
