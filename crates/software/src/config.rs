@@ -1,6 +1,8 @@
 //! How big a machine is.
 
 /// How big a machine is. Begin with [`Config::new`] and change what should differ.
+///
+/// The memory of all frames is taken when the machine is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {

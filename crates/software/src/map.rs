@@ -38,8 +38,8 @@ impl State {
             return Err(MapError::Exists { at });
         }
         for (at, frame) in pages(range).zip(frames) {
-            self.set(space, at, Entry::page(*frame, rights));
             self.frames.map(*frame);
+            self.set(space, at, Entry::page(*frame, rights));
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl State {
 
     /// Fills an empty entry whose table is there.
     fn set(&mut self, space: SpaceId, at: VirtAddr, entry: Entry) {
-        let slot = self.tables.leaf(self.root(space), at);
+        let slot = self.slot(space, at);
         self.replace(space, at, slot.expect("its table was reserved"), entry);
     }
 }

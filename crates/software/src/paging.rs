@@ -28,7 +28,8 @@ impl SoftwareMachine {
     }
 }
 
-/// Translations of single pages. A page that isn't there is absent, whatever is asked.
+/// Translations. Where one page is meant, it is the one that holds the address; but a
+/// page is mapped at its first address, and ranges are of whole pages, or they panic.
 impl SoftwareMachine {
     /// Maps one frame, aside or at other addresses already, with these rights.
     pub fn map_with(

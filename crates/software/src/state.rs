@@ -7,7 +7,7 @@ use crate::cpu::CpuNo;
 use crate::entry::Entry;
 use crate::error::MapError;
 use crate::frames::Frames;
-use crate::level::EVERYWHERE;
+use crate::level::{EVERYWHERE, is_canonical};
 use crate::memory::Memory;
 use crate::stats::Stats;
 use crate::tables::{Slot, Tables};
@@ -89,39 +89,46 @@ impl State {
         self.tlbs.iter().enumerate().map(|(cpu, tlb)| (CpuNo(cpu as u32), tlb))
     }
 
-    /// The entry of the page at `at`; an empty one where there is not even a table.
-    pub fn entry(&self, space: SpaceId, at: VirtAddr) -> Entry {
-        let slot = self.tables.leaf(self.root(space), at);
+    /// The slot of the page that holds `addr`, if there is a table for it.
+    pub fn slot(&self, space: SpaceId, addr: VirtAddr) -> Option<Slot> {
+        let root = self.root(space);
+        // Others would be taken for canonical ones: tables don't look at the upper bits.
+        is_canonical(addr).then(|| self.tables.leaf(root, addr))?
+    }
+
+    /// The entry of the page that holds `addr`; an empty one where there is no table.
+    pub fn entry(&self, space: SpaceId, addr: VirtAddr) -> Entry {
+        let slot = self.slot(space, addr);
         slot.map_or(Entry::EMPTY, |slot| self.tables.entry(slot))
     }
 
-    /// The entry of the present page at `at`, with its slot.
-    pub fn present(&self, space: SpaceId, at: VirtAddr) -> Option<(Slot, Entry)> {
-        let slot = self.tables.leaf(self.root(space), at)?;
+    /// The entry of the present page that holds `addr`, with its slot.
+    pub fn present(&self, space: SpaceId, addr: VirtAddr) -> Option<(Slot, Entry)> {
+        let slot = self.slot(space, addr)?;
         Some((slot, self.tables.entry(slot))).filter(|(_, entry)| entry.is_present())
     }
 
-    /// Changes the entry of the page at `at`, and flushes where a TLB may hold what isn't
+    /// Changes the entry of the page that holds `addr`, and flushes where a TLB may hold what isn't
     /// true any more. No entry of a present page is changed by any other way.
-    pub fn replace(&mut self, space: SpaceId, at: VirtAddr, slot: Slot, new: Entry) {
+    pub fn replace(&mut self, space: SpaceId, addr: VirtAddr, slot: Slot, new: Entry) {
         let old = self.tables.entry(slot);
         self.tables.set(slot, new);
         if old.must_flush_for(new) && !self.forgets_to_flush(new) {
-            self.flush(space, VirtRange::page(at));
+            self.flush(space, VirtRange::page(addr.page_start()));
         }
     }
 
     /// Makes the entry at `at` empty, and gives the tables back that nobody needs then.
     pub fn clear(&mut self, space: SpaceId, at: VirtAddr) {
-        let root = self.root(space);
-        if let Some(slot) = self.tables.leaf(root, at) {
+        if let Some(slot) = self.slot(space, at) {
             self.replace(space, at, slot, Entry::EMPTY);
-            self.tables.prune(root, at);
+            self.tables.prune(self.root(space), at);
         }
     }
 
     /// Makes every CPU forget what it knows of the pages in `range`.
     pub fn flush(&mut self, space: SpaceId, range: VirtRange) {
+        assert!(range.is_page_aligned(), "{range:?} is not of whole pages");
         self.stats.flushes += 1;
         for tlb in &mut self.tlbs {
             let forgot = tlb.flush(|cached| cached.space == space && range.contains(cached.at));

@@ -163,7 +163,7 @@ impl Tables {
         self.free.len()
     }
 
-    /// Bytes of tables, and of what is known about them.
+    /// Bytes of tables (not of free frames), and of what is known about them.
     pub fn bookkeeping_bytes(&self) -> usize {
         let tables = (self.used.len() - self.free.len()) * WORDS * size_of::<Entry>();
         let free = self.free.capacity() * size_of::<FrameNo>();

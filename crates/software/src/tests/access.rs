@@ -77,6 +77,15 @@ fn what_is_not_canonical_faults() {
 }
 
 #[test]
+fn what_is_not_canonical_is_not_taken_for_what_is() {
+    let machine = mapped(1);
+    let like = VirtAddr(AT.0 | 1 << 60);
+    assert_eq!(byte(&machine, AT), Ok(UNREAD));
+    assert_eq!(byte(&machine, like), Err(Cause::NotCanonical));
+    assert_eq!((machine.translation(SPACE, like), machine.accessed(SPACE, like)), (None, false));
+}
+
+#[test]
 fn a_locked_instruction_exchanges_if_equal() {
     let machine = mapped(2);
     // Within a page, unaligned, and across two pages.

@@ -22,6 +22,18 @@ fn taking_away_is_seen_on_every_cpu() {
 }
 
 #[test]
+fn a_page_may_be_named_by_any_of_its_addresses() {
+    let machine = mapped(1);
+    store(&machine, AT, 1).unwrap();
+    let within = VirtAddr(AT.0 + 100);
+    assert!(machine.clear_accessed(SPACE, within) && machine.clear_dirty(SPACE, within));
+    assert_eq!(machine.stale(), []);
+    store(&machine, AT, 1).unwrap();
+    machine.protect(SPACE, within, Rights::USER);
+    assert_eq!(store(&machine, AT, 1), Err(Cause::Denied));
+}
+
+#[test]
 fn giving_needs_no_flush_and_is_seen() {
     let machine = mapped(1);
     machine.protect(SPACE, AT, Rights::USER);
