@@ -28,8 +28,9 @@
 //! | 1 | [`Marker::Poison`] |
 //! | 2 | [`Marker::Guard`] |
 //!
-//! Source: Intel SDM vol. 3A, section 4.5, "4-Level Paging and 5-Level Paging", tables
-//! 4-15 to 4-20. Intel's names of the bits are `R/W`, `U/S` and `XD`; `NX` is AMD's.
+//! Source: Intel SDM vol. 3A, section 4.5, "4-Level Paging and 5-Level Paging". (Paging
+//! is chapter 4 in most editions, and 5 in the newest; this crate counts as most do.)
+//! Intel's names of the bits are `R/W`, `U/S` and `XD`; `NX` is AMD's.
 
 use faultless_addr::{Access, FrameNo, PAGE_SHIFT};
 

@@ -8,7 +8,7 @@
 //!     canonical     9 bits     9 bits     9 bits     9 bits     12 bits
 //! ```
 //!
-//! Source: Intel SDM vol. 3A, section 4.5.4 and figure 4-8; canonical addresses: vol. 1,
+//! Source: Intel SDM vol. 3A, section 4.5.4; canonical addresses: vol. 1,
 //! section 3.3.7.1.
 
 use faultless_addr::{PAGE_BYTES, PAGE_SHIFT, VirtAddr, VirtRange};

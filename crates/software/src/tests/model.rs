@@ -160,9 +160,7 @@ fn compare(machine: &SoftwareMachine, slow: &Slow) -> Result<(), TestCaseError> 
 /// What is tried: how many frames there are for tables, and what is done.
 type Case = (u32, Vec<Step>);
 
-fn search(canary: Option<Canary>, cases: u32) -> Result<(), TestError<Case>> {
-    let proptest = Proptest { cases, failure_persistence: None, ..Proptest::default() };
-    let mut runner = TestRunner::new(proptest);
+fn search(mut runner: TestRunner, canary: Option<Canary>) -> Result<(), TestError<Case>> {
     // Two roots, and often not what all pages need.
     let strategy = (5..20u32, prop::collection::vec(step(), 1..150));
     runner.run(&strategy, |(table_frames, steps)| {
@@ -182,12 +180,14 @@ fn search(canary: Option<Canary>, cases: u32) -> Result<(), TestError<Case>> {
 
 #[test]
 fn anything_agrees_with_the_slow_machine() {
-    search(None, 1500).unwrap_or_else(|error| panic!("{error}"));
+    let proptest = Proptest { cases: 1500, failure_persistence: None, ..Proptest::default() };
+    search(TestRunner::new(proptest), None).unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
 fn a_missing_flush_is_found() {
-    let Err(TestError::Fail(_, (_, steps))) = search(Some(Canary::MissingFlush), 2000) else {
+    let result = search(TestRunner::deterministic(), Some(Canary::MissingFlush));
+    let Err(TestError::Fail(_, (_, steps))) = result else {
         panic!("nothing was found: the model checks nothing");
     };
     // The shortest way has five steps: a frame, its address, an access that is
