@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faultless-pager", &[]),
     ("faultless-sys", &["faultless-addr"]),
     ("faultless-linux", &["faultless-addr", "faultless-machine", "faultless-sys"]),
+    ("faultless-software", &["faultless-addr", "faultless-machine"]),
     (
         "faultless-runtime",
         &[
