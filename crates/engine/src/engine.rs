@@ -4,15 +4,17 @@
 //! memory. Verbs and reports are in files of their own, all `impl Engine`.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAccess};
 
 use crate::Tick;
-use crate::frame::{Busy, FrameTable, State};
+use crate::frame::{Busy, FrameTable, Site, State};
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
-use crate::plan::{Plan, Wakes};
+use crate::plan::{Leaver, Plan, Wakes};
+use crate::shown::{Translation, Translations};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::space::AddressSpace;
 use crate::stats::Stats;
@@ -32,6 +34,17 @@ pub struct Config {
     pub ahead_max: u32,
     /// The longest single read or write, in pages.
     pub run_max: u32,
+    /// At how many addresses the machine can show a frame.
+    pub addresses: Addresses,
+}
+
+/// At how many addresses a machine can show a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// At one: a page that is needed at another leaves the first.
+    One,
+    /// At any number.
+    Many,
 }
 
 impl Config {
@@ -44,6 +57,7 @@ impl Config {
             guard_pages: 1,
             ahead_max: 512,
             run_max: 128,
+            addresses: Addresses::Many,
         }
     }
 }
@@ -71,6 +85,10 @@ pub(crate) struct Poisoned {
 pub struct Engine {
     pub(crate) config: Config,
     pub(crate) frames: FrameTable,
+    pub(crate) translations: Translations,
+    /// Who found a frame busy and is needed at another address than the frame notes: they
+    /// are let go when it settles, and come again.
+    pub(crate) others: BTreeMap<FrameNo, Vec<Site>>,
     pub(crate) nodes: NodePool,
     pub(crate) objects: Vec<Option<Box<Object>>>,
     pub(crate) objects_free: Vec<u32>,
@@ -98,6 +116,8 @@ impl Engine {
     pub fn new(config: Config) -> Engine {
         Engine {
             frames: FrameTable::new(config.frames),
+            translations: Translations::default(),
+            others: BTreeMap::new(),
             nodes: NodePool::default(),
             objects: Vec::new(),
             objects_free: Vec::new(),
@@ -205,6 +225,7 @@ impl Engine {
 
     fn bookkeeping_bytes(&self) -> usize {
         self.frames.bookkeeping_bytes()
+            + self.translations.bookkeeping_bytes()
             + self.nodes.bookkeeping_bytes()
             + self.policy.bookkeeping_bytes()
             + self.objects.capacity() * size_of::<Option<Box<Object>>>()
@@ -239,11 +260,7 @@ impl Engine {
         if self.frames[no].state == State::Resident {
             self.policy.remove(no, key, why);
         }
-        self.wake(no, plan);
-        if self.frames[no].held {
-            // Whoever touched it faults again, and is told what there is now.
-            self.push_wakes(no, plan);
-        }
+        self.let_go(no, plan);
         let object = self.objects[key.object.index()].as_deref_mut().expect("the object exists");
         object.cache.remove(key.page, &mut self.nodes, &self.frames);
         object.resident -= 1;
@@ -257,14 +274,17 @@ impl Engine {
         }
     }
 
-    pub(crate) fn begin(&mut self, no: FrameNo, busy: Busy) {
-        self.frames[no].begin(busy);
+    /// Begins something that is reported in `parts`.
+    pub(crate) fn begin(&mut self, no: FrameNo, busy: Busy, parts: usize) {
+        self.frames[no].begin(busy, parts as u16);
         self.in_flight += 1;
     }
 
-    pub(crate) fn end(&mut self, no: FrameNo, busy: Busy) {
-        self.frames[no].end(busy);
-        self.in_flight -= 1;
+    /// Ends a part of it; answers whether that was the last.
+    pub(crate) fn end(&mut self, no: FrameNo, busy: Busy) -> bool {
+        let last = self.frames[no].end(busy);
+        self.in_flight -= u32::from(last);
+        last
     }
 
     pub(crate) fn wake(&mut self, no: FrameNo, plan: &mut Plan) {
@@ -276,7 +296,7 @@ impl Engine {
     pub(crate) fn set_dirty(&mut self, no: FrameNo) {
         let now = self.now;
         let frame = &mut self.frames[no];
-        if !frame.dirty && !frame.substitute {
+        if !frame.dirty && !frame.is_substitute() {
             frame.dirty = true;
             frame.dirty_since = now;
             let object = frame.object;
@@ -294,44 +314,47 @@ impl Engine {
         }
     }
 
-    /// What stores to a page do when it is mapped as it stands.
-    pub(crate) fn write_access(&self, no: FrameNo) -> WriteAccess {
-        let frame = &self.frames[no];
-        if frame.dirty {
-            return WriteAccess::Allowed;
+    /// Begins to map a page that is not at `site` yet.
+    pub(crate) fn begin_map(
+        &mut self,
+        no: FrameNo,
+        site: Site,
+        write: WriteAccess,
+        plan: &mut Plan,
+    ) {
+        if self.config.addresses == Addresses::One && self.frames[no].is_mapped() {
+            // Whoever wants it here comes again when it has left the other address.
+            self.others.entry(no).or_default().push(site);
+            return self.begin_leave(no, Leave::Keep, plan);
         }
-        if frame.substitute {
-            // A store will be lost, which is another error to be told.
-            return WriteAccess::Tracked;
-        }
-        match self.object(frame.object).options.rights {
-            Rights::ReadOnly => WriteAccess::Forbidden,
-            Rights::ReadWrite => WriteAccess::Tracked,
-        }
+        self.begin(no, Busy::Mapping, 1);
+        self.heal(self.frames[no].key(), plan);
+        plan.push_map(site.space(), site.at(), no, write);
     }
 
-    /// Begins to map a page that is aside, wherever its object is shown.
-    pub(crate) fn begin_map(&mut self, no: FrameNo, write: WriteAccess, plan: &mut Plan) {
-        self.begin(no, Busy::Mapping);
-        let key = self.frames[no].key();
-        self.heal(key, plan);
-        for (space, at) in self.object(key.object).windows.addresses(key.page) {
-            plan.push_map(space, at, no, write);
-        }
-    }
-
-    /// Begins to take a mapped page away from its addresses.
+    /// Begins to take a mapped page away from all its addresses.
     pub(crate) fn begin_leave(&mut self, no: FrameNo, then: Leave, plan: &mut Plan) {
-        self.begin(no, Busy::Leaving);
-        let (key, writable) = (self.frames[no].key(), self.frames[no].writable);
+        self.begin(no, Busy::Leaving, self.translations.count(&self.frames, no));
         let leavers = match then {
             Leave::Keep => &mut plan.keep,
             Leave::Drop => &mut plan.drop,
         };
-        let object = self.objects[key.object.index()].as_deref().expect("the object exists");
-        for (space, at) in object.windows.addresses(key.page) {
-            leavers.push(crate::plan::Leaver { space, at, frame: no, writable });
-        }
+        leavers.extend(self.translations.of(&self.frames, no).map(|it| Leaver {
+            space: it.space(),
+            at: it.at(),
+            frame: no,
+            writable: it.writable,
+        }));
+    }
+
+    /// Is the page shown at `site`, and do stores go through there?
+    pub(crate) fn shown_at(&self, no: FrameNo, site: Site) -> Option<Translation> {
+        self.translations.at(&self.frames, no, site)
+    }
+
+    /// The first address that shows the page.
+    pub(crate) fn first_site(&self, no: FrameNo) -> Option<Site> {
+        self.translations.of(&self.frames, no).next().map(|it| it.site)
     }
 }
 

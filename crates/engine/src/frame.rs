@@ -29,7 +29,7 @@
 
 use alloc::vec::Vec;
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex};
+use faultless_addr::{Access, FrameNo, ObjectId, PAGE_SHIFT, PageIndex, SpaceId, VirtAddr};
 
 use crate::Tick;
 use crate::object::cache::PageOf;
@@ -68,43 +68,120 @@ pub enum Busy {
     Poisoning,
 }
 
+/// What somebody needs of a frame that can't be given now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// Nothing.
+    Nothing,
+    /// To load from it.
+    Read,
+    /// To store to it.
+    Write,
+}
+
+impl Want {
+    /// What an access needs.
+    pub fn of(access: Access) -> Want {
+        match access {
+            Access::Write => Want::Write,
+            Access::Read | Access::Execute => Want::Read,
+        }
+    }
+}
+
+/// At how many addresses a frame is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// At none: it is aside, or empty.
+    Nowhere,
+    /// At the one in [`Frame::site`].
+    Once,
+    /// At several, which are in the engine's table of those.
+    Often,
+}
+
+/// What is special about a page's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Plain,
+    /// Touching it asks for the next read-ahead window; never mapped ahead.
+    Marker,
+    /// They are zeros in place of bytes that could not be read; never written back.
+    Substitute,
+}
+
+/// An address of a space, in 8 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Site(u64);
+
+impl Site {
+    /// Nowhere.
+    pub const NONE: Site = Site(u64::MAX);
+
+    /// The page at `at` in `space`. There are fewer than 2^16 spaces, of 2^60 bytes.
+    pub fn new(space: SpaceId, at: VirtAddr) -> Site {
+        debug_assert!(space.0 < 1 << 16 && at.0 < 1 << 60);
+        Site(u64::from(space.0) << 48 | at.0 >> PAGE_SHIFT)
+    }
+
+    /// The space.
+    pub fn space(self) -> SpaceId {
+        SpaceId((self.0 >> 48) as u32)
+    }
+
+    /// The address.
+    pub fn at(self) -> VirtAddr {
+        VirtAddr(self.0 << PAGE_SHIFT & ((1 << 60) - 1))
+    }
+}
+
+impl core::fmt::Debug for Site {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            Site::NONE => f.write_str("nowhere"),
+            site => write!(f, "{:?} of space {}", site.at(), site.space().0),
+        }
+    }
+}
+
 /// One frame.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The page it holds.
     pub page: PageIndex,
+    /// Where it is shown, if once; else where it is wanted.
+    pub site: Site,
     /// The object of that page.
     pub object: ObjectId,
     /// When the page became dirty; of meaning only while it is.
     pub dirty_since: Tick,
     /// How many shared pins hold the page in place.
     pub pins: u16,
+    /// Parts of what is being done that have not been reported.
+    pub parts: u16,
     /// See [`State`].
     pub state: State,
     /// See [`Busy`].
     pub busy: Busy,
-    /// The page is at its address.
-    pub mapped: bool,
-    /// Stores to its address go through.
+    /// At how many addresses it is.
+    pub shown: Shown,
+    /// What is needed of it at `site`.
+    pub want: Want,
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// Stores to some address of it go through.
     pub writable: bool,
     /// It differs from its backing.
     pub dirty: bool,
     /// A pin that may store holds the page in place.
     pub pinned_for_write: bool,
-    /// Somebody needs it mapped.
-    pub want_read: bool,
-    /// Somebody needs to store to it.
-    pub want_write: bool,
     /// Somebody sleeps in the driver until it settles.
     pub waited: bool,
     /// The machine holds a thread that touched it.
     pub held: bool,
     /// Chosen to leave: it does as soon as it is clean.
     pub leaving: bool,
-    /// Touching it asks for the next read-ahead window; never mapped ahead.
-    pub marker: bool,
-    /// Zeros in place of bytes that could not be read; never written back.
-    pub substitute: bool,
     /// To be given back as soon as it settles: its page is no more.
     pub doomed: bool,
 }
@@ -113,22 +190,22 @@ impl Frame {
     fn free() -> Frame {
         Frame {
             page: PageIndex(0),
+            site: Site::NONE,
             object: ObjectId(u32::MAX),
             dirty_since: 0,
             pins: 0,
+            parts: 0,
             state: State::Free,
             busy: Busy::Idle,
-            mapped: false,
+            shown: Shown::Nowhere,
+            want: Want::Nothing,
+            kind: Kind::Plain,
             writable: false,
             dirty: false,
             pinned_for_write: false,
-            want_read: false,
-            want_write: false,
             waited: false,
             held: false,
             leaving: false,
-            marker: false,
-            substitute: false,
             doomed: false,
         }
     }
@@ -136,6 +213,11 @@ impl Frame {
     /// The page it holds, with its object.
     pub fn key(&self) -> PageKey {
         PageKey { object: self.object, page: self.page }
+    }
+
+    /// Is it at any address?
+    pub fn is_mapped(&self) -> bool {
+        self.shown != Shown::Nowhere
     }
 
     /// Does a pin hold it in place?
@@ -148,16 +230,27 @@ impl Frame {
         self.busy == Busy::Idle
     }
 
-    /// Begins `busy` on an idle frame.
-    pub fn begin(&mut self, busy: Busy) {
-        debug_assert!(self.is_idle(), "{:?} begun on a frame that is {:?}", busy, self.busy);
-        self.busy = busy;
+    /// Does it hold zeros in place of bytes that could not be read?
+    pub fn is_substitute(&self) -> bool {
+        self.kind == Kind::Substitute
     }
 
-    /// Ends `busy`, which was begun.
-    pub fn end(&mut self, busy: Busy) {
+    /// Begins `busy` on an idle frame, in `parts` that are reported one by one.
+    pub fn begin(&mut self, busy: Busy, parts: u16) {
+        debug_assert!(self.is_idle(), "{:?} begun on a frame that is {:?}", busy, self.busy);
+        debug_assert!(parts > 0, "{busy:?} of nothing");
+        self.busy = busy;
+        self.parts = parts;
+    }
+
+    /// Ends a part of `busy`, which was begun; answers whether it was the last.
+    pub fn end(&mut self, busy: Busy) -> bool {
         assert_eq!(self.busy, busy, "a driver reported the end of what it wasn't told to do");
-        self.busy = Busy::Idle;
+        self.parts -= 1;
+        if self.parts == 0 {
+            self.busy = Busy::Idle;
+        }
+        self.parts == 0
     }
 }
 
@@ -194,6 +287,7 @@ impl FrameTable {
             object: key.object,
             state: State::Reading,
             busy: Busy::Reading,
+            parts: 1,
             ..Frame::free()
         };
         Some(no)
@@ -203,7 +297,8 @@ impl FrameTable {
     pub fn give_back(&mut self, no: FrameNo) {
         let frame = &mut self.frames[no.index()];
         assert!(
-            frame.is_idle() && !frame.mapped && !frame.is_pinned() && frame.state != State::Free,
+            frame.is_idle() && !frame.is_mapped() && !frame.is_pinned()
+                && frame.state != State::Free,
             "a frame in use was given back: {frame:?}"
         );
         *frame = Frame::free();
@@ -229,8 +324,9 @@ impl FrameTable {
         }
         for (no, frame) in self.iter() {
             assert_eq!(frame.state == State::Free, listed[no.index()], "{no:?} is lost: {frame:?}");
-            assert!(!frame.writable || frame.mapped, "{no:?} is writable nowhere");
-            assert!(!frame.writable || frame.dirty || frame.substitute, "{no:?}: unseen stores");
+            assert!(!frame.writable || frame.is_mapped(), "{no:?} is writable nowhere");
+            assert!(!frame.writable || frame.dirty || frame.is_substitute(), "{no:?}: unseen stores");
+            assert_eq!(frame.parts == 0, frame.is_idle(), "{no:?}: {frame:?}");
             assert!(!frame.dirty || frame.state == State::Resident, "{no:?} is dirty with nothing");
         }
     }

@@ -53,6 +53,7 @@ pub mod reclaim;
 mod report;
 mod resize;
 mod settle;
+mod shown;
 mod signal;
 pub mod space;
 mod stats;
@@ -60,7 +61,7 @@ mod stats;
 mod tests;
 pub mod writeback;
 
-pub use engine::{Config, Engine, Leave, Scope};
+pub use engine::{Addresses, Config, Engine, Leave, Scope};
 pub use fault::{Outcome, Waiter};
 pub use object::readahead::Pattern;
 pub use object::{Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights};
