@@ -22,8 +22,8 @@ pub enum Place {
 /// Gives a heap its memory. Lengths are multiples of the page size, and never 0.
 ///
 /// The heap calls it with a lock held, so its methods must not allocate from the
-/// same heap. They may take as long as a system call does, but should not read or
-/// write pages.
+/// same heap, nor panic where the heap is a program's allocator. They may take as long
+/// as a system call does, but should not read or write pages.
 ///
 /// # Safety
 /// What it gives out is writable memory that nobody else uses, reads as zeros where

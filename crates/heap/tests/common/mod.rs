@@ -4,6 +4,7 @@
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faultless_heap::{Pages, Place, Refused, UNIT};
@@ -12,13 +13,12 @@ use rustix::mm::{Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 const PAGE: usize = 4096;
 
 /// Anonymous memory of the kernel.
-#[derive(Default)]
 pub struct Mmap {
     /// The segment's address, and its usable bytes.
     segment: AtomicUsize,
     end: AtomicUsize,
-    /// Bytes that were given out and not given back, of any kind.
-    pub outstanding: AtomicUsize,
+    /// Counts the bytes that were given out and not given back, of any kind.
+    pub outstanding: Option<Arc<AtomicUsize>>,
     /// Bytes that may still be mapped or added to the segment, minus one; 0 for any.
     pub limit: AtomicUsize,
 }
@@ -28,7 +28,7 @@ impl Mmap {
         Mmap {
             segment: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
-            outstanding: AtomicUsize::new(0),
+            outstanding: None,
             limit: AtomicUsize::new(0),
         }
     }
@@ -46,6 +46,13 @@ impl Mmap {
         // SAFETY: 1. the segment is ours; 2. whoever touches it while it may not be
         // touched is what the test looks for.
         unsafe { rustix::mm::mprotect(start, self.end.load(Ordering::SeqCst), rights) }.unwrap();
+    }
+
+    fn count(&self, given: usize, back: usize) {
+        if let Some(outstanding) = &self.outstanding {
+            outstanding.fetch_add(given, Ordering::SeqCst);
+            outstanding.fetch_sub(back, Ordering::SeqCst);
+        }
     }
 
     fn is_within_limit(&self, bytes: usize) -> bool {
@@ -71,7 +78,7 @@ impl Mmap {
             cut(start.byte_add(len), more - before - len);
             start
         };
-        self.outstanding.fetch_add(len, Ordering::SeqCst);
+        self.count(len, 0);
         NonNull::new(start.cast())
     }
 
@@ -80,7 +87,7 @@ impl Mmap {
     unsafe fn end(&self, start: NonNull<u8>, len: usize) {
         // SAFETY: the caller's promise is ours.
         unsafe { cut(start.as_ptr().cast(), len) };
-        self.outstanding.fetch_sub(len, Ordering::SeqCst);
+        self.count(0, len);
     }
 }
 
@@ -158,8 +165,7 @@ unsafe impl Pages for Mmap {
         };
         // SAFETY: the caller's promise is ours.
         let moved = unsafe { rustix::mm::mremap(start.as_ptr().cast(), old, new, flags) }.ok()?;
-        self.outstanding.fetch_add(new, Ordering::SeqCst);
-        self.outstanding.fetch_sub(old, Ordering::SeqCst);
+        self.count(new, old);
         NonNull::new(moved.cast())
     }
 
