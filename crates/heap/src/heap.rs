@@ -12,7 +12,7 @@ use crate::UNIT;
 use crate::blocks::{Freed, Group, Misuse, check_span};
 use crate::class::{BLOCK_MAX, Class, GROUPS};
 use crate::lock::{Lock, Locked};
-use crate::pages::{Pages, Place};
+use crate::pages::Pages;
 use crate::runs::{Bytes, Runs};
 use crate::segment::{Segment, UNITS_MAX};
 
@@ -53,18 +53,18 @@ pub struct Stats {
 /// Dropping it ends the segment, with every block in it; mappings that were not
 /// freed stay.
 pub struct Heap<P: Pages, L: Lock> {
-    pages: P,
+    pub(crate) pages: P,
     options: Options,
     /// Rank 2: taken while a group is held, never the other way round.
     runs: Locked<L, Runs>,
     /// Rank 1: one at a time.
     groups: [Locked<L, Group>; GROUPS],
-    mapped: AtomicUsize,
+    pub(crate) mapped: AtomicUsize,
 }
 
 /// How a request is met.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
+pub(crate) enum Route {
     /// It has no bytes.
     Nothing,
     Block(Class),
@@ -131,37 +131,6 @@ impl<P: Pages, L: Lock> Heap<P, L> {
         }
     }
 
-    /// Makes memory for `old` memory for `new`, with the bytes that both have. It
-    /// stays where it is if its class is the same, or if its mapping can be changed
-    /// there. `None` leaves everything as it was.
-    ///
-    /// # Safety
-    /// `ptr` came from this heap for `old`; if the answer is another pointer, nobody
-    /// uses `ptr` any more.
-    pub unsafe fn reallocate(
-        &self,
-        ptr: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's promise is ours.
-        unsafe { self.resize(ptr, old, new, Fill::Any) }
-    }
-
-    /// Like [`Heap::reallocate`]; the bytes that `old` doesn't have are zeros.
-    ///
-    /// # Safety
-    /// As for [`Heap::reallocate`].
-    pub unsafe fn reallocate_zeroed(
-        &self,
-        ptr: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Option<NonNull<u8>> {
-        // SAFETY: the caller's promise is ours.
-        unsafe { self.resize(ptr, old, new, Fill::Zeros) }
-    }
-
     /// Gives free memory of the segment back, as `malloc_trim(3)` does: the break
     /// moves down, and the pages of free runs are discarded. Answers how many bytes.
     /// It never happens by itself.
@@ -194,7 +163,7 @@ impl<P: Pages, L: Lock> Heap<P, L> {
         self.runs.with(|runs| runs.check_invariants(check_span));
     }
 
-    fn route(&self, layout: Layout) -> Route {
+    pub(crate) fn route(&self, layout: Layout) -> Route {
         if layout.size() == 0 {
             return Route::Nothing;
         }
@@ -205,7 +174,7 @@ impl<P: Pages, L: Lock> Heap<P, L> {
         }
     }
 
-    fn obtain(&self, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
+    pub(crate) fn obtain(&self, layout: Layout, fill: Fill) -> Option<NonNull<u8>> {
         match self.route(layout) {
             Route::Nothing => Some(dangling(layout)),
             Route::Mapping(len) => {
@@ -243,79 +212,6 @@ impl<P: Pages, L: Lock> Heap<P, L> {
             }
             Ok(())
         })
-    }
-
-    /// # Safety
-    /// As for [`Heap::reallocate`].
-    unsafe fn resize(
-        &self,
-        ptr: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-        fill: Fill,
-    ) -> Option<NonNull<u8>> {
-        let is_aligned = ptr.addr().get().is_multiple_of(new.align());
-        // Bytes of the memory as it is that may be anything.
-        let (same, usable) = match (self.route(old), self.route(new)) {
-            (Route::Block(a), Route::Block(b)) if a == b => (Some(ptr), a.size()),
-            // SAFETY: the caller's promise is ours, and `route` says the lengths.
-            (Route::Mapping(a), Route::Mapping(b)) if is_aligned => unsafe {
-                (self.resize_mapping(ptr, a, b, new.align()), a)
-            },
-            _ => (None, 0),
-        };
-        let Some(same) = same else {
-            // SAFETY: the caller's promise is ours.
-            return unsafe { self.move_to_new(ptr, old, new, fill) };
-        };
-        let unknown = usable.min(new.size()).saturating_sub(old.size());
-        if fill == Fill::Zeros && unknown > 0 {
-            // SAFETY: 1. the bytes lie between the old size and the new one, which
-            // the memory has; 2. they are of no use to anybody yet.
-            unsafe { same.add(old.size()).write_bytes(0, unknown) };
-        }
-        Some(same)
-    }
-
-    /// # Safety
-    /// `ptr` is a mapping of this heap of `old` bytes; if the answer is another
-    /// pointer, nobody uses `ptr` any more.
-    unsafe fn resize_mapping(
-        &self,
-        ptr: NonNull<u8>,
-        old: usize,
-        new: usize,
-        align: usize,
-    ) -> Option<NonNull<u8>> {
-        if old == new {
-            return Some(ptr);
-        }
-        let place = if align <= PAGE_SIZE { Place::Any } else { Place::Same };
-        // SAFETY: the caller's promise is ours.
-        let start = unsafe { self.pages.remap(ptr, old, new, place) }?;
-        self.mapped.fetch_add(new, Ordering::Relaxed);
-        self.mapped.fetch_sub(old, Ordering::Relaxed);
-        Some(start)
-    }
-
-    /// # Safety
-    /// As for [`Heap::reallocate`].
-    unsafe fn move_to_new(
-        &self,
-        ptr: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-        fill: Fill,
-    ) -> Option<NonNull<u8>> {
-        let to = self.obtain(new, fill)?;
-        // SAFETY: 1. both have so many bytes; 2. the new memory is ours alone, so they
-        // don't overlap; 3. `ptr` is for `old` and used by nobody, by the caller's
-        // promise.
-        unsafe {
-            to.copy_from_nonoverlapping(ptr, old.size().min(new.size()));
-            self.deallocate(ptr, old);
-        }
-        Some(to)
     }
 }
 

@@ -41,6 +41,7 @@ mod global;
 mod heap;
 mod lock;
 mod pages;
+mod resize;
 mod runs;
 mod segment;
 

@@ -68,6 +68,7 @@ pub struct SwapMap {
     /// Where the last run ended.
     cursor: u32,
     in_use: u32,
+    stale_count: u32,
     punching: u32,
 }
 
@@ -81,6 +82,7 @@ impl SwapMap {
             empty: Bits::new(0),
             cursor: 0,
             in_use: 0,
+            stale_count: 0,
             punching: 0,
         };
         map.grow(slots);
@@ -114,6 +116,12 @@ impl SwapMap {
     /// How many slots can be given out now.
     pub fn free(&self) -> u32 {
         self.slots() - self.in_use - self.punching
+    }
+
+    /// How many free slots still take room in the file: when there are many, it is
+    /// time for [`SwapMap::begin_punch`].
+    pub fn stale(&self) -> u32 {
+        self.stale_count
     }
 
     /// Can no slot be given out?
@@ -206,6 +214,7 @@ impl SwapMap {
                 self.in_use -= 1;
                 self.set_free(slot.0);
                 self.stale.insert(slot.0);
+                self.stale_count += 1;
                 Put::Freed
             }
             holders => {
@@ -228,6 +237,7 @@ impl SwapMap {
     /// another time, and would need a second request.
     pub fn cluster_of(&self, slot: SwapSlot, window: u32) -> SwapRun {
         assert!(self.holders(slot) > 0, "{slot:?} is free: there is nothing to read");
+        assert!(window > 0, "a window of nothing");
         let first = slot.0 - slot.0 % window;
         let last = first.saturating_add(window).min(self.slots());
         let is_held = |at: &u32| self.holders(SwapSlot(*at)) > 0;
@@ -273,6 +283,7 @@ impl SwapMap {
         debug_assert_eq!(self.holders[slot as usize], 0);
         self.holders[slot as usize] = holders;
         self.free.remove(slot);
+        self.stale_count -= u32::from(self.stale.contains(slot));
         self.stale.remove(slot);
         self.empty.remove(slot / CLUSTER);
     }
@@ -285,11 +296,14 @@ impl SwapMap {
 
     /// Counts, bits and sums agree.
     pub fn check_invariants(&self) {
+        let mut stale = 0;
         for (at, holders) in self.holders.iter().enumerate() {
             let slot = at as u32;
+            stale += u32::from(self.stale.contains(slot));
             assert_eq!(self.free.contains(slot), *holders == 0, "slot {slot}");
             assert!(!self.stale.contains(slot) || *holders == 0, "slot {slot} is stale and held");
         }
+        assert_eq!(stale, self.stale_count);
         for cluster in 0..self.slots().div_ceil(CLUSTER) {
             let is_empty = self.free.is_full_word(cluster);
             assert_eq!(self.empty.contains(cluster), is_empty, "cluster {cluster}");

@@ -189,10 +189,11 @@ fn slots_used_again_are_not_punched() {
     assert_eq!(map.begin_punch(64), None);
     run(8, 8).iter().for_each(|slot| assert_eq!(map.put(slot), Put::Freed));
     assert_eq!(map.alloc_run(4), Some(run(8, 4)));
+    assert_eq!(map.stale(), 4);
     assert_eq!(map.begin_punch(64), Some(run(12, 4)));
     assert!(map.is_full(), "slots that are being punched can't be had");
     map.end_punch(run(12, 4));
-    assert_eq!((map.begin_punch(64), map.free()), (None, 4));
+    assert_eq!((map.begin_punch(64), map.free(), map.stale()), (None, 4, 0));
 }
 
 #[test]

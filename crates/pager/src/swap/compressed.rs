@@ -20,9 +20,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use super::codec::{self, Stored, UNIT};
+use super::codec::{self, Stored};
+use super::extents::{self, Extent, NOTHING, Packed};
 use super::file::SwapFile;
-use super::slabs::{SLAB_BYTES, Slabs, Unit};
+use super::slabs::{SLAB_BYTES, Slabs};
 use crate::pager::{PAGE_SIZE, Pager, Shrunk};
 use crate::transfer::{is_page_multiple, total};
 
@@ -31,25 +32,6 @@ const BATCH: usize = 64;
 
 /// Free slabs that are punched in one call: 2 MiB.
 const PUNCH_SLABS: u32 = 64;
-
-/// Where a page's stored bytes are: 12 bytes of memory for each page of the area.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Extent {
-    start: Unit,
-    stored: Stored,
-}
-
-const NOTHING: Extent = Extent { start: 0, stored: Stored::ZEROS };
-
-impl Extent {
-    fn offset(self) -> u64 {
-        u64::from(self.start) * UNIT as u64
-    }
-
-    fn end(self) -> Unit {
-        self.start + self.stored.units() as Unit
-    }
-}
 
 struct Index {
     /// By slot.
@@ -147,7 +129,7 @@ impl<P: Pager> CompressedSwap<P> {
         // Extents of one length lie together, and are then written together.
         batch.sort_by_key(|packed| packed.extent.stored.units());
         self.place(&mut batch)?;
-        let written = self.write_extents(&batch, &bytes);
+        let written = extents::write(&self.store, &batch, &bytes);
         let mut index = self.lock();
         for packed in batch {
             match (&written, index.extents.get_mut(packed.slot)) {
@@ -179,20 +161,6 @@ impl<P: Pager> CompressedSwap<P> {
         Ok(())
     }
 
-    fn write_extents(&self, batch: &[Packed], bytes: &[u8]) -> io::Result<()> {
-        let packed: Vec<&Packed> =
-            batch.iter().filter(|packed| packed.extent.stored != Stored::ZEROS).collect();
-        for group in packed.chunk_by(|a, b| a.extent.end() == b.extent.start) {
-            let pieces: Vec<IoSlice<'_>> = group
-                .iter()
-                .map(|packed| &bytes[packed.at..][..packed.extent.stored.units() * UNIT])
-                .map(IoSlice::new)
-                .collect();
-            self.store.write(group[0].extent.offset(), &pieces)?;
-        }
-        Ok(())
-    }
-
     /// Reads up to [`BATCH`] pages of `slots` into pages `from..` of `bufs`.
     fn read_batch(
         &self,
@@ -202,42 +170,13 @@ impl<P: Pager> CompressedSwap<P> {
     ) -> io::Result<()> {
         loop {
             let extents = self.lock().extents.get(slots.clone()).unwrap_or_default().to_vec();
-            match self.read_extents(&extents, bufs, from)? {
+            match extents::read(&self.store, &extents, bufs, from)? {
                 None => return Ok(()),
                 // Somebody overwrote or punched the page meanwhile.
                 Some(bad) if self.lock().extents.get(slots.start + bad) != extents.get(bad) => {}
                 Some(bad) => return Err(damaged(slots.start + bad)),
             }
         }
-    }
-
-    /// Reads the pages of `extents`; answers which of them, if one, isn't what was
-    /// stored.
-    fn read_extents(
-        &self,
-        extents: &[Extent],
-        bufs: &mut [IoSliceMut<'_>],
-        from: usize,
-    ) -> io::Result<Option<usize>> {
-        let mut order: Vec<(usize, Extent)> = extents.iter().copied().enumerate().collect();
-        order.sort_by_key(|(_, extent)| extent.start);
-        for group in order.chunk_by(|(_, a), (_, b)| a.end() == b.start) {
-            let (first, last) = (group[0].1, group[group.len() - 1].1);
-            let mut bytes = vec![0; (last.end() - first.start) as usize * UNIT];
-            let count = match bytes.len() {
-                0 => 0,
-                _ => self.store.read(first.offset(), &mut [IoSliceMut::new(&mut bytes)])?,
-            };
-            for (nth, extent) in group {
-                let at = (extent.offset() - first.offset()) as usize;
-                let stored = bytes[..count].get(at..).unwrap_or_default();
-                let Some(page) = codec::decode(extent.stored, stored) else {
-                    return Ok(Some(*nth));
-                };
-                codec::scatter(&page, bufs, from + nth);
-            }
-        }
-        Ok(None)
     }
 
     fn punch_stale_slabs(&self) -> io::Result<()> {
@@ -250,14 +189,6 @@ impl<P: Pager> CompressedSwap<P> {
         }
         result
     }
-}
-
-/// A page on its way into the store.
-struct Packed {
-    slot: usize,
-    /// Where its stored bytes are among those of its batch.
-    at: usize,
-    extent: Extent,
 }
 
 /// The ranges of `slots` that are moved together, each with the page of the

@@ -13,6 +13,8 @@
 mod codec;
 #[cfg(feature = "lz4")]
 mod compressed;
+#[cfg(feature = "lz4")]
+mod extents;
 mod file;
 #[cfg(feature = "lz4")]
 mod slabs;
