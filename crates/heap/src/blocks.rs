@@ -154,12 +154,13 @@ fn take_bit(segment: &Segment, unit: u32, span: &Span) -> u32 {
 fn find(segment: &Segment, class: Class, ptr: NonNull<u8>) -> Option<(u32, u32)> {
     let offset = segment.offset_of(ptr)?;
     let unit = segment.spans[(offset / UNIT) as u32].head.get();
-    let inside = offset.checked_sub(unit as usize * UNIT)?;
-    let block = inside / class.size();
+    let inside = u32::try_from(offset.checked_sub(unit as usize * UNIT)?).ok()?;
+    let size = class.size() as u32;
+    let block = inside / size;
     let fits = segment.spans[unit].class.get() == class.to_mark()
-        && block < class.blocks() as usize
-        && inside.is_multiple_of(class.size());
-    fits.then_some((unit, block as u32))
+        && block < class.blocks()
+        && block * size == inside;
+    fits.then_some((unit, block))
 }
 
 /// How many units the span at `unit` has; checks that its bits and its count agree.

@@ -38,15 +38,29 @@ const CLASSES: usize = SMALL + GROUP * (GROUPS - 1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class(u8);
 
-/// Units of a span, by class.
-const UNITS: [u8; CLASSES] = {
-    let mut units = [0; CLASSES];
+/// What the blocks and spans of a class are like.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Bytes of a block.
+    size: u32,
+    /// Units of a span.
+    units: u32,
+    /// Blocks of a span.
+    blocks: u32,
+}
+
+/// By class.
+static SHAPES: [Shape; CLASSES] = {
+    let mut shapes = [Shape { size: 0, units: 0, blocks: 0 }; CLASSES];
     let mut class = 0;
     while class < CLASSES {
-        units[class] = units_for(size_of_class(class));
+        let size = size_of_class(class);
+        let units = units_for(size);
+        let blocks = (units * UNIT / size) as u32;
+        shapes[class] = Shape { size: size as u32, units: units as u32, blocks };
         class += 1;
     }
-    units
+    shapes
 };
 
 const fn size_of_class(class: usize) -> usize {
@@ -57,13 +71,13 @@ const fn size_of_class(class: usize) -> usize {
     (GROUP + 1 + step) << (doubling + 3)
 }
 
-const fn units_for(size: usize) -> u8 {
+const fn units_for(size: usize) -> usize {
     let mut units = 1;
     while units * UNIT < size || units * UNIT % size > units * UNIT / 8 {
         units += 1;
     }
     assert!(units <= 8);
-    units as u8
+    units
 }
 
 impl Class {
@@ -72,12 +86,13 @@ impl Class {
         if layout.align() > UNIT {
             return None;
         }
-        let size = layout.size().checked_next_multiple_of(layout.align())?;
+        let size = layout.pad_to_align().size();
         if size > BLOCK_MAX {
             return None;
         }
-        let classes = Class::of_size(size).0..CLASSES as u8;
-        classes.map(Class).find(|class| class.size().is_multiple_of(layout.align()))
+        // An alignment is a power of two: a mask is quicker than a division.
+        let is_aligned = |class: &Class| class.size() & (layout.align() - 1) == 0;
+        (Class::of_size(size).0..CLASSES as u8).map(Class).find(is_aligned)
     }
 
     fn of_size(size: usize) -> Class {
@@ -90,19 +105,23 @@ impl Class {
         Class((SMALL + (doubling - 6) * GROUP + eighth) as u8)
     }
 
+    fn shape(self) -> &'static Shape {
+        &SHAPES[usize::from(self.0)]
+    }
+
     /// Bytes of a block.
     pub(crate) fn size(self) -> usize {
-        size_of_class(usize::from(self.0))
+        self.shape().size as usize
     }
 
     /// Units of a span.
     pub(crate) fn units(self) -> u32 {
-        u32::from(UNITS[usize::from(self.0)])
+        self.shape().units
     }
 
     /// Blocks of a span.
     pub(crate) fn blocks(self) -> u32 {
-        (self.units() as usize * UNIT / self.size()) as u32
+        self.shape().blocks
     }
 
     /// Whose lock it is under.
