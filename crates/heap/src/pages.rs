@@ -23,7 +23,8 @@ pub enum Place {
 ///
 /// The heap calls it with a lock held, so its methods must not allocate from the
 /// same heap, nor panic where the heap is a program's allocator. They may take as long
-/// as a system call does, but should not read or write pages.
+/// as a system call does, but should not read or write pages. `tests/common/mod.rs` of
+/// this crate is one of plain mmap(2), `tests/global.rs` a program that lives on it.
 ///
 /// # Safety
 /// What it gives out is writable memory that nobody else uses, reads as zeros where
