@@ -56,6 +56,7 @@ mod settle;
 mod signal;
 pub mod space;
 mod stats;
+pub mod swap;
 #[cfg(test)]
 mod tests;
 pub mod writeback;
