@@ -57,6 +57,7 @@ mod shown;
 mod signal;
 pub mod space;
 mod stats;
+pub mod swap;
 #[cfg(test)]
 mod tests;
 pub mod writeback;

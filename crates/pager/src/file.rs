@@ -134,6 +134,13 @@ impl FilePager {
         }
     }
 
+    /// Bytes that the file takes on its disk: fewer than its size if it has holes.
+    pub(crate) fn used_bytes(&self) -> io::Result<u64> {
+        // In units of 512 bytes, whatever the file system's own are (`stat(2)`).
+        let blocks = rustix::fs::fstat(&self.first.buffered)?.st_blocks;
+        Ok(u64::try_from(blocks).unwrap_or(0) * 512)
+    }
+
     fn writable(&self) -> Option<&Descriptors> {
         match self.first.rights {
             Rights::ReadWrite => Some(&self.first),

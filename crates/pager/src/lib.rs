@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`FilePager`] | a regular file or a block device, past the kernel's page cache where it can |
 //! | [`MemoryPager`] | bytes in this process, for tests and scratch |
+//! | [`SwapFile`] | an unlinked file, for pages that have no file of their own |
+//! | `CompressedSwap` | the same with lz4 (feature `lz4`) |
 //! | [`FaultyPager`] | another pager, failing by a script that a test writes |
 
 #![forbid(unsafe_code)]
@@ -18,6 +20,7 @@ mod file;
 mod memory;
 mod open;
 mod pager;
+mod swap;
 mod transfer;
 
 pub use faulty::{Effect, Fault, FaultId, FaultyPager, Operation, Times};
@@ -25,3 +28,6 @@ pub use file::FilePager;
 pub use memory::MemoryPager;
 pub use open::{FileId, IoMode, OpenError, Rights, Unmappable};
 pub use pager::{Direct, Direction, PAGE_SIZE, Pager, Shrunk};
+#[cfg(feature = "lz4")]
+pub use swap::CompressedSwap;
+pub use swap::SwapFile;

@@ -1,6 +1,7 @@
 //! What a descriptor must be to be paged, and the errors that say it isn't.
 
 use std::io;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
@@ -125,6 +126,14 @@ pub enum OpenError {
         /// The file that the descriptor is of.
         other: String,
     },
+    /// A swap area can't be had in this directory.
+    #[error("cannot make a swap file in {}: {source}: name another directory", .dir.display())]
+    NoSwapFile {
+        /// The directory.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel refused a system call.
     #[error("cannot {doing}: {source}")]
     System {
@@ -144,7 +153,7 @@ impl OpenError {
             OpenError::PathOnly { .. } => Errno::BADF,
             OpenError::Sealed { .. } => Errno::PERM,
             OpenError::OtherFile { .. } => Errno::INVAL,
-            OpenError::System { source, .. } => {
+            OpenError::System { source, .. } | OpenError::NoSwapFile { source, .. } => {
                 return source.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
             }
         };
@@ -159,7 +168,9 @@ impl OpenError {
             | OpenError::NotWritable { .. }
             | OpenError::Sealed { .. } => io::ErrorKind::PermissionDenied,
             OpenError::PathOnly { .. } | OpenError::OtherFile { .. } => io::ErrorKind::InvalidInput,
-            OpenError::System { source, .. } => source.kind(),
+            OpenError::System { source, .. } | OpenError::NoSwapFile { source, .. } => {
+                source.kind()
+            }
         }
     }
 

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faultless-addr", &[]),
     ("faultless-machine", &["faultless-addr"]),
     ("faultless-engine", &["faultless-addr"]),
+    ("faultless-heap", &["faultless-addr"]),
     ("faultless-pager", &[]),
     ("faultless-sys", &["faultless-addr"]),
     ("faultless-linux", &["faultless-addr", "faultless-machine", "faultless-sys"]),

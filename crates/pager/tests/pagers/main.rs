@@ -1,6 +1,9 @@
 //! The pagers from outside, on the files of this machine.
 
 mod common;
+#[cfg(feature = "lz4")]
+mod compressed;
 mod faulty;
 mod file;
 mod open;
+mod swap;
