@@ -48,7 +48,7 @@ impl Engine {
             if !movable || frame.dirty {
                 continue;
             }
-            if frame.mapped {
+            if frame.is_mapped() {
                 self.begin_leave(no, Leave::Drop, plan);
             } else {
                 self.forget(no, Departure::Dropped, plan);

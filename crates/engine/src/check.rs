@@ -5,13 +5,14 @@ use alloc::vec;
 use faultless_addr::{FrameNo, ObjectId};
 
 use crate::engine::Engine;
-use crate::frame::State;
+use crate::frame::{State, Want};
 
 impl Engine {
     /// Panics where the engine's structures contradict each other. Slow; for tests.
     pub fn check_invariants(&self) {
         self.frames.check_invariants();
         self.policy.check_invariants();
+        self.translations.check_invariants(&self.frames);
         for space in &self.spaces {
             space.check_invariants();
         }
@@ -60,8 +61,7 @@ impl Engine {
     fn check_served(&self, no: FrameNo) {
         let frame = &self.frames[no];
         if frame.is_idle() && frame.state == State::Resident {
-            let wants = frame.want_read || frame.want_write;
-            assert!(!wants, "{no:?} is idle and wanted: {frame:?}");
+            assert!(frame.want == Want::Nothing, "{no:?} is idle and wanted: {frame:?}");
             assert!(!frame.doomed || frame.is_pinned(), "{no:?} is idle and doomed");
         }
     }

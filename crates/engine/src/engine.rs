@@ -10,14 +10,16 @@ use alloc::vec::Vec;
 use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAccess};
 
 use crate::Tick;
+use crate::anon::{AnonId, AnonMap, AnonPages};
 use crate::frame::{Busy, FrameTable, Site, State};
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
-use crate::plan::{Leaver, Plan, Wakes};
+use crate::plan::{Leaver, Op, Plan, Wakes};
 use crate::shown::{Translation, Translations};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::space::AddressSpace;
 use crate::stats::Stats;
+use crate::swapping::Swap;
 
 /// What an engine is made of.
 #[derive(Clone, Debug)]
@@ -93,6 +95,10 @@ pub struct Engine {
     pub(crate) objects: Vec<Option<Box<Object>>>,
     pub(crate) objects_free: Vec<u32>,
     pub(crate) spaces: Vec<AddressSpace>,
+    /// The anonymous pages of each space.
+    pub(crate) privates: Vec<AnonMap>,
+    pub(crate) anons: AnonPages,
+    pub(crate) swap: Option<Swap>,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) now: Tick,
     /// Somebody was told that there is no frame.
@@ -126,6 +132,9 @@ impl Engine {
                 .iter()
                 .map(|bounds| AddressSpace::new(*bounds, config.guard_pages))
                 .collect(),
+            privates: config.spaces.iter().map(|_| AnonMap::default()).collect(),
+            anons: AnonPages::default(),
+            swap: None,
             policy: config.policy.build(config.frames),
             now: 0,
             starved: false,
@@ -226,6 +235,9 @@ impl Engine {
     fn bookkeeping_bytes(&self) -> usize {
         self.frames.bookkeeping_bytes()
             + self.translations.bookkeeping_bytes()
+            + self.anons.bookkeeping_bytes()
+            + self.privates.iter().map(AnonMap::bookkeeping_bytes).sum::<usize>()
+            + self.swap.as_ref().map_or(0, |swap| swap.map.bookkeeping_bytes())
             + self.nodes.bookkeeping_bytes()
             + self.policy.bookkeeping_bytes()
             + self.objects.capacity() * size_of::<Option<Box<Object>>>()
@@ -237,6 +249,7 @@ impl Engine {
         self.in_flight > 0
     }
 
+    /// The frame that holds a page of an object, if one does.
     pub(crate) fn lookup(&self, object: ObjectId, page: PageIndex) -> Option<FrameNo> {
         self.object(object).cache.get(page, &self.nodes, &self.frames)
     }
@@ -244,9 +257,15 @@ impl Engine {
     /// A frame for an absent page, its bytes on their way.
     pub(crate) fn take_frame(&mut self, key: PageKey) -> Option<FrameNo> {
         let no = self.frames.take(key)?;
-        let object = self.objects[key.object.index()].as_deref_mut().expect("the object exists");
-        object.cache.insert(key.page, no, &mut self.nodes, &self.frames);
-        object.resident += 1;
+        match AnonId::of(key) {
+            Some(id) => self.anons[id].frame = Some(no),
+            None => {
+                let object = self.objects[key.object.index()].as_deref_mut();
+                let object = object.expect("the object exists");
+                object.cache.insert(key.page, no, &mut self.nodes, &self.frames);
+                object.resident += 1;
+            }
+        }
         self.in_flight += 1;
         self.stats.frames_used += 1;
         self.stats.frames_used_max = self.stats.frames_used_max.max(self.stats.frames_used);
@@ -261,11 +280,20 @@ impl Engine {
             self.policy.remove(no, key, why);
         }
         self.let_go(no, plan);
-        let object = self.objects[key.object.index()].as_deref_mut().expect("the object exists");
-        object.cache.remove(key.page, &mut self.nodes, &self.frames);
-        object.resident -= 1;
+        if AnonId::of(key).is_none() {
+            let object = self.objects[key.object.index()].as_deref_mut();
+            let object = object.expect("the object exists");
+            object.cache.remove(key.page, &mut self.nodes, &self.frames);
+            object.resident -= 1;
+        }
         self.frames.give_back(no);
         self.stats.frames_used -= 1;
+        if let Some(id) = AnonId::of(key) {
+            self.anons[id].frame = None;
+            if self.anons[id].refs == 0 {
+                self.remove_anon(id);
+            }
+        }
         if why == Departure::Evicted {
             self.stats.evictions += 1;
         }
@@ -287,6 +315,27 @@ impl Engine {
         last
     }
 
+    /// Whoever waits for the frame tries again.
+    pub(crate) fn let_go(&mut self, no: FrameNo, plan: &mut Plan) {
+        self.wake(no, plan);
+        let frame = &mut self.frames[no];
+        if core::mem::take(&mut frame.held) && frame.site != Site::NONE {
+            plan.push_wake(frame.site);
+        }
+        for site in self.others.remove(&no).into_iter().flatten() {
+            plan.push_wake(site);
+        }
+    }
+
+    /// As [`let_go`](Self::let_go), with a thread that is held at `site`.
+    pub(crate) fn let_go_at(&mut self, no: FrameNo, site: Site, plan: &mut Plan) {
+        if core::mem::take(&mut self.frames[no].held) {
+            plan.push_wake(site);
+        }
+        self.let_go(no, plan);
+    }
+
+    /// Wakes the driver's sleepers.
     pub(crate) fn wake(&mut self, no: FrameNo, plan: &mut Plan) {
         if core::mem::take(&mut self.frames[no].waited) {
             plan.wakes.settled |= 1 << Wakes::group(no);
@@ -299,8 +348,10 @@ impl Engine {
         if !frame.dirty && !frame.is_substitute() {
             frame.dirty = true;
             frame.dirty_since = now;
-            let object = frame.object;
-            self.object_mut(object).dirty += 1;
+            let key = frame.key();
+            if AnonId::of(key).is_none() {
+                self.object_mut(key.object).dirty += 1;
+            }
             self.stats.pages_dirty += 1;
         }
     }
@@ -308,8 +359,10 @@ impl Engine {
     pub(crate) fn set_clean(&mut self, no: FrameNo) {
         let frame = &mut self.frames[no];
         if core::mem::take(&mut frame.dirty) {
-            let object = frame.object;
-            self.object_mut(object).dirty -= 1;
+            let key = frame.key();
+            if AnonId::of(key).is_none() {
+                self.object_mut(key.object).dirty -= 1;
+            }
             self.stats.pages_dirty -= 1;
         }
     }
@@ -328,6 +381,9 @@ impl Engine {
             return self.begin_leave(no, Leave::Keep, plan);
         }
         self.begin(no, Busy::Mapping, 1);
+        if !self.frames[no].is_mapped() {
+            self.frames[no].site = site;
+        }
         self.heal(self.frames[no].key(), plan);
         plan.push_map(site.space(), site.at(), no, write);
     }
@@ -350,6 +406,16 @@ impl Engine {
     /// Is the page shown at `site`, and do stores go through there?
     pub(crate) fn shown_at(&self, no: FrameNo, site: Site) -> Option<Translation> {
         self.translations.at(&self.frames, no, site)
+    }
+
+    /// Stores to a page that is about to be written stop; at its first address the write
+    /// sees to that itself.
+    pub(crate) fn stop_stores(&mut self, no: FrameNo, plan: &mut Plan) {
+        let translations = self.translations.of(&self.frames, no).skip(1);
+        for it in translations.filter(|it| it.writable) {
+            plan.ops.push(Op::Protect { space: it.space(), at: it.at() });
+        }
+        self.translations.stop_stores(&mut self.frames, no);
     }
 
     /// The first address that shows the page.

@@ -7,27 +7,33 @@
 //!   2 absent         2a a frame is free                  read it, and ahead of it
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
+//!                    2d anonymous, in swap               read it back, and its cluster
 //!   3 in memory      3a busy                             say what is wanted, wait
 //!                    3b its bytes could not be had       SIGBUS
 //!                    3c aside                            map it: the minor fault
 //!                    3d aside, a window's marker         map it, and read ahead
 //!                    3e mapped, store to a clean page    dirty now, let stores through
 //!                    3f mapped, and nothing forbids it   somebody was quicker: try again
+//!   4 private store  4a to an object's page              promote it: a copy of its own
+//!                    4b to a page shared after a fork    promote it
 //! ```
 //!
 //! A fault never blocks. It changes the page's state, adds to the plan, and says
 //! whether the access can be tried again once the plan is carried out.
+//!
+//! In private memory a page is looked for in two layers: among the space's own
+//! anonymous pages, then in the object. (Case 4 is in `promote`, 2d in `swapping`.)
 
-use faultless_addr::{Access, FrameNo, ObjectId, PageIndex, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
 use crate::engine::{Engine, Scope};
-use crate::frame::State;
+use crate::frame::{Kind, Shown, Site, State, Want};
 use crate::object::readahead::Ahead;
 use crate::object::{Backing, Failure, KeptError, OnError, Rights};
 use crate::plan::{Op, Plan, Source};
 use crate::policy::PageKey;
 use crate::signal::Signal;
-use crate::space::Backing as AreaBacking;
+use crate::space::{Backing as AreaBacking, Sharing, Vma};
 
 /// `EIO`, where a page could not be had and nobody gave a better number.
 pub(crate) const EIO: i32 = 5;
@@ -54,6 +60,15 @@ pub enum Outcome {
     Signal(Signal),
 }
 
+/// An access that was not translated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touch {
+    /// The page that it touched.
+    pub site: Site,
+    pub access: Access,
+    pub waiter: Waiter,
+}
+
 impl Engine {
     /// An access at `addr` was not translated.
     pub fn fault(
@@ -64,110 +79,95 @@ impl Engine {
         waiter: Waiter,
         plan: &mut Plan,
     ) -> Outcome {
-        let (object, page) = match self.find(space, addr, access) {
-            Ok(place) => place,
-            Err(signal) => return self.refuse(signal),
+        let area = self.spaces[space.index()].find(addr).copied();
+        let Some(area) = area else { return self.refuse(Signal::SegvMapErr) };
+        if !area.prot.allows(access) {
+            return self.refuse(Signal::SegvAccErr);
+        }
+        let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
+        match area.backing {
+            AreaBacking::Object { .. } => self.fault_object(&area, touch, plan),
+            AreaBacking::Anonymous => match self.anon_at(touch.site) {
+                Some(id) => self.fault_anon(id, touch, plan),
+                None => self.fault_zeros(touch, plan),
+            },
+        }
+    }
+
+    fn fault_object(&mut self, area: &Vma, touch: Touch, plan: &mut Plan) -> Outcome {
+        let (Some(object), Some(page)) = (area.object(), area.page_at(touch.site.at())) else {
+            return self.refuse(Signal::SegvMapErr);
         };
+        let key = PageKey { object, page };
         if !self.object(object).pages().contains(page) {
-            return self.fault_beyond_end(
-                PageKey { object, page },
-                space,
-                addr,
-                access,
-                waiter,
-                plan,
-            );
+            return self.fault_beyond_end(key, touch, plan);
+        }
+        let private = area.sharing == Sharing::Private;
+        if private && let Some(id) = self.anon_at(touch.site) {
+            return self.fault_anon(id, touch, plan);
+        }
+        let read_only = self.object(object).options.rights == Rights::ReadOnly;
+        if touch.access == Access::Write && read_only && !private {
+            return self.refuse(Signal::SegvAccErr);
         }
         match self.lookup(object, page) {
-            None => self.fault_absent(PageKey { object, page }, access, waiter, plan),
-            Some(no) => self.fault_cached(no, space, addr, access, waiter, plan),
+            Some(no) => self.fault_cached(no, touch, plan),
+            None => self.fault_absent(key, private, touch, plan),
         }
     }
 
-    /// Case 1: which page is meant, and is the access allowed?
-    fn find(
-        &self,
-        space: SpaceId,
-        addr: VirtAddr,
-        access: Access,
-    ) -> Result<(ObjectId, PageIndex), Signal> {
-        let area = self.spaces[space.index()].find(addr).ok_or(Signal::SegvMapErr)?;
-        let AreaBacking::Object { object, .. } = area.backing else {
-            return Err(Signal::SegvMapErr);
-        };
-        if !area.prot.allows(access) {
-            return Err(Signal::SegvAccErr);
-        }
-        let refused =
-            access == Access::Write && self.object(object).options.rights == Rights::ReadOnly;
-        let page = area.page_at(addr).ok_or(Signal::SegvMapErr)?;
-        if refused { Err(Signal::SegvAccErr) } else { Ok((object, page)) }
-    }
-
-    fn refuse(&mut self, signal: Signal) -> Outcome {
+    pub(crate) fn refuse(&mut self, signal: Signal) -> Outcome {
         self.stats.signals += 1;
         Outcome::Signal(signal)
     }
 
     /// Case 1c.
-    fn fault_beyond_end(
-        &mut self,
-        key: PageKey,
-        space: SpaceId,
-        addr: VirtAddr,
-        access: Access,
-        waiter: Waiter,
-        plan: &mut Plan,
-    ) -> Outcome {
+    fn fault_beyond_end(&mut self, key: PageKey, touch: Touch, plan: &mut Plan) -> Outcome {
         let object = self.object_mut(key.object);
         if object.options.on_error == OnError::Signal {
             return self.refuse(Signal::Bus);
         }
         object.keep_error(KeptError { failure: Failure::Shrunk, page: key.page, errno: EIO });
         if let Some(no) = self.lookup(key.object, key.page) {
-            return self.fault_cached(no, space, addr, access, waiter, plan);
+            return self.fault_cached(no, touch, plan);
         }
         let Some(no) = self.take_frame(key) else { return self.no_frame(Scope::All) };
-        self.frames[no].substitute = true;
+        self.frames[no].kind = Kind::Substitute;
         plan.push_read(key.object, key.page, no, Source::Zeros, self.config.run_max);
-        self.want(no, access, waiter, plan)
+        self.want(no, touch)
     }
 
-    /// Case 2.
+    /// Case 2. A private store needs the page only to copy it.
     fn fault_absent(
         &mut self,
         key: PageKey,
-        access: Access,
-        waiter: Waiter,
+        private: bool,
+        touch: Touch,
         plan: &mut Plan,
     ) -> Outcome {
         match self.start_read(key, plan) {
             Ok(no) => {
                 self.stats.faults_major += 1;
-                self.want(no, access, waiter, plan)
+                if private && touch.access == Access::Write {
+                    return self.come_again(no, touch);
+                }
+                self.want(no, touch)
             }
             Err(scope) => self.no_frame(scope),
         }
     }
 
-    /// Case 3.
-    fn fault_cached(
-        &mut self,
-        no: FrameNo,
-        space: SpaceId,
-        addr: VirtAddr,
-        access: Access,
-        waiter: Waiter,
-        plan: &mut Plan,
-    ) -> Outcome {
+    /// Case 3, and 4 for those that are idle.
+    pub(crate) fn fault_cached(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
         // Whoever runs into a marker that is still on its way is faster than the backing:
         // all the more reason to ask for the window after.
-        if core::mem::take(&mut self.frames[no].marker) {
+        if self.frames[no].kind == Kind::Marker {
+            self.frames[no].kind = Kind::Plain;
             self.read_next_window(self.frames[no].key(), plan);
         }
         let frame = &self.frames[no];
         if !frame.is_idle() {
-            return self.want(no, access, waiter, plan);
+            return self.want(no, touch);
         }
         if frame.state == State::Failed {
             // Whoever was told makes room for the next attempt.
@@ -175,57 +175,120 @@ impl Engine {
             self.settle_failed(no, plan);
             return self.refuse(Signal::Bus);
         }
-        let enough = frame.mapped && (access != Access::Write || frame.writable);
-        if enough {
+        let here = self.shown_at(no, touch.site);
+        if here.is_some_and(|it| touch.access != Access::Write || it.writable) {
             self.stats.faults_spurious += 1;
-            if waiter == Waiter::Machine {
-                let range = VirtRange::page(addr.page_start());
-                plan.ops.push(Op::Wake { space, range });
+            if touch.waiter == Waiter::Machine {
+                let range = VirtRange::page(touch.site.at());
+                plan.ops.push(Op::Wake { space: touch.site.space(), range });
             }
             return Outcome::Resolved;
         }
-        let key = frame.key();
-        if frame.substitute && access == Access::Write {
+        if touch.access == Access::Write && !self.may_store(no, touch.site) {
+            return self.promote(no, touch, plan);
+        }
+        match here {
+            Some(_) => self.stats.faults_write += 1,
+            None => self.stats.faults_minor += 1,
+        }
+        let key = self.frames[no].key();
+        if self.frames[no].is_substitute() && touch.access == Access::Write {
             let error = KeptError { failure: Failure::Write, page: key.page, errno: EIO };
             self.object_mut(key.object).keep_error(error);
         }
-        let frame = &self.frames[no];
-        if frame.mapped {
-            self.stats.faults_write += 1;
-        } else {
-            self.stats.faults_minor += 1;
-        }
-        let outcome = self.want(no, access, waiter, plan);
-        self.settle(no, plan);
-        outcome
-    }
-
-    /// Notes what the fault needs of a frame, to be served when it settles.
-    fn want(&mut self, no: FrameNo, access: Access, waiter: Waiter, plan: &mut Plan) -> Outcome {
-        let frame = &mut self.frames[no];
-        match access {
-            Access::Write => frame.want_write = true,
-            Access::Read | Access::Execute => frame.want_read = true,
-        }
-        match waiter {
-            Waiter::Machine => frame.held = true,
-            Waiter::Caller => frame.waited = true,
-        }
-        let _ = plan;
+        self.note_waiter(no, touch);
+        self.serve(no, touch.site, Want::of(touch.access), plan);
         Outcome::Waiting(no)
     }
 
-    fn no_frame(&mut self, scope: Scope) -> Outcome {
+    /// What stores to the page do at `site`, if that is where the page is meant: the area
+    /// may have gone, or shows another page by now.
+    pub(crate) fn stores_at(&self, no: FrameNo, site: Site) -> Option<WriteAccess> {
+        let area = self.spaces.get(site.space().index())?.find(site.at())?;
+        let key = self.frames[no].key();
+        let own = match area.sharing {
+            Sharing::Private => self.anon_at(site),
+            Sharing::Shared => None,
+        };
+        let meant = match own {
+            Some(id) => id.key() == key,
+            None => area.object() == Some(key.object) && area.page_at(site.at()) == Some(key.page),
+        };
+        if !meant || area.prot.is_empty() {
+            return None;
+        }
+        let frame = &self.frames[no];
+        Some(match area.sharing {
+            _ if !area.prot.contains(faultless_addr::Prot::WRITE) => WriteAccess::Forbidden,
+            // A store will be lost, which is another error to be told.
+            _ if frame.is_substitute() => WriteAccess::Tracked,
+            Sharing::Shared if self.object(key.object).options.rights == Rights::ReadOnly => {
+                WriteAccess::Forbidden
+            }
+            Sharing::Shared if frame.dirty => WriteAccess::Allowed,
+            Sharing::Private if frame.dirty && self.is_sole(key) => WriteAccess::Allowed,
+            _ => WriteAccess::Tracked,
+        })
+    }
+
+    /// May a store at `site` go to this very page, rather than to a copy?
+    pub(crate) fn may_store(&self, no: FrameNo, site: Site) -> bool {
+        let area = self.spaces.get(site.space().index()).and_then(|space| space.find(site.at()));
+        area.is_some_and(|area| match area.sharing {
+            Sharing::Shared => true,
+            Sharing::Private => self.is_sole(self.frames[no].key()),
+        })
+    }
+
+    /// Notes what the fault needs of a frame, to be served when it settles.
+    pub(crate) fn want(&mut self, no: FrameNo, touch: Touch) -> Outcome {
+        let frame = &mut self.frames[no];
+        let wants_here = frame.want == Want::Nothing || frame.site == touch.site;
+        let noted = match frame.shown {
+            Shown::Nowhere => wants_here,
+            Shown::Once => frame.site == touch.site,
+            Shown::Often => false,
+        };
+        if !noted {
+            return self.come_again(no, touch);
+        }
+        frame.site = touch.site;
+        frame.want = frame.want.max(Want::of(touch.access));
+        self.note_waiter(no, touch);
+        Outcome::Waiting(no)
+    }
+
+    /// Whoever touched the page is let go when it settles, and touches it again.
+    pub(crate) fn come_again(&mut self, no: FrameNo, touch: Touch) -> Outcome {
+        match touch.waiter {
+            Waiter::Machine => self.others.entry(no).or_default().push(touch.site),
+            Waiter::Caller => self.frames[no].waited = true,
+        }
+        Outcome::Waiting(no)
+    }
+
+    fn note_waiter(&mut self, no: FrameNo, touch: Touch) {
+        match touch.waiter {
+            Waiter::Machine => self.frames[no].held = true,
+            Waiter::Caller => self.frames[no].waited = true,
+        }
+    }
+
+    pub(crate) fn no_frame(&mut self, scope: Scope) -> Outcome {
         self.starved = true;
         Outcome::NoFrame(scope)
     }
 
     /// How many frames may be spent on pages that nobody has asked for yet.
-    fn allowance(&self, object: ObjectId) -> u64 {
+    fn allowance(&self, object: faultless_addr::ObjectId) -> u64 {
         let object = self.object(object);
         let own = object.options.limit.saturating_sub(object.resident) / 2;
-        let free = self.frames.free().saturating_sub(self.water_low() / 2);
-        u64::from(own.min(free))
+        u64::from(own.min(self.spare_frames()))
+    }
+
+    /// Free frames beyond those kept for whoever needs one at once.
+    pub(crate) fn spare_frames(&self) -> u32 {
+        self.frames.free().saturating_sub(self.water_low() / 2)
     }
 
     /// Takes a frame for an absent page and begins to read it, its granule, and
@@ -263,20 +326,21 @@ impl Engine {
         self.read_ahead(key.object, ahead, plan);
     }
 
-    fn read_ahead(&mut self, object: ObjectId, ahead: Ahead, plan: &mut Plan) {
+    fn read_ahead(&mut self, object: faultless_addr::ObjectId, ahead: Ahead, plan: &mut Plan) {
         match ahead {
             Ahead::Nothing => {}
             Ahead::Window { pages, marker } => {
                 for page in pages.intersect(self.object(object).pages()).iter() {
                     let no = self.read_ahead_page(PageKey { object, page }, plan);
                     if let Some(no) = no.filter(|_| page == marker) {
-                        self.frames[no].marker = true;
+                        self.frames[no].kind = Kind::Marker;
                     }
                 }
             }
             Ahead::Strided { first, stride, count } => {
                 for n in 0..count {
-                    let page = first.0.checked_add_signed(stride * n as i64).map(PageIndex);
+                    let page = first.0.checked_add_signed(stride * n as i64);
+                    let page = page.map(faultless_addr::PageIndex);
                     let page = page.filter(|page| self.object(object).pages().contains(*page));
                     let Some(page) = page else { break };
                     self.read_ahead_page(PageKey { object, page }, plan);

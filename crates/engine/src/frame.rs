@@ -22,6 +22,8 @@
 //!   reclaim, truncate    Leaving    take its address away      unmapped
 //!   write-back, reclaim  Writing    stop stores, then write    write_ended
 //!   read_ended(error)    Poisoning  make touching it an error  poisoned
+//!   a private store      Copying    copy it to another frame   copied
+//!   fork                 Stopping   stop stores                stopped
 //! ```
 //!
 //! A page is *dirty* from the moment a store is let through until a write of it
@@ -66,6 +68,10 @@ pub enum Busy {
     Writing,
     /// Making the touching of its address an error.
     Poisoning,
+    /// Copying it to another frame.
+    Copying,
+    /// Stopping stores to it.
+    Stopping,
 }
 
 /// What somebody needs of a frame that can't be given now.
@@ -128,6 +134,11 @@ impl Site {
     /// The space.
     pub fn space(self) -> SpaceId {
         SpaceId((self.0 >> 48) as u32)
+    }
+
+    /// The page number of the address.
+    pub fn number(self) -> u64 {
+        self.0 & ((1 << 48) - 1)
     }
 
     /// The address.

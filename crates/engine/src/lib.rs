@@ -39,6 +39,7 @@ extern crate alloc;
 extern crate std;
 
 mod advise;
+pub mod anon;
 mod area;
 mod check;
 mod engine;
@@ -49,6 +50,7 @@ pub mod object;
 pub mod pin;
 pub mod plan;
 pub mod policy;
+mod promote;
 pub mod reclaim;
 mod report;
 mod resize;
@@ -58,6 +60,7 @@ mod signal;
 pub mod space;
 mod stats;
 pub mod swap;
+mod swapping;
 #[cfg(test)]
 mod tests;
 pub mod writeback;

@@ -5,10 +5,11 @@
 //! until all are mapped. Pins never take so many frames that faults could not
 //! make progress: a pin that doesn't fit is refused at once.
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
+use faultless_addr::{Access, FrameNo, ObjectId, PageIndex, PageRange};
 
 use crate::engine::{Engine, Scope};
-use crate::frame::{Busy, State};
+use crate::fault::{Touch, Waiter};
+use crate::frame::{Busy, Site, State, Want};
 use crate::object::Rights;
 use crate::plan::Plan;
 use crate::policy::PageKey;
@@ -178,25 +179,37 @@ impl Engine {
         plan: &mut Plan,
     ) -> Result<Option<FrameNo>, PinError> {
         let no = self.lookup(key.object, key.page).expect("a pinned page stays");
-        let frame = &mut self.frames[no];
-        if frame.substitute || (frame.state == State::Failed && frame.is_idle()) {
+        let frame = &self.frames[no];
+        if frame.is_substitute() || (frame.state == State::Failed && frame.is_idle()) {
             return Err(PinError::Failed(key.page));
         }
-        let stays = matches!(frame.busy, Busy::Idle | Busy::Writing | Busy::Granting);
-        let ready = match purpose {
-            PinFor::Read => frame.mapped && stays,
-            PinFor::Write => frame.mapped && frame.writable && frame.is_idle(),
+        let stays = matches!(
+            frame.busy,
+            Busy::Idle | Busy::Writing | Busy::Granting | Busy::Copying | Busy::Stopping
+        );
+        let idle = frame.is_idle();
+        let Some(site) = self.home(key) else { return Err(PinError::BeyondEnd(key.page)) };
+        let here = self.shown_at(no, site);
+        let (ready, access) = match purpose {
+            PinFor::Read => (here.is_some() && stays, Access::Read),
+            PinFor::Write => (here.is_some_and(|it| it.writable) && idle, Access::Write),
         };
         if ready {
             return Ok(None);
         }
-        match purpose {
-            PinFor::Read => frame.want_read = true,
-            PinFor::Write => frame.want_write = true,
+        if idle {
+            self.frames[no].waited = true;
+            self.serve(no, site, Want::of(access), plan);
+        } else {
+            self.want(no, Touch { site, access, waiter: Waiter::Caller });
         }
-        frame.waited = true;
-        self.settle(no, plan);
         Ok(Some(no))
+    }
+
+    /// The address where pins show a page of an object.
+    fn home(&self, key: PageKey) -> Option<Site> {
+        let (space, at) = self.object(key.object).windows.addresses(key.page).next()?;
+        Some(Site::new(space, at))
     }
 
     /// Ends a pin, whether it holds or was still being made.

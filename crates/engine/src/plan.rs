@@ -10,6 +10,7 @@
 
 use alloc::vec::Vec;
 
+use crate::frame::Site;
 use faultless_addr::{
     FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
@@ -97,6 +98,31 @@ pub enum Op {
         at: VirtAddr,
         /// The frames.
         frames: Span,
+    },
+    /// Copy a frame's bytes to an empty one; report by `copied`.
+    Copy {
+        /// The frame with the bytes.
+        from: FrameNo,
+        /// Where it is, when it is mapped; stores may still pass.
+        mapped: Option<(SpaceId, VirtAddr)>,
+        /// The frame for the copy.
+        to: FrameNo,
+    },
+    /// Stop stores to a page of which another operation of the plan is told. No report.
+    Protect {
+        /// The space.
+        space: SpaceId,
+        /// Where.
+        at: VirtAddr,
+    },
+    /// Stop stores to a page; report by `stopped`.
+    Stop {
+        /// The space.
+        space: SpaceId,
+        /// Where.
+        at: VirtAddr,
+        /// The frame.
+        frame: FrameNo,
     },
     /// Make touching a page an error; report by `poisoned`.
     Poison {
@@ -265,6 +291,11 @@ impl Plan {
     pub(crate) fn push_grant(&mut self, space: SpaceId, at: VirtAddr, frame: FrameNo) {
         let frames = self.push_frame(frame);
         self.ops.push(Op::Grant { space, at, frames });
+    }
+
+    /// Whoever waits at `site` tries again.
+    pub(crate) fn push_wake(&mut self, site: Site) {
+        self.ops.push(Op::Wake { space: site.space(), range: VirtRange::page(site.at()) });
     }
 
     pub(crate) fn push_write(

@@ -14,6 +14,7 @@
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
 
+use crate::anon::{AnonId, AnonPages};
 use crate::engine::{Engine, Leave, Scope};
 use crate::frame::{FrameTable, State};
 use crate::object::{Backing, Object};
@@ -28,12 +29,28 @@ const WRITE_RETRY_TICKS: u32 = 1000;
 struct Frames<'a> {
     frames: &'a FrameTable,
     objects: &'a [Option<Box<Object>>],
+    anons: &'a AnonPages,
+    /// Dirty anonymous pages can be written to swap.
+    slots_left: bool,
     now: crate::Tick,
+}
+
+/// What a policy may see of an engine, which keeps its policy to itself meanwhile.
+macro_rules! frames_view {
+    ($engine:expr) => {
+        Frames {
+            frames: &$engine.frames,
+            objects: &$engine.objects,
+            anons: &$engine.anons,
+            slots_left: $engine.swap.as_ref().is_some_and(|swap| !swap.map.is_full()),
+            now: $engine.now,
+        }
+    };
 }
 
 impl View for Frames<'_> {
     fn is_referenced(&self, no: FrameNo) -> bool {
-        self.frames[no].mapped
+        self.frames[no].is_mapped()
     }
 
     fn is_movable(&self, no: FrameNo) -> bool {
@@ -44,6 +61,9 @@ impl View for Frames<'_> {
         }
         if !frame.dirty {
             return true;
+        }
+        if let Some(id) = AnonId::of(frame.key()) {
+            return self.slots_left || self.anons[id].slot.is_some();
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object
@@ -95,7 +115,7 @@ impl Engine {
             if begun >= target {
                 break;
             }
-            let view = Frames { frames: &self.frames, objects: &self.objects, now: self.now };
+            let view = frames_view!(self);
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
                 Some(Verdict::Unreference(no)) => self.unreference(no, plan),
@@ -107,7 +127,7 @@ impl Engine {
 
     /// A second chance: unmapped, and kept. Being touched again is its reference.
     fn unreference(&mut self, no: FrameNo, plan: &mut Plan) {
-        if self.frames[no].mapped {
+        if self.frames[no].is_mapped() {
             self.stats.second_chances += 1;
             self.begin_leave(no, Leave::Keep, plan);
         }
@@ -118,7 +138,7 @@ impl Engine {
         if self.frames[no].dirty {
             return self.launder(no, plan);
         }
-        if self.frames[no].mapped {
+        if self.frames[no].is_mapped() {
             self.frames[no].leaving = true;
             self.departing += 1;
             self.begin_leave(no, Leave::Drop, plan);
@@ -130,7 +150,14 @@ impl Engine {
 
     /// Writes a dirty page that is to leave, and its dirty neighbours on the way.
     fn launder(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
-        self.begin_write_around(no, plan);
+        match AnonId::of(self.frames[no].key()) {
+            None => self.begin_write_around(no, plan),
+            Some(id) => {
+                if !self.begin_swap_out(id, no, plan) {
+                    return 0;
+                }
+            }
+        }
         self.frames[no].leaving = true;
         self.departing += 1;
         1
@@ -152,7 +179,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view = Frames { frames: &self.frames, objects: &self.objects, now: self.now };
+            let view = frames_view!(self);
             if view.is_movable(no) {
                 begun += self.evict(no, plan);
             }

@@ -1,12 +1,14 @@
 //! Reports: a driver tells what has ended, and the engine goes on from there.
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, WriteAccess};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtAddr, WriteAccess};
 
+use crate::anon::{ANON, AnonId};
 use crate::engine::{Engine, Leave};
-use crate::frame::{Busy, State};
+use crate::frame::{Busy, Kind, Site, State, Want};
 use crate::object::{Backing, Failure, KeptError, OnError};
-use crate::plan::{Plan, Source};
-use crate::policy::{Arrival, Departure};
+use crate::plan::{Leaver, Plan, Source};
+use crate::policy::{Arrival, Departure, PageKey};
+use crate::shown::Translation;
 
 /// How a read ended: this many pages from the run's start are good, the rest are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,8 @@ impl Engine {
         plan: &mut Plan,
     ) {
         for (n, no) in frames.iter().enumerate() {
-            debug_assert_eq!(self.frames[*no].page, first.plus(n as u64));
+            let key = self.frames[*no].key();
+            debug_assert!(key.object == ANON || key.page == first.plus(n as u64), "{key:?}");
             self.end(*no, Busy::Reading);
             if (n as u64) < end.good {
                 self.page_arrived(*no, plan);
@@ -47,36 +50,52 @@ impl Engine {
     fn page_arrived(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];
         frame.state = State::Resident;
-        let asked = frame.want_read || frame.want_write || frame.is_pinned();
-        let (key, marker, doomed) = (frame.key(), frame.marker, frame.doomed);
+        let noted = frame.waited || self.others.contains_key(&no);
+        let asked = frame.want != Want::Nothing || frame.is_pinned() || noted;
+        let (key, kind, doomed) = (frame.key(), frame.kind, frame.doomed);
         let how = if asked { Arrival::Demand } else { Arrival::ReadAhead };
         self.policy.insert(no, key, how);
         if asked || doomed {
             self.settle(no, plan);
-        } else if !marker && !self.object(key.object).windows.is_empty() {
-            self.begin_map(no, self.write_access(no), plan);
+        } else if kind != Kind::Marker
+            && let Some(site) = self.only_site(key)
+            && let Some(stores) = self.stores_at(no, site)
+        {
+            self.begin_map(no, site, stores, plan);
         }
+    }
+
+    /// The address where a page that was read ahead will be looked for, if it is one.
+    fn only_site(&self, key: PageKey) -> Option<Site> {
+        if key.object == ANON {
+            return None;
+        }
+        let mut addresses = self.object(key.object).windows.addresses(key.page);
+        let (space, at) = addresses.next()?;
+        addresses.next().is_none().then(|| Site::new(space, at))
     }
 
     fn page_failed(&mut self, no: FrameNo, end: ReadEnd, plan: &mut Plan) {
         self.stats.read_errors += 1;
-        let frame = &self.frames[no];
-        let touched = frame.want_read || frame.want_write;
-        if frame.doomed || !(touched || frame.waited || frame.is_pinned()) {
-            self.frames[no].state = State::Failed;
+        let noted = self.others.contains_key(&no);
+        let frame = &mut self.frames[no];
+        let touched = frame.want != Want::Nothing;
+        if frame.doomed || !(touched || noted || frame.waited || frame.is_pinned()) {
+            frame.state = State::Failed;
             return self.settle_failed(no, plan);
         }
         let (key, pinned, held) = (frame.key(), frame.is_pinned(), frame.held);
-        let object = self.object_mut(key.object);
+        let backing = self.backing_of(key);
+        let object = self.object_mut(backing);
         object.keep_error(KeptError { failure: end.failure, page: key.page, errno: end.errno });
         if touched && !pinned && object.options.on_error == OnError::Zeros {
-            self.frames[no].substitute = true;
-            self.frames[no].busy = Busy::Reading;
-            self.in_flight += 1;
+            self.frames[no].kind = Kind::Substitute;
+            self.begin(no, Busy::Reading, 1);
             plan.push_read(key.object, key.page, no, Source::Zeros, self.config.run_max);
             return;
         }
         self.frames[no].state = State::Failed;
+        self.frames[no].want = Want::Nothing;
         if held {
             self.begin_poison(no, plan);
         } else {
@@ -84,50 +103,79 @@ impl Engine {
         }
     }
 
+    /// The object whose pager holds a page: for anonymous ones, swap.
+    fn backing_of(&self, key: PageKey) -> ObjectId {
+        match &self.swap {
+            Some(swap) if key.object == ANON => swap.object,
+            _ => key.object,
+        }
+    }
+
     /// Report: frames are at their addresses.
-    pub fn mapped(&mut self, frames: &[FrameNo], write: WriteAccess, plan: &mut Plan) {
-        for no in frames {
-            if self.frames[*no].busy == Busy::Idle {
-                continue; // Shown in several windows: one report is enough.
-            }
+    pub fn mapped(
+        &mut self,
+        space: SpaceId,
+        at: VirtAddr,
+        frames: &[FrameNo],
+        write: WriteAccess,
+        plan: &mut Plan,
+    ) {
+        for (n, no) in frames.iter().enumerate() {
+            let site = Site::new(space, at.plus_pages(n as u64));
+            let writable = write == WriteAccess::Allowed;
             self.end(*no, Busy::Mapping);
-            self.frames[*no].mapped = true;
-            self.frames[*no].writable = write == WriteAccess::Allowed;
-            self.settle(*no, plan);
-        }
-    }
-
-    /// Report: stores to these frames go through.
-    pub fn granted(&mut self, frames: &[FrameNo], plan: &mut Plan) {
-        for no in frames {
-            if self.frames[*no].busy == Busy::Idle {
-                continue;
+            if self.frames[*no].site == site {
+                // The machine has let go whom it held there.
+                self.frames[*no].held = false;
             }
-            self.end(*no, Busy::Granting);
-            self.frames[*no].writable = true;
+            self.translations.show(&mut self.frames, *no, Translation { site, writable });
             self.settle(*no, plan);
         }
     }
 
-    /// Report: a mapped frame is at no address any more.
-    pub fn unmapped(&mut self, no: FrameNo, then: Leave, plan: &mut Plan) {
-        if self.frames[no].busy == Busy::Idle {
-            return;
+    /// Report: stores to these frames go through there.
+    pub fn granted(&mut self, space: SpaceId, at: VirtAddr, frames: &[FrameNo], plan: &mut Plan) {
+        for (n, no) in frames.iter().enumerate() {
+            let site = Site::new(space, at.plus_pages(n as u64));
+            self.end(*no, Busy::Granting);
+            self.frames[*no].held = false;
+            let now = Translation { site, writable: true };
+            self.translations.show(&mut self.frames, *no, now);
+            self.settle(*no, plan);
         }
-        self.end(no, Busy::Leaving);
-        self.frames[no].mapped = false;
-        self.frames[no].writable = false;
-        match then {
-            Leave::Keep => self.settle(no, plan),
-            Leave::Drop => self.dropped(no, plan),
+    }
+
+    /// Report: stores to a frame have been stopped at an address.
+    pub fn stopped(&mut self, space: SpaceId, at: VirtAddr, no: FrameNo, plan: &mut Plan) {
+        let now = Translation { site: Site::new(space, at), writable: false };
+        self.translations.show(&mut self.frames, no, now);
+        if self.end(no, Busy::Stopping) {
+            self.settle(no, plan);
+        }
+    }
+
+    /// Report: a mapped frame has left an address.
+    pub fn unmapped(&mut self, leaver: &Leaver, then: Leave, plan: &mut Plan) {
+        let (no, site) = (leaver.frame, Site::new(leaver.space, leaver.at));
+        self.translations.hide(&mut self.frames, no, site);
+        if self.end(no, Busy::Leaving) {
+            self.left(no, then, plan);
         }
     }
 
     /// Report: a page that was to be kept aside could not leave its address, because
-    /// somebody's direct I/O has pinned it. It is as it was before.
-    pub fn stayed(&mut self, no: FrameNo, plan: &mut Plan) {
-        self.end(no, Busy::Leaving);
-        self.settle(no, plan);
+    /// somebody's direct I/O has pinned it. It is there as before.
+    pub fn stayed(&mut self, leaver: &Leaver, plan: &mut Plan) {
+        if self.end(leaver.frame, Busy::Leaving) {
+            self.left(leaver.frame, Leave::Keep, plan);
+        }
+    }
+
+    fn left(&mut self, no: FrameNo, then: Leave, plan: &mut Plan) {
+        match then {
+            Leave::Keep => self.settle(no, plan),
+            Leave::Drop => self.dropped(no, plan),
+        }
     }
 
     /// The bytes are gone. Whoever wanted the page meanwhile gets it read again.
@@ -136,24 +184,22 @@ impl Engine {
         if core::mem::take(&mut frame.leaving) {
             self.departing -= 1;
         }
-        let wanted = (frame.want_read || frame.want_write || frame.is_pinned()) && !frame.doomed;
+        let wanted = frame.want != Want::Nothing || frame.is_pinned();
         let key = frame.key();
-        if !wanted {
-            let doomed = self.frames[no].doomed;
-            let why = if doomed { Departure::Dropped } else { Departure::Evicted };
+        if !wanted || frame.doomed {
+            let why = if frame.doomed { Departure::Dropped } else { Departure::Evicted };
             return self.forget(no, why, plan);
         }
         self.policy.remove(no, key, Departure::Evicted);
         self.stats.evictions += 1;
-        let frame = &mut self.frames[no];
-        frame.state = State::Reading;
-        frame.busy = Busy::Reading;
-        frame.marker = false;
-        frame.substitute = false;
-        self.in_flight += 1;
+        self.frames[no].state = State::Reading;
+        self.frames[no].kind = Kind::Plain;
+        self.begin(no, Busy::Reading, 1);
         self.stats.pages_demanded += 1;
-        let backing = self.object(key.object).options.backing;
-        let source = match backing {
+        if let Some(id) = AnonId::of(key) {
+            return self.push_anon_read(id, no, plan);
+        }
+        let source = match self.object(key.object).options.backing {
             Backing::Pager => Source::Pager,
             Backing::Zeros => Source::Zeros,
         };
@@ -196,9 +242,9 @@ impl Engine {
     fn written(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];
         let leaving = frame.leaving;
-        let needed = frame.want_read || frame.want_write || frame.is_pinned() || frame.dirty;
-        if leaving && !needed && !frame.doomed {
-            if frame.mapped {
+        let wanted = frame.want != Want::Nothing || frame.is_pinned();
+        if leaving && !wanted && !frame.dirty && !frame.doomed {
+            if frame.is_mapped() {
                 return self.begin_leave(no, Leave::Drop, plan);
             }
             frame.leaving = false;

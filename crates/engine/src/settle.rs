@@ -3,10 +3,10 @@
 //! This is the one place where wants are served, so it doesn't matter which
 //! operation a fault or a pin ran into.
 
-use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange};
 
 use crate::engine::{Engine, Leave, Poisoned};
-use crate::frame::{Busy, State};
+use crate::frame::{Busy, State, Want};
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, PageKey};
 use crate::space::Backing;
@@ -21,7 +21,7 @@ impl Engine {
         match frame.state {
             State::Failed => self.settle_failed(no, plan),
             State::Resident if frame.doomed && !frame.is_pinned() => {
-                if frame.mapped {
+                if frame.is_mapped() {
                     self.begin_leave(no, Leave::Drop, plan);
                 } else {
                     self.forget(no, Departure::Dropped, plan);
@@ -34,44 +34,12 @@ impl Engine {
 
     fn settle_wants(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];
-        let want_write = core::mem::take(&mut frame.want_write);
-        let want_read = core::mem::take(&mut frame.want_read);
-        let (mapped, writable) = (frame.mapped, frame.writable);
-        if want_write && !writable {
-            frame.marker = false;
-            self.set_dirty(no);
-            if mapped {
-                self.begin_grant(no, plan);
-            } else {
-                self.policy.touch(no);
-                self.begin_map(no, WriteAccess::Allowed, plan);
-            }
-        } else if want_read && !mapped {
-            self.frames[no].marker = false;
-            self.policy.touch(no);
-            self.begin_map(no, self.write_access(no), plan);
-        } else {
-            if want_read || want_write {
-                self.push_wakes(no, plan);
-            }
-            self.frames[no].held = false;
-            self.wake(no, plan);
+        let (want, site) = (core::mem::replace(&mut frame.want, Want::Nothing), frame.site);
+        if want != Want::Nothing {
+            self.serve(no, site, want, plan);
         }
-    }
-
-    fn begin_grant(&mut self, no: FrameNo, plan: &mut Plan) {
-        self.begin(no, Busy::Granting);
-        let key = self.frames[no].key();
-        for (space, at) in self.object(key.object).windows.addresses(key.page) {
-            plan.push_grant(space, at, no);
-        }
-    }
-
-    /// Lets threads that a machine holds at the page try again.
-    pub(crate) fn push_wakes(&self, no: FrameNo, plan: &mut Plan) {
-        let key = self.frames[no].key();
-        for (space, at) in self.object(key.object).windows.addresses(key.page) {
-            plan.ops.push(Op::Wake { space, range: VirtRange::page(at) });
+        if self.frames[no].is_idle() {
+            self.let_go(no, plan);
         }
     }
 
@@ -79,7 +47,7 @@ impl Engine {
     pub(crate) fn settle_failed(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &self.frames[no];
         if frame.waited {
-            self.wake(no, plan);
+            self.let_go(no, plan);
             self.failed.push(no);
         } else if !frame.is_pinned() {
             self.forget(no, Departure::Dropped, plan);
@@ -88,23 +56,19 @@ impl Engine {
 
     /// Makes touching a failed page an error for the threads that a machine holds there.
     pub(crate) fn begin_poison(&mut self, no: FrameNo, plan: &mut Plan) {
-        self.begin(no, Busy::Poisoning);
-        let key = self.frames[no].key();
-        for (space, at) in self.object(key.object).windows.addresses(key.page) {
-            plan.ops.push(Op::Poison { space, at, frame: no });
-        }
+        self.begin(no, Busy::Poisoning, 1);
+        self.frames[no].held = false;
+        let site = self.frames[no].site;
+        plan.ops.push(Op::Poison { space: site.space(), at: site.at(), frame: no });
     }
 
     /// Report: the address of a failed page is now an error.
     pub fn poisoned(&mut self, no: FrameNo, plan: &mut Plan) {
         self.end(no, Busy::Poisoning);
-        let PageKey { object, page } = self.frames[no].key();
-        let since = self.now;
-        let windows = &self.objects[object.index()].as_deref().expect("the object exists").windows;
-        self.poisoned.extend(windows.addresses(page).map(|(space, at)| {
-            let range = VirtRange::page(at);
-            Poisoned { space, range, object, page, since }
-        }));
+        let (key, site) = (self.frames[no].key(), self.frames[no].site);
+        let (space, range) = (site.space(), VirtRange::page(site.at()));
+        let PageKey { object, page } = key;
+        self.poisoned.push(Poisoned { space, range, object, page, since: self.now });
         self.settle_failed(no, plan);
     }
 

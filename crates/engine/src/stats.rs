@@ -9,6 +9,10 @@ pub struct Stats {
     pub faults_minor: u64,
     /// First stores to clean pages.
     pub faults_write: u64,
+    /// Private stores that made a copy.
+    pub faults_copy: u64,
+    /// First touches of anonymous memory.
+    pub faults_zero: u64,
     /// Faults that found nothing to do, because somebody else was quicker.
     pub faults_spurious: u64,
     /// Faults answered with a signal.

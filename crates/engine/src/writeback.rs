@@ -12,9 +12,10 @@
 //!                         write_ended(error)
 //! ```
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
 
 use crate::Tick;
+use crate::anon::ANON;
 use crate::engine::Engine;
 use crate::frame::{Busy, State};
 use crate::object::Backing;
@@ -74,19 +75,13 @@ impl Engine {
         let frame = &self.frames[no];
         let page = PageIndex(frame.page.0.checked_add_signed(step)?);
         let next = self.lookup(frame.object, page)?;
-        let fits = self.is_ready_to_write(next) && self.frames[next].mapped == frame.mapped;
-        let together = !frame.mapped || {
-            let here = self.home(no)?;
-            let there = self.home(next)?;
-            here.0 == there.0 && there.1 == VirtAddr(here.1.0.wrapping_add_signed(step * 4096))
+        let fits = self.is_ready_to_write(next) && self.frames[next].is_mapped() == frame.is_mapped();
+        let together = !frame.is_mapped() || {
+            let (here, there) = (self.first_site(no)?, self.first_site(next)?);
+            let number = here.number().wrapping_add_signed(step);
+            (here.space(), number) == (there.space(), there.number())
         };
         (fits && together).then_some(next)
-    }
-
-    /// The first address that shows the page.
-    fn home(&self, no: FrameNo) -> Option<(SpaceId, VirtAddr)> {
-        let key = self.frames[no].key();
-        self.object(key.object).windows.addresses(key.page).next()
     }
 
     /// Begins to write the run of dirty pages that starts with `first`; returns its length.
@@ -99,11 +94,11 @@ impl Engine {
             run[len] = next;
             len += 1;
         }
-        let mapped = self.frames[first].mapped.then(|| self.home(first)).flatten();
+        let mapped = self.first_site(first).map(|site| (site.space(), site.at()));
         let key = self.frames[first].key();
         for no in &run[..len] {
-            self.begin(*no, Busy::Writing);
-            self.frames[*no].writable = false;
+            self.begin(*no, Busy::Writing, 1);
+            self.stop_stores(*no, plan);
         }
         plan.push_write(key.object, key.page, &run[..len], mapped);
         len
@@ -169,6 +164,8 @@ impl Engine {
             let no = FrameNo(self.age_hand);
             self.age_hand = (self.age_hand + 1) % self.frames.count();
             let old = self.now.wrapping_sub(self.frames[no].dirty_since) >= age;
+            // Anonymous pages have nowhere to be safe: they are written when they leave.
+            let old = old && self.frames[no].object != ANON;
             if old && self.is_ready_to_write(no) && self.is_worth_writing(no) {
                 self.begin_write_around(no, plan);
                 runs += 1;

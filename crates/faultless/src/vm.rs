@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
-use faultless_engine::{Config, PolicyKind, Signal, Stats};
+use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
 use faultless_runtime::{Core, Options, Rings, Served, Threads};
@@ -129,7 +129,11 @@ impl VmBuilder {
             VirtRange::new(arena.start.plus_pages(1), VirtAddr(arena.end.0 - PAGE_BYTES))
         });
         let spaces = spaces.to_vec();
-        let config = Config { policy: self.policy, ..Config::new(frames, spaces) };
+        let config = Config {
+            policy: self.policy,
+            addresses: Addresses::One,
+            ..Config::new(frames, spaces)
+        };
         let core = Core::new(machine, config, self.options)?;
         let weak = Arc::downgrade(&core);
         core.machine()

@@ -15,7 +15,7 @@ use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
 
 use crate::core::{Core, HandedOff, Rings};
-use crate::io::{Io, Job};
+use crate::io::{Io, Job, copy_page, zero};
 use crate::lock::assert_none_held;
 
 /// What is done with the reads of a plan.
@@ -150,6 +150,11 @@ impl<M: Machine> Core<M> {
                 let range = pages_at(at, plan.frames(frames).len());
                 must("allow writes", self.machine.set_write(space, range, WriteAccess::Allowed));
             }
+            Op::Protect { space, at } | Op::Stop { space, at, .. } => {
+                let range = pages_at(at, 1);
+                must("stop writes", self.machine.set_write(space, range, WriteAccess::Tracked));
+            }
+            Op::Copy { from, mapped, to } => self.copy(from, mapped, to),
             Op::Poison { space, at, .. } => {
                 must("mark a page", self.machine.poison(space, pages_at(at, 1)));
             }
@@ -163,10 +168,23 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// Copies a frame, wherever it is, to one that is empty.
+    fn copy(&self, from: FrameNo, mapped: Option<(SpaceId, VirtAddr)>, to: FrameNo) {
+        self.machine.release(&[to]);
+        must("provide memory", self.machine.back(&[to]));
+        let from = match mapped {
+            Some((space, at)) => self.machine.mapped(space, pages_at(at, 1)),
+            None => self.machine.buffer(from),
+        };
+        copy_page(from, self.machine.buffer(to));
+    }
+
     fn start_write(&self, plan: &Plan, run: Run, mapped: Option<(SpaceId, VirtAddr)>, io: &mut Io) {
         let frames = plan.frames(run.frames);
         let buffers = match mapped {
-            Some((space, at)) => vec![self.machine.mapped(space, pages_at(at, frames.len()))],
+            Some((space, at)) => joined((0..frames.len() as u64).map(|page| {
+                self.machine.mapped(space, pages_at(at.plus_pages(page), 1))
+            })),
             None => self.aside(frames),
         };
         let size = self.engine.lock().size(run.object);
@@ -200,8 +218,9 @@ impl<M: Machine> Core<M> {
         let frames = plan.frames(run.frames);
         match (source, *reads) {
             (Source::Zeros, _) => {
-                let job = self.read_job(run.object, run.first, frames);
-                job.zero_from(0);
+                self.machine.release(frames);
+                must("provide memory", self.machine.back(frames));
+                zero(&self.aside(frames), 0);
                 let mut engine = self.engine.lock();
                 engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
             }
@@ -252,17 +271,7 @@ impl<M: Machine> Core<M> {
 
     /// Where frames that are aside are, neighbours as one.
     fn aside(&self, frames: &[FrameNo]) -> Vec<Buffer> {
-        let mut buffers: Vec<Buffer> = Vec::new();
-        for frame in frames {
-            let buffer = self.machine.buffer(*frame);
-            match buffers.last_mut() {
-                Some(last) if last.start.wrapping_add(last.len) == buffer.start => {
-                    last.len += buffer.len;
-                }
-                _ => buffers.push(buffer),
-            }
-        }
-        buffers
+        joined(frames.iter().map(|frame| self.machine.buffer(*frame)))
     }
 
     /// Waits for the worker's reads and writes and goes on with what follows, until
@@ -301,7 +310,7 @@ impl<M: Machine> Core<M> {
         if let Ok(bytes) = result
             && bytes >= job.bytes
         {
-            job.zero_from(job.bytes);
+            zero(&job.buffers, job.bytes);
             let mut engine = self.engine.lock();
             return engine.read_ended(job.first, &job.frames, ReadEnd::GOOD, next);
         }
@@ -365,23 +374,40 @@ pub(crate) fn resized_by_others(engine: &mut Engine, object: ObjectId, size: u64
 /// Everything of a plan that was over when its call returned.
 fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan) {
     for leaver in &plan.drop {
-        engine.unmapped(leaver.frame, Leave::Drop, next);
+        engine.unmapped(leaver, Leave::Drop, next);
     }
     for leaver in &plan.keep {
         if stayed.contains(&leaver.frame) {
-            engine.stayed(leaver.frame, next);
+            engine.stayed(leaver, next);
         } else {
-            engine.unmapped(leaver.frame, Leave::Keep, next);
+            engine.unmapped(leaver, Leave::Keep, next);
         }
     }
     for op in &plan.ops {
         match *op {
-            Op::Map { frames, write, .. } => engine.mapped(plan.frames(frames), write, next),
-            Op::Grant { frames, .. } => engine.granted(plan.frames(frames), next),
+            Op::Map { space, at, frames, write } => {
+                engine.mapped(space, at, plan.frames(frames), write, next);
+            }
+            Op::Grant { space, at, frames } => engine.granted(space, at, plan.frames(frames), next),
+            Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
+            Op::Copy { from, to, .. } => engine.copied(from, to, next),
             Op::Poison { frame, .. } => engine.poisoned(frame, next),
-            Op::Heal { .. } | Op::Wake { .. } | Op::Read { .. } | Op::Write { .. } => {}
+            Op::Heal { .. } | Op::Wake { .. } | Op::Protect { .. } => {}
+            Op::Read { .. } | Op::Write { .. } => {}
         }
     }
+}
+
+/// Buffers in order, those that follow each other as one.
+fn joined(pages: impl Iterator<Item = Buffer>) -> Vec<Buffer> {
+    let mut buffers: Vec<Buffer> = Vec::new();
+    for page in pages {
+        match buffers.last_mut() {
+            Some(last) if last.start.wrapping_add(last.len) == page.start => last.len += page.len,
+            _ => buffers.push(page),
+        }
+    }
+    buffers
 }
 
 fn keep(leaver: &Leaver) -> Then {

@@ -103,18 +103,6 @@ impl Job {
         }
     }
 
-    /// Zeros from byte `from` of the job to the end of its pages.
-    pub fn zero_from(&self, from: u64) {
-        let mut at = 0;
-        for buffer in &self.buffers {
-            let skip = from.saturating_sub(at).min(buffer.len as u64) as usize;
-            at += buffer.len as u64;
-            let start = buffer.start.wrapping_add(skip);
-            // SAFETY: as for a read in `call`: the bytes are ours until the report.
-            unsafe { start.write_bytes(0, buffer.len - skip) };
-        }
-    }
-
     /// One read of one page, where a longer read has failed.
     pub fn read_page(&self, page: usize) -> io::Result<u64> {
         let from = page as u64 * PAGE_BYTES;
@@ -133,6 +121,29 @@ impl Job {
         // SAFETY: as for a read in `call`.
         unsafe { buffer.start.wrapping_add(skip).write_bytes(0, PAGE_SIZE - skip) };
     }
+}
+
+/// Zeros from byte `from` of the frames in `buffers` on, which are aside and busy with
+/// what the caller does.
+pub fn zero(buffers: &[Buffer], from: u64) {
+    let mut at = 0;
+    for buffer in buffers {
+        let skip = from.saturating_sub(at).min(buffer.len as u64) as usize;
+        at += buffer.len as u64;
+        let start = buffer.start.wrapping_add(skip);
+        // SAFETY: as for a read in `Job::call`: the bytes are ours until the report.
+        unsafe { start.write_bytes(0, buffer.len - skip) };
+    }
+}
+
+/// Copies a page that stays where it is until the caller reports, to a frame that is
+/// aside.
+pub fn copy_page(from: Buffer, to: Buffer) {
+    // SAFETY: 1. the machine gave both addresses for a page each, of different frames;
+    // 2. both are busy with this copy: `from` doesn't leave, `to` is nobody else's. Other
+    // threads may store to `from` if it is shared; as for the kernel's copies, each byte
+    // is then the one before or after.
+    unsafe { to.start.copy_from_nonoverlapping(from.start, PAGE_SIZE) };
 }
 
 /// A job that the kernel works on.

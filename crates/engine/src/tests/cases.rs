@@ -47,16 +47,16 @@ impl Fixture {
                         self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
                         if source == Source::Zeros { "zeros" } else { "read" }
                     }
-                    Op::Map { frames, write, .. } => {
-                        self.engine.mapped(plan.frames(frames), write, next);
+                    Op::Map { space, at, frames, write } => {
+                        self.engine.mapped(space, at, plan.frames(frames), write, next);
                         match write {
                             WriteAccess::Allowed => "map writable",
                             WriteAccess::Tracked => "map tracked",
                             WriteAccess::Forbidden => "map read-only",
                         }
                     }
-                    Op::Grant { frames, .. } => {
-                        self.engine.granted(plan.frames(frames), next);
+                    Op::Grant { space, at, frames } => {
+                        self.engine.granted(space, at, plan.frames(frames), next);
                         "grant"
                     }
                     Op::Wake { .. } => "wake",
@@ -64,11 +64,11 @@ impl Fixture {
                 });
             }
             for leaver in &plan.drop {
-                self.engine.unmapped(leaver.frame, Leave::Drop, &mut self.plan);
+                self.engine.unmapped(leaver, Leave::Drop, &mut self.plan);
                 done.push("drop");
             }
             for leaver in &plan.keep {
-                self.engine.unmapped(leaver.frame, Leave::Keep, &mut self.plan);
+                self.engine.unmapped(leaver, Leave::Keep, &mut self.plan);
                 done.push("keep");
             }
             self.engine.check_invariants();
@@ -100,7 +100,7 @@ fn case_1c_beyond_the_end_as_zeros_again_and_again() {
     let options = ObjectOptions { on_error: OnError::Zeros, ..file(Rights::ReadOnly) };
     let mut it = fixture(options, Prot::READ);
     assert!(matches!(it.fault(4, Access::Read), Outcome::Waiting(_)));
-    assert_eq!(it.carry_out(), ["zeros", "map tracked"]);
+    assert_eq!(it.carry_out(), ["zeros", "map read-only"]);
     // Once it waited for ever here, because the page was there and nothing settled.
     assert_eq!(it.fault(4, Access::Read), Outcome::Resolved);
     assert_eq!(it.carry_out(), ["wake"]);

@@ -193,6 +193,7 @@ impl World {
                 Op::Poison { at, frame, .. } => Task::Poison(at, frame),
                 Op::Heal { range, .. } => Task::Heal(range),
                 Op::Wake { .. } => continue,
+                Op::Copy { .. } | Op::Protect { .. } | Op::Stop { .. } => unreachable!("{op:?}"),
             };
             // What a plan says of an address before mapping it is done before.
             if let Task::Heal(range) = task {
@@ -294,7 +295,7 @@ impl World {
                     assert_eq!(translation.frame, *frame);
                     translation.writable = true;
                 }
-                self.plan(|engine, plan| engine.granted(&frames, plan));
+                self.plan(|engine, plan| engine.granted(SPACE, at, &frames, plan));
             }
             Task::Poison(at, frame) => {
                 assert!(!self.table.contains_key(&at.0), "a mapped page is poisoned");
@@ -367,12 +368,12 @@ impl World {
             assert!(before.is_none(), "two frames at one address");
             self.frames[frame.index()] = Place::Mapped;
         }
-        self.plan(|engine, plan| engine.mapped(&frames, write, plan));
+        self.plan(|engine, plan| engine.mapped(SPACE, at, &frames, write, plan));
     }
 
     fn unmap(&mut self, leaver: Leaver, then: Leave) {
         if then == Leave::Keep && self.rng.one_in(20) {
-            self.plan(|engine, plan| engine.stayed(leaver.frame, plan));
+            self.plan(|engine, plan| engine.stayed(&leaver, plan));
             return;
         }
         let translation = self.table.remove(&leaver.at.0).expect("what leaves is mapped");
@@ -390,7 +391,7 @@ impl World {
                 Place::Empty
             }
         };
-        self.plan(|engine, plan| engine.unmapped(leaver.frame, then, plan));
+        self.plan(|engine, plan| engine.unmapped(&leaver, then, plan));
     }
 
     fn pin_or_unpin(&mut self) {

@@ -1,0 +1,174 @@
+//! Copy on write: a store to a private page that others mean as well gives the
+//! space a copy of its own.
+//!
+//! ```text
+//!   before   site ──► object's page, or an anonymous page with refs > 1, read-only
+//!   1        the page leaves the site, if it was shown there
+//!   2        a new anonymous page; its frame is filled from the old one's bytes
+//!   after    site ──► the copy, writable; the old page has one reference less
+//! ```
+//!
+//! Who faulted comes again after step 1, and is served by step 2. The old page is
+//! busy while it is copied: it neither leaves nor changes its place. If it is a page
+//! of an object, others may store to it meanwhile, as they may on Linux.
+
+use faultless_addr::FrameNo;
+
+use crate::anon::AnonId;
+use crate::engine::{Engine, Scope};
+use crate::fault::{Outcome, Touch};
+use crate::frame::{Busy, Kind, Site, State, Want};
+use crate::plan::{Leaver, Op, Plan, Source};
+use crate::policy::{Arrival, PageKey};
+
+impl Engine {
+    /// The anonymous page that is meant at an address.
+    pub(crate) fn anon_at(&self, site: Site) -> Option<AnonId> {
+        self.privates[site.space().index()].get(site.number())
+    }
+
+    /// Is the page meant at one address only? (A page of an object never is.)
+    pub(crate) fn is_sole(&self, key: PageKey) -> bool {
+        AnonId::of(key).is_some_and(|id| self.anons[id].refs == 1)
+    }
+
+    /// Case 4: a store at `touch.site` must not go to frame `no`, which is idle.
+    pub(crate) fn promote(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
+        if let Some(here) = self.shown_at(no, touch.site) {
+            if self.frames[no].is_pinned() {
+                return self.come_again(no, touch);
+            }
+            self.begin(no, Busy::Leaving, 1);
+            plan.keep.push(Leaver {
+                space: here.space(),
+                at: here.at(),
+                frame: no,
+                writable: here.writable,
+            });
+            return self.come_again(no, touch);
+        }
+        let id = self.anons.create();
+        let Some(copy) = self.take_frame(id.key()) else {
+            self.drop_reference(id, plan);
+            return self.no_frame(Scope::All);
+        };
+        self.stats.faults_copy += 1;
+        let before = self.privates[touch.site.space().index()].insert(touch.site.number(), id);
+        let from = self.first_site(no).map(|site| (site.space(), site.at()));
+        self.begin(no, Busy::Copying, 1);
+        plan.ops.push(Op::Copy { from: no, mapped: from, to: copy });
+        if let Some(before) = before {
+            self.drop_reference(before, plan);
+        }
+        self.want(copy, touch)
+    }
+
+    /// Report: the bytes of `from` are in `to` as well.
+    pub fn copied(&mut self, from: FrameNo, to: FrameNo, plan: &mut Plan) {
+        self.end(from, Busy::Copying);
+        self.end(to, Busy::Reading);
+        self.frames[to].state = State::Resident;
+        self.set_dirty(to);
+        let key = self.frames[to].key();
+        self.policy.insert(to, key, Arrival::Demand);
+        self.settle(to, plan);
+        self.settle(from, plan);
+    }
+
+    /// Case 2c in anonymous memory: a page of zeros.
+    pub(crate) fn fault_zeros(&mut self, touch: Touch, plan: &mut Plan) -> Outcome {
+        let id = self.anons.create();
+        let Some(no) = self.take_frame(id.key()) else {
+            self.drop_reference(id, plan);
+            return self.no_frame(Scope::All);
+        };
+        self.stats.faults_zero += 1;
+        self.privates[touch.site.space().index()].insert(touch.site.number(), id);
+        self.push_anon_read(id, no, plan);
+        self.want(no, touch)
+    }
+
+    /// A fault where an anonymous page is meant.
+    pub(crate) fn fault_anon(&mut self, id: AnonId, touch: Touch, plan: &mut Plan) -> Outcome {
+        if let Some(no) = self.anons[id].frame {
+            return self.fault_cached(no, touch, plan);
+        }
+        let Some(no) = self.take_frame(id.key()) else { return self.no_frame(Scope::All) };
+        self.stats.faults_major += 1;
+        self.stats.pages_demanded += 1;
+        self.push_anon_read(id, no, plan);
+        self.read_cluster(id, plan);
+        self.want(no, touch)
+    }
+
+    /// Fills a frame with what the page holds: its bytes in swap, or zeros.
+    pub(crate) fn push_anon_read(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) {
+        let longest = self.config.run_max;
+        match (self.anons[id].slot, &self.swap) {
+            (Some(slot), Some(swap)) => {
+                plan.push_read(swap.object, slot.page(), no, Source::Pager, longest);
+            }
+            _ => plan.push_read(id.key().object, id.key().page, no, Source::Zeros, longest),
+        }
+    }
+
+    /// An anonymous page is meant at one address less. With none left it is no more.
+    pub(crate) fn drop_reference(&mut self, id: AnonId, plan: &mut Plan) {
+        self.anons[id].refs -= 1;
+        if self.anons[id].refs > 0 {
+            return;
+        }
+        match self.anons[id].frame {
+            None => self.remove_anon(id),
+            Some(no) => {
+                self.frames[no].doomed = true;
+                self.frames[no].waited &= !self.frames[no].is_idle();
+                self.settle(no, plan);
+            }
+        }
+    }
+
+    /// A page without references and without a frame is no more.
+    pub(crate) fn remove_anon(&mut self, id: AnonId) {
+        if let Some(slot) = self.anons[id].slot.take() {
+            self.free_slot(slot);
+        }
+        self.anons.remove(id);
+    }
+
+    /// Begins to take an idle frame away from one of its addresses.
+    pub(crate) fn begin_leave_at(&mut self, no: FrameNo, site: Site, plan: &mut Plan) {
+        let Some(here) = self.shown_at(no, site) else { return };
+        self.begin(no, Busy::Leaving, 1);
+        let (space, at) = (site.space(), site.at());
+        plan.keep.push(Leaver { space, at, frame: no, writable: here.writable });
+    }
+
+    /// Serves what is needed of an idle frame that holds its page.
+    pub(crate) fn serve(&mut self, no: FrameNo, site: Site, want: Want, plan: &mut Plan) {
+        let stores = self.stores_at(no, site);
+        let here = self.shown_at(no, site);
+        let store = want == Want::Write && stores.is_some() && self.may_store(no, site);
+        match (here, stores) {
+            (Some(it), _) if want != Want::Write || it.writable => self.let_go_at(no, site, plan),
+            (Some(_), _) if store => {
+                self.set_dirty(no);
+                self.begin(no, Busy::Granting, 1);
+                plan.push_grant(site.space(), site.at(), no);
+            }
+            (None, Some(stores)) if want != Want::Write || store => {
+                if self.frames[no].kind == Kind::Marker {
+                    self.frames[no].kind = Kind::Plain;
+                }
+                self.policy.touch(no);
+                if store {
+                    self.set_dirty(no);
+                }
+                let stores = if store { faultless_addr::WriteAccess::Allowed } else { stores };
+                self.begin_map(no, site, stores, plan);
+            }
+            // Another page is meant there by now, or a copy has to be made: by a new fault.
+            _ => self.let_go_at(no, site, plan),
+        }
+    }
+}
