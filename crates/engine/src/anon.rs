@@ -136,6 +136,11 @@ impl AnonMap {
         self.pages.range(numbers).next().map(|(number, id)| (*number, *id))
     }
 
+    /// Those whose number is in `numbers`, in order.
+    pub fn range(&self, numbers: core::ops::Range<u64>) -> impl Iterator<Item = (u64, AnonId)> {
+        self.pages.range(numbers).map(|(number, id)| (*number, *id))
+    }
+
     /// All of them in order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, AnonId)> {
         self.pages.iter().map(|(number, id)| (*number, *id))

@@ -5,7 +5,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, Prot, SpaceId, Vir
 use crate::engine::Engine;
 use crate::object::reverse::Window;
 use crate::plan::Plan;
-use crate::space::{Backing, MapError, Merge, Place, Sharing, Vma, VmaFlags};
+use crate::space::{Backing, MapError, MapRequest, Merge, Place, Sharing, Vma, VmaFlags};
 
 impl Engine {
     /// Shows `count` pages of an object from `first` on, somewhere in `space`.
@@ -17,7 +17,7 @@ impl Engine {
         count: u64,
         prot: Prot,
     ) -> Result<VirtRange, MapError> {
-        let request = crate::space::MapRequest {
+        let request = MapRequest {
             place: Place::Anywhere,
             len: count << faultless_addr::PAGE_SHIFT,
             prot,
@@ -26,11 +26,23 @@ impl Engine {
             flags: VmaFlags::empty(),
             merge: Merge::No,
         };
+        self.map(space, request)
+    }
+
+    /// A new area (mmap(2)). What is at a fixed address is to be unmapped before.
+    pub fn map(&mut self, space: SpaceId, request: MapRequest) -> Result<VirtRange, MapError> {
+        let request = match request.place {
+            Place::Fixed(at) => MapRequest { place: Place::FixedNoReplace(at), ..request },
+            _ => request,
+        };
         let mut replaced = alloc::vec::Vec::new();
         let range = self.spaces[space.index()].map(request, &mut replaced)?;
-        debug_assert!(replaced.is_empty(), "placing anywhere replaces nothing");
-        let pages = PageRange::from_len(first, count);
-        self.object_mut(object).windows.add(Window { space, at: range.start, pages });
+        debug_assert!(replaced.is_empty(), "nothing is replaced");
+        if let Backing::Object { object, first } = request.backing {
+            let pages = PageRange::from_len(first, range.pages());
+            let window = Window { space, at: range.start, pages, sharing: request.sharing };
+            self.object_mut(object).windows.add(window);
+        }
         Ok(range)
     }
 

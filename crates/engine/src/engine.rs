@@ -15,8 +15,8 @@ use crate::frame::{Busy, FrameTable, Site, State};
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
 use crate::plan::{Leaver, Op, Plan, Wakes};
-use crate::shown::{Translation, Translations};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
+use crate::shown::{Translation, Translations};
 use crate::space::AddressSpace;
 use crate::stats::Stats;
 use crate::swapping::Swap;
@@ -91,10 +91,14 @@ pub struct Engine {
     /// Who found a frame busy and is needed at another address than the frame notes: they
     /// are let go when it settles, and come again.
     pub(crate) others: BTreeMap<FrameNo, Vec<Site>>,
+    /// Addresses at which another page is meant now than the frame that is still there:
+    /// faults wait for that to leave.
+    pub(crate) closing: BTreeMap<Site, FrameNo>,
     pub(crate) nodes: NodePool,
     pub(crate) objects: Vec<Option<Box<Object>>>,
     pub(crate) objects_free: Vec<u32>,
     pub(crate) spaces: Vec<AddressSpace>,
+    pub(crate) spaces_free: Vec<SpaceId>,
     /// The anonymous pages of each space.
     pub(crate) privates: Vec<AnonMap>,
     pub(crate) anons: AnonPages,
@@ -124,6 +128,7 @@ impl Engine {
             frames: FrameTable::new(config.frames),
             translations: Translations::default(),
             others: BTreeMap::new(),
+            closing: BTreeMap::new(),
             nodes: NodePool::default(),
             objects: Vec::new(),
             objects_free: Vec::new(),
@@ -132,6 +137,7 @@ impl Engine {
                 .iter()
                 .map(|bounds| AddressSpace::new(*bounds, config.guard_pages))
                 .collect(),
+            spaces_free: Vec::new(),
             privates: config.spaces.iter().map(|_| AnonMap::default()).collect(),
             anons: AnonPages::default(),
             swap: None,

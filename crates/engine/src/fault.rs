@@ -85,6 +85,9 @@ impl Engine {
             return self.refuse(Signal::SegvAccErr);
         }
         let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
+        if let Some(no) = self.still_closing(touch.site, plan) {
+            return self.come_again(no, touch);
+        }
         match area.backing {
             AreaBacking::Object { .. } => self.fault_object(&area, touch, plan),
             AreaBacking::Anonymous => match self.anon_at(touch.site) {
@@ -204,6 +207,9 @@ impl Engine {
     /// What stores to the page do at `site`, if that is where the page is meant: the area
     /// may have gone, or shows another page by now.
     pub(crate) fn stores_at(&self, no: FrameNo, site: Site) -> Option<WriteAccess> {
+        if self.closing.contains_key(&site) {
+            return None;
+        }
         let area = self.spaces.get(site.space().index())?.find(site.at())?;
         let key = self.frames[no].key();
         let own = match area.sharing {

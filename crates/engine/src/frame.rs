@@ -131,6 +131,11 @@ impl Site {
         Site(u64::from(space.0) << 48 | at.0 >> PAGE_SHIFT)
     }
 
+    /// The page with this number in `space`.
+    pub fn of_number(space: SpaceId, number: u64) -> Site {
+        Site(u64::from(space.0) << 48 | number)
+    }
+
     /// The space.
     pub fn space(self) -> SpaceId {
         SpaceId((self.0 >> 48) as u32)
@@ -308,7 +313,9 @@ impl FrameTable {
     pub fn give_back(&mut self, no: FrameNo) {
         let frame = &mut self.frames[no.index()];
         assert!(
-            frame.is_idle() && !frame.is_mapped() && !frame.is_pinned()
+            frame.is_idle()
+                && !frame.is_mapped()
+                && !frame.is_pinned()
                 && frame.state != State::Free,
             "a frame in use was given back: {frame:?}"
         );
@@ -336,7 +343,10 @@ impl FrameTable {
         for (no, frame) in self.iter() {
             assert_eq!(frame.state == State::Free, listed[no.index()], "{no:?} is lost: {frame:?}");
             assert!(!frame.writable || frame.is_mapped(), "{no:?} is writable nowhere");
-            assert!(!frame.writable || frame.dirty || frame.is_substitute(), "{no:?}: unseen stores");
+            assert!(
+                !frame.writable || frame.dirty || frame.is_substitute(),
+                "{no:?}: unseen stores"
+            );
             assert_eq!(frame.parts == 0, frame.is_idle(), "{no:?}: {frame:?}");
             assert!(!frame.dirty || frame.state == State::Resident, "{no:?} is dirty with nothing");
         }

@@ -34,17 +34,10 @@ impl Engine {
 
     /// Case 4: a store at `touch.site` must not go to frame `no`, which is idle.
     pub(crate) fn promote(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
-        if let Some(here) = self.shown_at(no, touch.site) {
-            if self.frames[no].is_pinned() {
-                return self.come_again(no, touch);
+        if self.shown_at(no, touch.site).is_some() {
+            if !self.frames[no].is_pinned() {
+                self.begin_leave_at(no, touch.site, plan);
             }
-            self.begin(no, Busy::Leaving, 1);
-            plan.keep.push(Leaver {
-                space: here.space(),
-                at: here.at(),
-                frame: no,
-                writable: here.writable,
-            });
             return self.come_again(no, touch);
         }
         let id = self.anons.create();

@@ -34,6 +34,7 @@ impl Engine {
             self.keep_lost(id, all);
         }
         self.discard(id, all, plan);
+        self.forget_copies(id, all, plan);
         for end in [old, size] {
             let page = PageIndex::containing(end);
             let partial = !end.is_multiple_of(PAGE_BYTES);

@@ -75,7 +75,8 @@ impl Engine {
         let frame = &self.frames[no];
         let page = PageIndex(frame.page.0.checked_add_signed(step)?);
         let next = self.lookup(frame.object, page)?;
-        let fits = self.is_ready_to_write(next) && self.frames[next].is_mapped() == frame.is_mapped();
+        let fits =
+            self.is_ready_to_write(next) && self.frames[next].is_mapped() == frame.is_mapped();
         let together = !frame.is_mapped() || {
             let (here, there) = (self.first_site(no)?, self.first_site(next)?);
             let number = here.number().wrapping_add_signed(step);

@@ -111,8 +111,9 @@ impl<M: Machine> Core<M> {
         stayed: &mut Vec<FrameNo>,
     ) {
         // Neighbours leave by one call.
-        leavers.sort_unstable_by_key(|leaver| (leaver.space, leaver.writable, leaver.at));
-        let alike = |a: &Leaver, b: &Leaver| (a.space, then(a)) == (b.space, then(b));
+        let group = |it: &Leaver| (it.space, then(it) == Then::Keep(Stores::Pass));
+        leavers.sort_unstable_by_key(|it| (group(it), it.at));
+        let alike = |a: &Leaver, b: &Leaver| group(a) == group(b);
         for group in leavers.chunk_by(alike) {
             moves.clear();
             moves.extend(group.iter().map(|leaver| (leaver.at, leaver.frame)));
@@ -182,9 +183,10 @@ impl<M: Machine> Core<M> {
     fn start_write(&self, plan: &Plan, run: Run, mapped: Option<(SpaceId, VirtAddr)>, io: &mut Io) {
         let frames = plan.frames(run.frames);
         let buffers = match mapped {
-            Some((space, at)) => joined((0..frames.len() as u64).map(|page| {
-                self.machine.mapped(space, pages_at(at.plus_pages(page), 1))
-            })),
+            Some((space, at)) => joined(
+                (0..frames.len() as u64)
+                    .map(|page| self.machine.mapped(space, pages_at(at.plus_pages(page), 1))),
+            ),
             None => self.aside(frames),
         };
         let size = self.engine.lock().size(run.object);

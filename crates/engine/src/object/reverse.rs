@@ -7,6 +7,8 @@
 
 use alloc::vec::Vec;
 
+use crate::space::Sharing;
+
 use faultless_addr::{PageIndex, PageRange, SpaceId, VirtAddr, VirtRange};
 
 /// Pages `pages` of an object are at `at`.. in `space`.
@@ -18,6 +20,8 @@ pub struct Window {
     pub at: VirtAddr,
     /// The pages that are shown there.
     pub pages: PageRange,
+    /// Do stores there go to the object?
+    pub sharing: Sharing,
 }
 
 impl Window {
@@ -96,7 +100,12 @@ mod tests {
     #[test]
     fn removing_the_middle_leaves_both_ends() {
         let mut map = ReverseMap::default();
-        map.add(Window { space: SPACE, at: at(100), pages: PageRange::from_len(PageIndex(7), 10) });
+        map.add(Window {
+            space: SPACE,
+            at: at(100),
+            pages: PageRange::from_len(PageIndex(7), 10),
+            sharing: Sharing::Shared,
+        });
         map.remove(SPACE, VirtRange::new(at(103), at(105)));
         assert_eq!(map.addresses(PageIndex(9)).next(), Some((SPACE, at(102))));
         assert_eq!(map.addresses(PageIndex(10)).next(), None);
@@ -110,8 +119,9 @@ mod tests {
     fn other_spaces_are_left_alone() {
         let mut map = ReverseMap::default();
         let pages = PageRange::from_len(PageIndex(0), 4);
-        map.add(Window { space: SpaceId(0), at: at(1), pages });
-        map.add(Window { space: SpaceId(1), at: at(1), pages });
+        let sharing = Sharing::Shared;
+        map.add(Window { space: SpaceId(0), at: at(1), pages, sharing });
+        map.add(Window { space: SpaceId(1), at: at(1), pages, sharing });
         map.remove(SpaceId(0), VirtRange::new(at(0), at(9)));
         let left: Vec<_> = map.addresses(PageIndex(2)).collect();
         assert_eq!(left, [(SpaceId(1), at(3))]);

@@ -1,0 +1,172 @@
+//! Taking pages away from addresses: what `munmap`, `mprotect`, `MADV_DONTNEED` and
+//! the end of a process have in common.
+//!
+//! The areas change first, so that nothing new is shown by the old rules. Then each
+//! page that is still there is made to leave. Until it has, its address is *closing*:
+//! a fault there waits, so that two pages are never at one address.
+
+use faultless_addr::{FrameNo, ObjectId, PageRange, Prot, SpaceId, VirtRange};
+
+use crate::anon::numbers;
+use crate::engine::Engine;
+use crate::frame::{Busy, Site};
+use crate::plan::Plan;
+use crate::space::{ProtectError, Sharing, UnmapError, Vma};
+use alloc::vec::Vec;
+
+impl Engine {
+    /// Addresses mean nothing any more (munmap(2)). To be followed by
+    /// [`clear_step`](Self::clear_step) until nothing is left.
+    pub fn unmap(
+        &mut self,
+        space: SpaceId,
+        range: VirtRange,
+        plan: &mut Plan,
+    ) -> Result<(), UnmapError> {
+        let mut pieces = Vec::new();
+        self.spaces[space.index()].unmap(range, &mut pieces)?;
+        for piece in &pieces {
+            self.close(space, piece, |_| true, plan);
+            self.forget_private(space, piece.range, plan);
+            if let Some(object) = piece.object() {
+                self.object_mut(object).windows.remove(space, piece.range);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rights of addresses change (mprotect(2)). To be followed by
+    /// [`clear_step`](Self::clear_step), also after an error.
+    pub fn protect(
+        &mut self,
+        space: SpaceId,
+        range: VirtRange,
+        prot: Prot,
+        plan: &mut Plan,
+    ) -> Result<(), ProtectError> {
+        let result = self.spaces[space.index()].protect(range, prot);
+        let pieces = self.pieces(space, range);
+        for piece in pieces.iter().filter(|piece| piece.prot == prot) {
+            let too_much = |writable| prot.is_empty() || (writable && !prot.contains(Prot::WRITE));
+            self.close(space, piece, too_much, plan);
+        }
+        result
+    }
+
+    /// What the program has stored in private memory is forgotten: the next access sees
+    /// zeros or the object again (`MADV_DONTNEED`). Shared pages only leave their
+    /// addresses. To be followed by [`clear_step`](Self::clear_step).
+    pub fn dont_need(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
+        for piece in self.pieces(space, range) {
+            self.close(space, &piece, |_| true, plan);
+            self.forget_private(space, piece.range, plan);
+        }
+    }
+
+    /// The parts of areas in a range.
+    fn pieces(&self, space: SpaceId, range: VirtRange) -> Vec<Vma> {
+        let areas = self.spaces[space.index()].overlapping(range);
+        areas.map(|area| area.part(area.range.intersect(range))).collect()
+    }
+
+    /// The pages of a piece whose translation is `wrong` (told whether stores pass) begin
+    /// to leave, and so will those that are being mapped.
+    fn close(
+        &mut self,
+        space: SpaceId,
+        piece: &Vma,
+        wrong: impl Fn(bool) -> bool,
+        plan: &mut Plan,
+    ) {
+        let mut sites = Vec::new();
+        let mut look = |engine: &Engine, no: FrameNo, site: Site| {
+            let coming = engine.frames[no].busy == Busy::Mapping && engine.frames[no].site == site;
+            let here = engine.shown_at(no, site).is_some_and(|it| wrong(it.writable));
+            if here || coming {
+                sites.push((site, no));
+            }
+        };
+        if piece.sharing == Sharing::Private {
+            let map = &self.privates[space.index()];
+            for (number, id) in map.range(numbers(piece.range)) {
+                if let Some(no) = self.anons[id].frame {
+                    look(self, no, Site::of_number(space, number));
+                }
+            }
+        }
+        if let (Some(object), Some(first)) = (piece.object(), piece.page_at(piece.range.start)) {
+            let mut rest = PageRange::from_len(first, piece.range.pages());
+            let cache = &self.object(object).cache;
+            while let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) {
+                rest.start = page.next();
+                let at = piece.addr_of(page).expect("a page of the piece");
+                look(self, no, Site::new(space, at));
+            }
+        }
+        for (site, no) in sites {
+            self.closing.insert(site, no);
+            if self.frames[no].is_idle() {
+                self.begin_leave_at(no, site, plan);
+            }
+        }
+    }
+
+    /// Is a page at `site` that is not meant there any more? Then it is its time to leave.
+    pub(crate) fn still_closing(&mut self, site: Site, plan: &mut Plan) -> Option<FrameNo> {
+        let no = *self.closing.get(&site)?;
+        if self.frames[no].is_idle() {
+            if self.shown_at(no, site).is_none() {
+                self.closing.remove(&site);
+                return None;
+            }
+            self.begin_leave_at(no, site, plan);
+        }
+        Some(no)
+    }
+
+    /// The private pages of an object's windows that show `pages` are no more, because
+    /// the object has become shorter.
+    pub(crate) fn forget_copies(&mut self, id: ObjectId, pages: PageRange, plan: &mut Plan) {
+        let windows = self.object(id).windows.windows();
+        let private = windows.iter().filter(|it| it.sharing == Sharing::Private).copied();
+        let windows: Vec<_> = private.collect();
+        for window in windows {
+            let cut = window.pages.intersect(pages);
+            let Some(at) = window.addr_of(cut.start).filter(|_| !cut.is_empty()) else { continue };
+            let range = VirtRange::new(at, at.plus_pages(cut.len()));
+            for piece in self.pieces(window.space, range) {
+                self.close(window.space, &piece, |_| true, plan);
+            }
+            self.forget_private(window.space, range, plan);
+        }
+    }
+
+    /// The space's own pages of a range are no more.
+    fn forget_private(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
+        while let Some((number, id)) = self.privates[space.index()].first(numbers(range)) {
+            self.privates[space.index()].remove(number);
+            self.drop_reference(id, plan);
+        }
+    }
+
+    /// Goes on with what [`unmap`](Self::unmap), [`protect`](Self::protect) or
+    /// [`dont_need`](Self::dont_need) began. Answers a frame that has to settle first, or
+    /// `None` when every page has left.
+    pub fn clear_step(
+        &mut self,
+        space: SpaceId,
+        range: VirtRange,
+        plan: &mut Plan,
+    ) -> Option<FrameNo> {
+        let (from, to) = (Site::new(space, range.start), Site::new(space, range.end));
+        let closing: Vec<_> = self.closing.range(from..to).map(|(s, no)| (*s, *no)).collect();
+        let mut wait = None;
+        for (site, no) in closing {
+            if self.still_closing(site, plan).is_some() {
+                self.frames[no].waited = true;
+                wait = wait.or(Some(no));
+            }
+        }
+        wait
+    }
+}

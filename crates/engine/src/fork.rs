@@ -1,0 +1,119 @@
+//! Spaces that come and go, and fork: a space that begins as a copy of another.
+//!
+//! ```text
+//!   parent ──► page 7 ─┐ refs 1, writable        parent ──► page 7 ─┐ refs 2
+//!                      ▼                  fork                      ▼ read-only
+//!                 anonymous page        ────────►              anonymous page
+//!                                                                   ▲
+//!                                                 child ──► page 7 ─┘ not shown yet
+//! ```
+//!
+//! No byte is copied: child and parent mean the same anonymous pages, and the first
+//! store of either promotes. Before fork returns, stores to all of them are stopped.
+
+use faultless_addr::{FrameNo, SpaceId, VirtRange};
+
+use crate::anon::AnonMap;
+use crate::engine::Engine;
+use crate::frame::Busy;
+use crate::object::reverse::Window;
+use crate::plan::{Op, Plan};
+use crate::space::{AddressSpace, Sharing, VmaFlags};
+
+impl Engine {
+    /// An empty space.
+    pub fn create_space(&mut self, bounds: VirtRange) -> SpaceId {
+        let space = AddressSpace::new(bounds, self.config.guard_pages);
+        self.add_space(space)
+    }
+
+    fn add_space(&mut self, space: AddressSpace) -> SpaceId {
+        match self.spaces_free.pop() {
+            Some(id) => {
+                self.spaces[id.index()] = space;
+                id
+            }
+            None => {
+                self.spaces.push(space);
+                self.privates.push(AnonMap::default());
+                SpaceId(self.spaces.len() as u32 - 1)
+            }
+        }
+    }
+
+    /// Removes a space of which everything has been unmapped.
+    pub fn remove_space(&mut self, id: SpaceId) {
+        assert!(self.spaces[id.index()].is_empty(), "a space with areas is removed");
+        assert_eq!(self.privates[id.index()].len(), 0, "a space with pages is removed");
+        self.spaces_free.push(id);
+    }
+
+    /// A space that is a copy of `parent` (fork(2)). To be followed by
+    /// [`fork_step`](Self::fork_step) before either goes on.
+    pub fn fork(&mut self, parent: SpaceId, plan: &mut Plan) -> SpaceId {
+        let copy = self.spaces[parent.index()].clone();
+        let child = self.add_space(copy);
+        for (number, id) in self.privates[parent.index()].clone().iter() {
+            self.anons[id].refs += 1;
+            self.privates[child.index()].insert(number, id);
+        }
+        let areas: alloc::vec::Vec<_> = self.spaces[child.index()].iter().copied().collect();
+        for area in &areas {
+            if area.flags.contains(VmaFlags::DONT_FORK) {
+                // Nothing is shown in the child yet: there is nothing to wait for.
+                let _ = self.unmap(child, area.range, plan);
+                continue;
+            }
+            if area.flags.contains(VmaFlags::WIPE_ON_FORK) {
+                self.dont_need(child, area.range, plan);
+            }
+            if let (Some(object), Some(first)) = (area.object(), area.page_at(area.range.start)) {
+                let pages = faultless_addr::PageRange::from_len(first, area.range.pages());
+                let sharing = area.sharing;
+                let at = area.range.start;
+                let window = Window { space: child, at, pages, sharing };
+                self.object_mut(object).windows.add(window);
+            }
+        }
+        child
+    }
+
+    /// Goes on with a fork: stops stores to what child and parent share. Answers a frame
+    /// that has to settle first, or `None` when all are stopped.
+    pub fn fork_step(&mut self, parent: SpaceId, plan: &mut Plan) -> Option<FrameNo> {
+        let mut wait = None;
+        for (_, id) in self.privates[parent.index()].clone().iter() {
+            let Some(no) = self.anons[id].frame else { continue };
+            let coming = matches!(self.frames[no].busy, Busy::Mapping | Busy::Granting);
+            if self.anons[id].refs < 2 || !(self.frames[no].writable || coming) {
+                continue;
+            }
+            self.frames[no].waited = true;
+            wait = wait.or(Some(no));
+            if self.frames[no].is_idle() {
+                self.begin_stop(no, plan);
+            }
+        }
+        wait
+    }
+
+    fn begin_stop(&mut self, no: FrameNo, plan: &mut Plan) {
+        let writable = self.translations.of(&self.frames, no).filter(|it| it.writable);
+        let sites: alloc::vec::Vec<_> = writable.map(|it| it.site).collect();
+        self.begin(no, Busy::Stopping, sites.len());
+        for site in sites {
+            plan.ops.push(Op::Stop { space: site.space(), at: site.at(), frame: no });
+        }
+    }
+
+    /// Is a page of the space private to it, and stored to?
+    pub fn private_pages(&self, space: SpaceId) -> usize {
+        self.privates[space.index()].len()
+    }
+
+    /// Are stores of this area the space's own?
+    pub fn is_private(&self, space: SpaceId, at: faultless_addr::VirtAddr) -> bool {
+        let area = self.spaces[space.index()].find(at);
+        area.is_some_and(|area| area.sharing == Sharing::Private)
+    }
+}
