@@ -1,9 +1,11 @@
 //! Does everything that is written twice agree?
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 
 use faultless_addr::{FrameNo, ObjectId};
 
+use crate::anon::AnonId;
 use crate::engine::Engine;
 use crate::frame::{State, Want};
 
@@ -16,7 +18,8 @@ impl Engine {
         for space in &self.spaces {
             space.check_invariants();
         }
-        let cached = self.check_caches();
+        let mut cached = self.check_caches();
+        self.check_anons(&mut cached);
         self.check_counts(&cached);
     }
 
@@ -38,6 +41,33 @@ impl Engine {
             assert_eq!(object.dirty, dirty, "object {n}: dirty");
         }
         cached
+    }
+
+    /// Anonymous pages are meant as often as they say, and frames and slots are one page's.
+    fn check_anons(&self, cached: &mut [bool]) {
+        let mut refs: BTreeMap<AnonId, u32> = BTreeMap::new();
+        for (_, id) in self.privates.iter().flat_map(|map| map.iter()) {
+            *refs.entry(id).or_default() += 1;
+        }
+        let (mut pages, mut slots) = (0, 0);
+        for (id, page) in self.anons.iter() {
+            pages += 1;
+            assert_eq!(page.refs, refs.get(&id).copied().unwrap_or(0), "{id:?}: {page:?}");
+            if let Some(no) = page.frame {
+                assert!(!core::mem::replace(&mut cached[no.index()], true), "{no:?} twice");
+                assert_eq!(self.frames[no].key(), id.key(), "{id:?}: another's frame");
+            }
+            if let Some(slot) = page.slot {
+                let swap = self.swap.as_ref().expect("a slot is of a swap area");
+                assert_eq!(swap.owners[slot.index()], id, "{slot:?} is another's");
+                slots += 1;
+            }
+        }
+        assert_eq!(pages, self.anons.count(), "anonymous pages are lost");
+        if let Some(swap) = &self.swap {
+            swap.map.check_invariants();
+            assert_eq!(swap.map.in_use(), slots, "slots are lost");
+        }
     }
 
     fn check_counts(&self, cached: &[bool]) {

@@ -48,6 +48,7 @@ pub mod fault;
 mod fork;
 pub mod frame;
 pub mod list;
+mod look;
 pub mod object;
 pub mod pin;
 pub mod plan;

@@ -1,0 +1,139 @@
+//! What programs do: loads and stores, and the faults that they lead to.
+
+use faultless_addr::{Access, PAGE_SHIFT, PAGE_SIZE, SpaceId, VirtAddr};
+use faultless_engine::{Outcome, Scope, Signal, Waiter};
+use faultless_software::{Cause, CpuNo, Marker};
+
+use crate::model::Expected;
+use crate::world::{BOUNDS, World};
+
+/// An access that a process is about to make, again and again until it is served.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    pub number: u64,
+    pub offset: usize,
+    pub store: Option<u64>,
+    tries: u32,
+}
+
+impl Pending {
+    pub fn load(number: u64, offset: usize) -> Pending {
+        Pending { number, offset, store: None, tries: 0 }
+    }
+
+    fn addr(&self) -> VirtAddr {
+        VirtAddr((self.number << PAGE_SHIFT) + self.offset as u64)
+    }
+}
+
+impl World {
+    /// Some process goes on.
+    pub(crate) fn advance_process(&mut self) {
+        let n = self.rng.usize(..self.processes.len());
+        let Some((process, pending)) = self.processes.iter().nth(n).map(|(p, it)| (*p, *it)) else {
+            return;
+        };
+        let mut access = match pending {
+            Some(access) => access,
+            None => self.choose_access(process),
+        };
+        access.tries += 1;
+        assert!(access.tries < 20_000, "an access is never served: {access:?}");
+        let done = self.try_access(process, access);
+        self.processes.insert(process, (!done).then_some(access));
+    }
+
+    fn choose_access(&mut self, process: u32) -> Pending {
+        let pages = &self.model.processes[&process];
+        let anywhere = pages.is_empty() || self.rng.u32(..20) == 0;
+        let number = match anywhere {
+            true => (BOUNDS.start.0 >> PAGE_SHIFT) + self.rng.u64(..BOUNDS.pages()),
+            false => *pages.keys().nth(self.rng.usize(..pages.len())).expect("it has pages"),
+        };
+        let store = self.rng.u32(..5) < 2;
+        Pending {
+            number,
+            offset: self.rng.usize(..PAGE_SIZE / 8) * 8,
+            store: store.then(|| self.rng.u64(..)),
+            tries: 0,
+        }
+    }
+
+    /// The access, until it is done or refused.
+    pub(crate) fn access_to_end(&mut self, process: u32, access: Pending) {
+        for _ in 0..20_000 {
+            if self.try_access(process, access) {
+                return;
+            }
+            if !self.tasks.is_empty() {
+                self.advance_task();
+            }
+            self.now += 10;
+            let now = self.now;
+            self.plan(|engine, plan| engine.tick(now, plan));
+        }
+        panic!("process {process}: never served: {access:?}");
+    }
+
+    /// Makes the access where the machine translates it, else faults. Answers whether it
+    /// is over.
+    fn try_access(&mut self, process: u32, access: Pending) -> bool {
+        let (space, cpu) = (SpaceId(process), CpuNo(self.rng.u32(..2)));
+        let expected = self.model.expected(process, access.number, access.store.is_some());
+        let addr = access.addr();
+        let result = match access.store {
+            Some(value) => self.machine.store(cpu, space, addr, &value.to_le_bytes()),
+            None => {
+                let mut seen = [0; 8];
+                let result = self.machine.load(cpu, space, addr, &mut seen);
+                if result.is_ok() && expected == Expected::Done {
+                    let must = self.model.bytes(process, access.number);
+                    let must = &must[access.offset..access.offset + 8];
+                    assert!(seen == *must || self.failed, "{access:?} of {process}: wrong bytes");
+                }
+                result
+            }
+        };
+        let Err(fault) = result else {
+            assert_eq!(expected, Expected::Done, "process {process}: {access:?} must not happen");
+            if let Some(value) = access.store {
+                self.model.store(process, access.number, access.offset, &value.to_le_bytes());
+            }
+            return true;
+        };
+        if fault.cause == Cause::Marked(Marker::Poison) {
+            assert!(self.failed || expected == Expected::BeyondEnd, "{access:?}: an error");
+            return true;
+        }
+        self.fault(process, access, expected)
+    }
+
+    fn fault(&mut self, process: u32, access: Pending, expected: Expected) -> bool {
+        let kind = if access.store.is_some() { Access::Write } else { Access::Read };
+        let waiter = if self.rng.bool() { Waiter::Machine } else { Waiter::Caller };
+        let (space, addr) = (SpaceId(process), access.addr());
+        let outcome = self.plan(|engine, plan| engine.fault(space, addr, kind, waiter, plan));
+        match outcome {
+            Outcome::Resolved | Outcome::Waiting(_) => false,
+            Outcome::NoFrame(scope) => {
+                let target = self.rng.u32(1..6);
+                let begun = self.plan(|engine, plan| engine.reclaim(scope, target, plan));
+                if begun == 0 && self.tasks.is_empty() && scope == Scope::All {
+                    self.let_time_pass();
+                }
+                false
+            }
+            Outcome::Signal(signal) => {
+                let must = match expected {
+                    Expected::NoArea => Signal::SegvMapErr,
+                    Expected::Denied => Signal::SegvAccErr,
+                    Expected::BeyondEnd => Signal::Bus,
+                    Expected::Done if self.failed => Signal::Bus,
+                    Expected::Done => panic!("process {process}: {access:?} got {signal:?}"),
+                };
+                assert_eq!(signal, must, "process {process}: {access:?}");
+                true
+            }
+        }
+    }
+}

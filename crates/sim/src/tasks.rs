@@ -1,0 +1,178 @@
+//! Operations of plans, each on its own, carried out in any order.
+
+use faultless_addr::{FrameNo, PAGE_SHIFT, PAGE_SIZE, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_engine::{Failure, Leave, Leaver, Op, Plan, ReadEnd, Run, Source};
+use faultless_machine::{Machine, Stores, Then};
+
+use crate::world::World;
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub enum Task {
+    Read(Run, Vec<FrameNo>, Source),
+    /// Stores are stopped, and the write begins.
+    Write(Run, Vec<FrameNo>, Option<(SpaceId, VirtAddr)>),
+    /// The write ends: these bytes get to the backing.
+    WriteEnds(Run, Vec<FrameNo>, Vec<Vec<u8>>),
+    Map(SpaceId, VirtAddr, Vec<FrameNo>, WriteAccess),
+    Grant(SpaceId, VirtAddr, Vec<FrameNo>),
+    Stop(SpaceId, VirtAddr, FrameNo),
+    Copy(FrameNo, FrameNo),
+    Poison(SpaceId, VirtAddr, FrameNo),
+    Unmap(Leaver, Leave),
+}
+
+impl World {
+    /// A plan's operations become tasks, but for those that have no report: these are
+    /// carried out at once, because others of the plan rely on them.
+    pub(crate) fn take_apart(&mut self, plan: &Plan) {
+        for op in &plan.ops {
+            let frames = |span| plan.frames(span).to_vec();
+            self.tasks.push(match *op {
+                Op::Read { run, source } => Task::Read(run, frames(run.frames), source),
+                Op::Write { run, mapped } => Task::Write(run, frames(run.frames), mapped),
+                Op::Map { space, at, frames: span, write } => {
+                    Task::Map(space, at, frames(span), write)
+                }
+                Op::Grant { space, at, frames: span } => Task::Grant(space, at, frames(span)),
+                Op::Stop { space, at, frame } => Task::Stop(space, at, frame),
+                Op::Copy { from, to, .. } => Task::Copy(from, to),
+                Op::Poison { space, at, frame } => Task::Poison(space, at, frame),
+                Op::Protect { space, at } => {
+                    self.set_write(space, at, WriteAccess::Tracked);
+                    continue;
+                }
+                Op::Heal { space, range } => {
+                    self.machine.heal(space, range).expect("a marker can be taken away");
+                    continue;
+                }
+                Op::Wake { .. } => continue,
+            });
+        }
+        let keep = plan.keep.iter().map(|it| Task::Unmap(*it, Leave::Keep));
+        let drop = plan.drop.iter().map(|it| Task::Unmap(*it, Leave::Drop));
+        self.tasks.extend(keep.chain(drop));
+    }
+
+    /// Some task is carried out.
+    pub(crate) fn advance_task(&mut self) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        let n = self.rng.usize(..self.tasks.len());
+        match self.tasks.swap_remove(n) {
+            Task::Read(run, frames, source) => self.read(run, &frames, source),
+            Task::Write(run, frames, mapped) => self.begin_write(run, frames, mapped),
+            Task::WriteEnds(run, frames, bytes) => self.end_write(run, &frames, &bytes),
+            Task::Map(space, at, frames, write) => {
+                self.machine.map(space, at, &frames, write).expect("nothing is there");
+                self.plan(|engine, plan| engine.mapped(space, at, &frames, write, plan));
+            }
+            Task::Grant(space, at, frames) => {
+                for n in 0..frames.len() as u64 {
+                    self.set_write(space, at.plus_pages(n), WriteAccess::Allowed);
+                }
+                self.plan(|engine, plan| engine.granted(space, at, &frames, plan));
+            }
+            Task::Stop(space, at, frame) => {
+                self.set_write(space, at, WriteAccess::Tracked);
+                self.plan(|engine, plan| engine.stopped(space, at, frame, plan));
+            }
+            Task::Copy(from, to) => self.copy(from, to),
+            Task::Poison(space, at, frame) => {
+                self.machine.poison(space, VirtRange::page(at)).expect("a page can be marked");
+                self.plan(|engine, plan| engine.poisoned(frame, plan));
+            }
+            Task::Unmap(leaver, then) => self.unmap(leaver, then),
+        }
+    }
+
+    fn set_write(&mut self, space: SpaceId, at: VirtAddr, write: WriteAccess) {
+        let range = VirtRange::page(at);
+        self.machine.set_write(space, range, write).expect("the page is there");
+    }
+
+    fn read(&mut self, run: Run, frames: &[FrameNo], source: Source) {
+        self.machine.release(frames);
+        self.machine.back(frames).expect("frames have memory");
+        let fails = self.failing && source == Source::Pager && self.rng.bool();
+        let mut good = if fails { self.rng.u64(..frames.len() as u64) } else { u64::MAX };
+        self.failed |= fails;
+        for (n, frame) in frames.iter().enumerate() {
+            let page = run.first.plus(n as u64);
+            match source {
+                Source::Zeros => self.machine.zero_frame(*frame),
+                Source::Pager => match self.backings[&run.object.0].page(page) {
+                    Some(bytes) if (n as u64) < good => self.machine.write_frame(*frame, 0, bytes),
+                    // Beyond an end that has come nearer.
+                    _ => good = good.min(n as u64),
+                },
+            }
+        }
+        let end = ReadEnd { good, failure: Failure::Read, errno: 5 };
+        self.plan(|engine, plan| engine.read_ended(run.first, frames, end, plan));
+    }
+
+    fn begin_write(
+        &mut self,
+        run: Run,
+        frames: Vec<FrameNo>,
+        mapped: Option<(SpaceId, VirtAddr)>,
+    ) {
+        let bytes = frames.iter().enumerate().map(|(n, frame)| {
+            if let Some((space, at)) = mapped {
+                self.set_write(space, at.plus_pages(n as u64), WriteAccess::Tracked);
+            }
+            let mut bytes = vec![0; PAGE_SIZE];
+            self.machine.read_frame(*frame, 0, &mut bytes);
+            bytes
+        });
+        let bytes = bytes.collect();
+        self.tasks.push(Task::WriteEnds(run, frames, bytes));
+    }
+
+    fn end_write(&mut self, run: Run, frames: &[FrameNo], bytes: &[Vec<u8>]) {
+        let fails = self.failing && self.rng.bool();
+        self.failed |= fails;
+        for (n, (frame, bytes)) in frames.iter().zip(bytes).enumerate() {
+            let mut now = vec![0; PAGE_SIZE];
+            self.machine.read_frame(*frame, 0, &mut now);
+            assert_eq!(now, *bytes, "{frame:?}: a store passed while it was written");
+            if !fails {
+                let backing = self.backings.get_mut(&run.object.0).expect("it has a backing");
+                backing.write(run.first.plus(n as u64), bytes);
+            }
+        }
+        let result = if fails { Err((Failure::Write, 5)) } else { Ok(()) };
+        self.plan(|engine, plan| {
+            engine.write_ended(run.object, run.first, frames, result, plan);
+        });
+    }
+
+    /// From now on the copy is what the program sees, whatever others do to the original.
+    fn copy(&mut self, from: FrameNo, to: FrameNo) {
+        self.machine.release(&[to]);
+        self.machine.back(&[to]).expect("frames have memory");
+        self.machine.copy_frame(from, to);
+        let site = self.engine.frame(to).site;
+        let (space, number) = (site.space().0, site.at().0 >> PAGE_SHIFT);
+        let meant = self.model.processes.get(&space).and_then(|pages| pages.get(&number));
+        // The address may mean something else by now: then nobody will see the copy.
+        if meant.is_some_and(|page| !page.shared) && !self.engine.frame(to).doomed {
+            self.model.copy(space, number);
+        }
+        self.plan(|engine, plan| engine.copied(from, to, plan));
+    }
+
+    fn unmap(&mut self, leaver: Leaver, then: Leave) {
+        let how = match then {
+            Leave::Drop => Then::Drop,
+            Leave::Keep if leaver.writable => Then::Keep(Stores::Pass),
+            Leave::Keep => Then::Keep(Stores::Stopped),
+        };
+        let pages = [(leaver.at, leaver.frame)];
+        let done = self.machine.unmap(leaver.space, &pages, how).expect("the page is there");
+        assert_eq!(done, 1);
+        self.plan(|engine, plan| engine.unmapped(&leaver, then, plan));
+    }
+}

@@ -1,0 +1,244 @@
+//! The world: what there is, and what happens next.
+
+use std::collections::BTreeMap;
+
+use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PageRange, SpaceId, VirtAddr, VirtRange};
+use faultless_engine::{Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, Rights, Scope};
+use faultless_software::SoftwareMachine;
+
+use crate::access::Pending;
+use crate::backing::Backing;
+use crate::model::Model;
+use crate::tasks::Task;
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Decides everything else.
+    pub seed: u64,
+    /// How many steps the world makes before it ends.
+    pub steps: u32,
+    /// May backings fail?
+    pub failures: bool,
+    /// A bug to be planted in the machine.
+    #[cfg(feature = "canary")]
+    pub canary: Option<faultless_software::Canary>,
+}
+
+impl Options {
+    /// The run of a seed.
+    pub fn new(seed: u64) -> Options {
+        Options {
+            seed,
+            steps: 1500,
+            failures: seed % 3 == 2,
+            #[cfg(feature = "canary")]
+            canary: None,
+        }
+    }
+}
+
+/// Runs one seed from its beginning to its end; panics where something is wrong.
+pub fn run(options: Options) {
+    World::new(options).run();
+}
+
+/// Addresses of every process.
+pub(crate) const BOUNDS: VirtRange =
+    VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (256 << 12)) };
+
+/// Everything that there is.
+pub struct World {
+    pub(crate) options: Options,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) engine: Engine,
+    pub(crate) machine: SoftwareMachine,
+    pub(crate) model: Model,
+    pub(crate) backings: BTreeMap<u32, Backing>,
+    pub(crate) files: Vec<ObjectId>,
+    pub(crate) swap: ObjectId,
+    pub(crate) tasks: Vec<Task>,
+    /// Living processes, and what each is about to do.
+    pub(crate) processes: BTreeMap<u32, Option<Pending>>,
+    pub(crate) failing: bool,
+    /// Something has failed: signals are to be expected.
+    pub(crate) failed: bool,
+    pub(crate) now: u32,
+    pub(crate) machine_spaces: u32,
+}
+
+impl World {
+    /// The world of a seed, at its beginning: one process without memory.
+    pub fn new(options: Options) -> World {
+        let mut rng = fastrand::Rng::with_seed(options.seed);
+        let frames = rng.u32(12..48);
+        let policy = PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())];
+        let config = Config {
+            policy,
+            guard_pages: 0,
+            ahead_max: rng.u32(1..16),
+            run_max: rng.u32(1..8),
+            ..Config::new(frames, vec![BOUNDS])
+        };
+        let machine = SoftwareMachine::new({
+            let mut config = faultless_software::Config::new(frames);
+            config.cpus = 2;
+            config.spaces = 1;
+            #[cfg(feature = "canary")]
+            {
+                config.canary = options.canary;
+            }
+            config
+        });
+        let mut world = World {
+            options,
+            engine: Engine::new(config),
+            machine,
+            model: Model::default(),
+            backings: BTreeMap::new(),
+            files: Vec::new(),
+            swap: ObjectId(0),
+            tasks: Vec::new(),
+            processes: BTreeMap::from([(0, None)]),
+            failing: false,
+            failed: false,
+            now: 0,
+            machine_spaces: 1,
+            rng,
+        };
+        world.model.processes.insert(0, BTreeMap::new());
+        world.add_objects(frames);
+        world
+    }
+
+    fn add_objects(&mut self, frames: u32) {
+        for n in 0..2 {
+            let pages = self.rng.u64(4..40);
+            let options = ObjectOptions::file(pages * PAGE_BYTES, Rights::ReadWrite);
+            let object = self.engine.create(options);
+            let backing = Backing::file(pages, 0x51 + n);
+            self.model.objects.insert(object.0, backing.bytes.clone());
+            self.backings.insert(object.0, backing);
+            self.files.push(object);
+        }
+        let slots = u64::from(frames) * self.rng.u64(4..12);
+        let options = ObjectOptions::file(slots * PAGE_BYTES, Rights::ReadWrite);
+        self.swap = self.engine.create(options);
+        self.backings.insert(self.swap.0, Backing::zeros(slots));
+        self.engine.set_swap(self.swap);
+    }
+
+    /// Lives its steps, and ends: what the files hold then is what the model says.
+    pub fn run(&mut self) {
+        for _ in 0..self.options.steps {
+            self.step();
+            self.check();
+        }
+        self.failing = false;
+        self.look_at_everything();
+        for process in self.processes.keys().copied().collect::<Vec<_>>() {
+            self.exit(process);
+        }
+        for object in self.files.clone() {
+            self.flush(object);
+            let file = &self.backings[&object.0].bytes;
+            let same = *file == self.model.objects[&object.0];
+            assert!(same || self.failed, "{object:?}: a store was lost");
+            self.close(object);
+        }
+        self.finish_tasks();
+        self.check();
+        assert_eq!(self.engine.stats().frames_used, 0, "frames are lost");
+        assert_eq!(self.engine.anonymous_pages(), 0, "anonymous pages are lost");
+        assert_eq!(self.engine.swap_slots().0, 0, "slots are lost");
+    }
+
+    /// Counters of the engine.
+    pub fn stats(&self) -> faultless_engine::Stats {
+        self.engine.stats()
+    }
+
+    fn step(&mut self) {
+        match self.rng.u32(..100) {
+            0..50 => self.advance_process(),
+            50..85 => self.advance_task(),
+            85..90 => {
+                let target = self.rng.u32(1..8);
+                self.plan(|engine, plan| engine.reclaim(Scope::All, target, plan));
+            }
+            90..92 => self.let_time_pass(),
+            92 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
+            _ => self.verb(),
+        }
+    }
+
+    pub(crate) fn let_time_pass(&mut self) {
+        self.now += self.rng.u32(..700);
+        let now = self.now;
+        self.plan(|engine, plan| engine.tick(now, plan));
+        self.plan(|engine, plan| engine.write_aged(300, 16, plan));
+    }
+
+    /// Calls the engine and takes its plan apart into tasks.
+    pub(crate) fn plan<R>(&mut self, call: impl FnOnce(&mut Engine, &mut Plan) -> R) -> R {
+        let mut plan = Plan::new();
+        let result = call(&mut self.engine, &mut plan);
+        self.take_apart(&plan);
+        result
+    }
+
+    /// Lets other things happen until a frame settles: a caller waits for it.
+    pub(crate) fn wait(&mut self, _no: FrameNo) {
+        assert!(!self.tasks.is_empty(), "somebody waits and nothing is under way");
+        self.advance_task();
+    }
+
+    pub(crate) fn finish_tasks(&mut self) {
+        while !self.tasks.is_empty() {
+            self.advance_task();
+        }
+    }
+
+    pub(crate) fn flush(&mut self, object: ObjectId) {
+        let mut rest = PageRange::all();
+        loop {
+            match self.plan(|engine, plan| engine.flush_step(object, &mut rest, plan)) {
+                FlushStep::Done => break,
+                FlushStep::Wait(no) => self.wait(no),
+                FlushStep::More => {}
+                FlushStep::Pinned(page) => panic!("{page:?} is pinned"),
+            }
+        }
+        self.finish_tasks();
+    }
+
+    fn close(&mut self, object: ObjectId) {
+        while let Some(no) = self.plan(|engine, plan| engine.close_step(object, plan)) {
+            self.wait(no);
+        }
+        self.engine.remove(object);
+    }
+
+    /// Reads every page of every process.
+    fn look_at_everything(&mut self) {
+        for (space, pages) in self.model.processes.clone() {
+            for number in pages.keys() {
+                self.access_to_end(space, Pending::load(*number, 0));
+            }
+        }
+    }
+
+    /// Removes what is left of a process.
+    pub(crate) fn exit(&mut self, process: u32) {
+        let space = SpaceId(process);
+        self.processes.remove(&process);
+        self.model.processes.remove(&process);
+        self.clear(space, BOUNDS, |engine, plan| {
+            engine.unmap(space, BOUNDS, plan).expect("a whole space can be unmapped");
+        });
+        self.engine.remove_space(space);
+        for at in self.machine.translations(space) {
+            panic!("{at:?} outlives its process");
+        }
+    }
+}
