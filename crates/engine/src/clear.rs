@@ -25,6 +25,7 @@ impl Engine {
     ) -> Result<(), UnmapError> {
         let mut pieces = Vec::new();
         self.spaces[space.index()].unmap(range, &mut pieces)?;
+        self.heal_range(space, range, plan);
         for piece in &pieces {
             self.close(space, piece, |_| true, plan);
             self.forget_private(space, piece.range, plan);
@@ -80,7 +81,8 @@ impl Engine {
     ) {
         let mut sites = Vec::new();
         let mut look = |engine: &Engine, no: FrameNo, site: Site| {
-            let coming = engine.frames[no].busy == Busy::Mapping && engine.frames[no].site == site;
+            // It may be this very address at which it is about to be shown.
+            let coming = engine.frames[no].busy == Busy::Mapping;
             let here = engine.shown_at(no, site).is_some_and(|it| wrong(it.writable));
             if here || coming {
                 sites.push((site, no));
@@ -104,7 +106,7 @@ impl Engine {
             }
         }
         for (site, no) in sites {
-            self.closing.insert(site, no);
+            self.closing.insert((site, no));
             if self.frames[no].is_idle() {
                 self.begin_leave_at(no, site, plan);
             }
@@ -113,15 +115,23 @@ impl Engine {
 
     /// Is a page at `site` that is not meant there any more? Then it is its time to leave.
     pub(crate) fn still_closing(&mut self, site: Site, plan: &mut Plan) -> Option<FrameNo> {
-        let no = *self.closing.get(&site)?;
-        if self.frames[no].is_idle() {
-            if self.shown_at(no, site).is_none() {
-                self.closing.remove(&site);
-                return None;
+        while let Some(no) = self.closing_at(site) {
+            if !self.frames[no].is_idle() {
+                return Some(no);
             }
-            self.begin_leave_at(no, site, plan);
+            if self.shown_at(no, site).is_some() {
+                self.begin_leave_at(no, site, plan);
+                return Some(no);
+            }
+            self.closing.remove(&(site, no));
         }
-        Some(no)
+        None
+    }
+
+    /// A page that is at `site`, or may be, and is not meant there any more.
+    pub(crate) fn closing_at(&self, site: Site) -> Option<FrameNo> {
+        let all = (site, FrameNo(0))..=(site, FrameNo(u32::MAX));
+        self.closing.range(all).next().map(|(_, no)| *no)
     }
 
     /// The private pages of an object's windows that show `pages` are no more, because
@@ -159,10 +169,11 @@ impl Engine {
         plan: &mut Plan,
     ) -> Option<FrameNo> {
         let (from, to) = (Site::new(space, range.start), Site::new(space, range.end));
-        let closing: Vec<_> = self.closing.range(from..to).map(|(s, no)| (*s, *no)).collect();
+        let all = (from, FrameNo(0))..(to, FrameNo(0));
+        let closing: Vec<_> = self.closing.range(all).map(|(site, _)| *site).collect();
         let mut wait = None;
-        for (site, no) in closing {
-            if self.still_closing(site, plan).is_some() {
+        for site in closing {
+            if let Some(no) = self.still_closing(site, plan) {
                 self.frames[no].waited = true;
                 wait = wait.or(Some(no));
             }

@@ -4,7 +4,7 @@
 //! memory. Verbs and reports are in files of their own, all `impl Engine`.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAccess};
@@ -93,7 +93,7 @@ pub struct Engine {
     pub(crate) others: BTreeMap<FrameNo, Vec<Site>>,
     /// Addresses at which another page is meant now than the frame that is still there:
     /// faults wait for that to leave.
-    pub(crate) closing: BTreeMap<Site, FrameNo>,
+    pub(crate) closing: BTreeSet<(Site, FrameNo)>,
     pub(crate) nodes: NodePool,
     pub(crate) objects: Vec<Option<Box<Object>>>,
     pub(crate) objects_free: Vec<u32>,
@@ -128,7 +128,7 @@ impl Engine {
             frames: FrameTable::new(config.frames),
             translations: Translations::default(),
             others: BTreeMap::new(),
-            closing: BTreeMap::new(),
+            closing: BTreeSet::new(),
             nodes: NodePool::default(),
             objects: Vec::new(),
             objects_free: Vec::new(),
@@ -390,7 +390,7 @@ impl Engine {
         if !self.frames[no].is_mapped() {
             self.frames[no].site = site;
         }
-        self.heal(self.frames[no].key(), plan);
+        self.heal(site, plan);
         plan.push_map(site.space(), site.at(), no, write);
     }
 

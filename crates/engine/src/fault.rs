@@ -207,7 +207,7 @@ impl Engine {
     /// What stores to the page do at `site`, if that is where the page is meant: the area
     /// may have gone, or shows another page by now.
     pub(crate) fn stores_at(&self, no: FrameNo, site: Site) -> Option<WriteAccess> {
-        if self.closing.contains_key(&site) {
+        if self.closing_at(site).is_some() {
             return None;
         }
         let area = self.spaces.get(site.space().index())?.find(site.at())?;

@@ -158,7 +158,7 @@ impl Engine {
     pub fn unmapped(&mut self, leaver: &Leaver, then: Leave, plan: &mut Plan) {
         let (no, site) = (leaver.frame, Site::new(leaver.space, leaver.at));
         self.translations.hide(&mut self.frames, no, site);
-        self.closing.remove(&site);
+        self.closing.remove(&(site, no));
         if self.end(no, Busy::Leaving) {
             self.left(no, then, plan);
         }

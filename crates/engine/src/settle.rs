@@ -6,7 +6,7 @@
 use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange};
 
 use crate::engine::{Engine, Leave, Poisoned};
-use crate::frame::{Busy, State, Want};
+use crate::frame::{Busy, Site, State, Want};
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, PageKey};
 use crate::space::Backing;
@@ -46,7 +46,7 @@ impl Engine {
     /// A page that couldn't be had stays until its sleepers have been told.
     pub(crate) fn settle_failed(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &self.frames[no];
-        if frame.waited {
+        if frame.waited && !frame.doomed {
             self.let_go(no, plan);
             self.failed.push(no);
         } else if !frame.is_pinned() {
@@ -85,12 +85,15 @@ impl Engine {
     }
 
     /// Before a page is mapped, its address must not be an error any more.
-    pub(crate) fn heal(&mut self, key: PageKey, plan: &mut Plan) {
-        if self.poisoned.is_empty() {
-            return;
-        }
+    pub(crate) fn heal(&mut self, site: Site, plan: &mut Plan) {
+        let range = VirtRange::page(site.at());
+        self.heal_range(site.space(), range, plan);
+    }
+
+    /// Addresses whose meaning changes are not errors any more.
+    pub(crate) fn heal_range(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
         self.poisoned.retain(|it| {
-            let hit = it.object == key.object && it.page == key.page;
+            let hit = it.space == space && range.encloses(it.range);
             if hit {
                 plan.ops.push(Op::Heal { space: it.space, range: it.range });
             }

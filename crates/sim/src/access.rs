@@ -45,15 +45,17 @@ impl World {
 
     fn choose_access(&mut self, process: u32) -> Pending {
         let pages = &self.model.processes[&process];
-        let anywhere = pages.is_empty() || self.rng.u32(..20) == 0;
+        let anywhere = pages.is_empty() || self.rng.u32(..50) == 0;
+        // Some pages are touched often, by all: there things meet.
+        let among = if self.rng.u32(..3) > 0 { pages.len().min(6) } else { pages.len() };
         let number = match anywhere {
             true => (BOUNDS.start.0 >> PAGE_SHIFT) + self.rng.u64(..BOUNDS.pages()),
-            false => *pages.keys().nth(self.rng.usize(..pages.len())).expect("it has pages"),
+            false => *pages.keys().nth(self.rng.usize(..among)).expect("it has pages"),
         };
         let store = self.rng.u32(..5) < 2;
         Pending {
             number,
-            offset: self.rng.usize(..PAGE_SIZE / 8) * 8,
+            offset: self.rng.usize(..3) * (PAGE_SIZE / 8 - 1) / 2 * 8,
             store: store.then(|| self.rng.u64(..)),
             tries: 0,
         }

@@ -65,7 +65,12 @@ impl World {
             Task::Write(run, frames, mapped) => self.begin_write(run, frames, mapped),
             Task::WriteEnds(run, frames, bytes) => self.end_write(run, &frames, &bytes),
             Task::Map(space, at, frames, write) => {
-                self.machine.map(space, at, &frames, write).expect("nothing is there");
+                if let Err(error) = self.machine.map(space, at, &frames, write) {
+                    let there = self.machine.translation(space, at);
+                    let there = there.map(|it| self.engine.frame(it.frame));
+                    let new = self.engine.frame(frames[0]);
+                    panic!("{error}: {new:?} is to be mapped at {at:?}, where there is {there:?}");
+                }
                 self.plan(|engine, plan| engine.mapped(space, at, &frames, write, plan));
             }
             Task::Grant(space, at, frames) => {

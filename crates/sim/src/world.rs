@@ -45,7 +45,7 @@ pub fn run(options: Options) {
 
 /// Addresses of every process.
 pub(crate) const BOUNDS: VirtRange =
-    VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (256 << 12)) };
+    VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (96 << 12)) };
 
 /// Everything that there is.
 pub struct World {
@@ -160,14 +160,14 @@ impl World {
 
     fn step(&mut self) {
         match self.rng.u32(..100) {
-            0..50 => self.advance_process(),
-            50..85 => self.advance_task(),
-            85..90 => {
+            0..60 => self.advance_process(),
+            60..92 => self.advance_task(),
+            92..94 => {
                 let target = self.rng.u32(1..8);
                 self.plan(|engine, plan| engine.reclaim(Scope::All, target, plan));
             }
-            90..92 => self.let_time_pass(),
-            92 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
+            94 => self.let_time_pass(),
+            95 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
             _ => self.verb(),
         }
     }
