@@ -79,7 +79,6 @@ pub(crate) struct Poisoned {
     pub space: SpaceId,
     pub range: VirtRange,
     pub object: ObjectId,
-    pub page: PageIndex,
     pub since: Tick,
 }
 
@@ -188,10 +187,11 @@ impl Engine {
         self.object(id).options.size
     }
 
-    /// The length up to which the object can be shown where it is mapped.
+    /// The length up to which the object can be shown where it is mapped; any, if it is
+    /// shown nowhere.
     pub fn reach(&self, id: ObjectId) -> u64 {
         let windows = self.object(id).windows.windows();
-        windows.iter().map(|window| window.pages.end.offset()).max().unwrap_or(0)
+        windows.iter().map(|window| window.pages.end.offset()).max().unwrap_or(u64::MAX)
     }
 
     /// Frames that the object holds.

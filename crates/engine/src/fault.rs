@@ -180,8 +180,9 @@ impl Engine {
         }
         let here = self.shown_at(no, touch.site);
         if here.is_some_and(|it| touch.access != Access::Write || it.writable) {
-            self.stats.faults_spurious += 1;
+            // A caller comes once more to hear that all is done: that says nothing.
             if touch.waiter == Waiter::Machine {
+                self.stats.faults_spurious += 1;
                 let range = VirtRange::page(touch.site.at());
                 plan.ops.push(Op::Wake { space: touch.site.space(), range });
             }

@@ -298,6 +298,32 @@ impl Plan {
         self.ops.push(Op::Wake { space: site.space(), range: VirtRange::page(site.at()) });
     }
 
+    /// A page that is written to swap goes along with the one before it, if its slot is
+    /// the next and both are aside.
+    pub(crate) fn push_swap_write(
+        &mut self,
+        object: ObjectId,
+        slot: PageIndex,
+        frame: FrameNo,
+        mapped: Option<(SpaceId, VirtAddr)>,
+        longest: u32,
+    ) {
+        if let Some(Op::Write { run, mapped: None }) = self.ops.last().copied()
+            && mapped.is_none()
+            && run.object == object
+            && run.pages().end == slot
+            && run.frames.len < longest
+            && self.is_last(run.frames)
+        {
+            self.frames.push(frame);
+            if let Some(Op::Write { run, .. }) = self.ops.last_mut() {
+                run.frames.len += 1;
+            }
+            return;
+        }
+        self.push_write(object, slot, &[frame], mapped);
+    }
+
     pub(crate) fn push_write(
         &mut self,
         object: ObjectId,

@@ -5,11 +5,11 @@
 
 use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange};
 
+use crate::anon::ANON;
 use crate::engine::{Engine, Leave, Poisoned};
 use crate::frame::{Busy, Site, State, Want};
 use crate::plan::{Op, Plan};
-use crate::policy::{Departure, PageKey};
-use crate::space::Backing;
+use crate::policy::Departure;
 
 impl Engine {
     /// Begins whatever is wanted of an idle frame, or wakes who waited for it.
@@ -67,8 +67,7 @@ impl Engine {
         self.end(no, Busy::Poisoning);
         let (key, site) = (self.frames[no].key(), self.frames[no].site);
         let (space, range) = (site.space(), VirtRange::page(site.at()));
-        let PageKey { object, page } = key;
-        self.poisoned.push(Poisoned { space, range, object, page, since: self.now });
+        self.poisoned.push(Poisoned { space, range, object: key.object, since: self.now });
         self.settle_failed(no, plan);
     }
 
@@ -76,12 +75,9 @@ impl Engine {
     /// driver makes its page an error, and it stays one until it is tried again.
     pub fn will_poison(&mut self, space: SpaceId, addr: VirtAddr) {
         let Some(area) = self.spaces[space.index()].find(addr) else { return };
-        let (Backing::Object { object, .. }, Some(page)) = (area.backing, area.page_at(addr))
-        else {
-            return;
-        };
+        let object = area.object().unwrap_or(ANON);
         let range = VirtRange::page(addr.page_start());
-        self.poisoned.push(Poisoned { space, range, object, page, since: self.now });
+        self.poisoned.push(Poisoned { space, range, object, since: self.now });
     }
 
     /// Before a page is mapped, its address must not be an error any more.

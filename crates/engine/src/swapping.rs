@@ -58,7 +58,7 @@ impl Engine {
         self.begin(no, Busy::Writing, 1);
         self.stop_stores(no, plan);
         let mapped = self.first_site(no).map(|site| (site.space(), site.at()));
-        plan.push_write(object, slot.page(), &[no], mapped);
+        plan.push_swap_write(object, slot.page(), no, mapped, self.config.run_max);
         true
     }
 

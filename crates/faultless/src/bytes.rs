@@ -5,6 +5,7 @@
 use std::ops::{Deref, DerefMut};
 
 use crate::map::{Map, MapMut};
+use crate::memory::Memory;
 use crate::pin::{Pinned, PinnedMut};
 
 // Why the pins' slices are sound, for as long as the pin lives:
@@ -69,6 +70,24 @@ impl DerefMut for MapMut {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above; and that nobody else reads the bytes meanwhile is part of
         // that promise.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: 1. the addresses are this memory's as long as it lives, and touching one
+        // brings its page in; 2. nobody else stores to them: no other map shows them, and
+        // a mutable slice needs the `Memory` for itself.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
     }
 }

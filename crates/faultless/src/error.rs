@@ -33,6 +33,17 @@ pub enum Error {
         /// What to give instead.
         remedy: &'static str,
     },
+    /// Budget and swap file have no room for so much anonymous memory.
+    #[error(
+        "{wanted} bytes of anonymous memory: budget and swap have room for {left} more; \
+         give the Vm a (larger) swap file: `Vm::builder().swap(dir, bytes)`"
+    )]
+    NoSwap {
+        /// Bytes asked for.
+        wanted: u64,
+        /// Bytes that could be had.
+        left: u64,
+    },
     /// The file is mapped already in this `Vm`, with an option that can't be had twice.
     #[error("{name} is already mapped in this Vm with {option} {is}, not {asked}")]
     AlreadyMapped {
@@ -57,6 +68,7 @@ impl Error {
             Error::Machine(_) => 38,
             Error::Option { .. } => 22,
             Error::AlreadyMapped { .. } => 16,
+            Error::NoSwap { .. } => 12,
         }
     }
 

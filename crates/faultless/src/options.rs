@@ -29,7 +29,7 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    fn space(self) -> SpaceId {
+    pub(crate) fn space(self) -> SpaceId {
         match self {
             Delivery::Thread => THREAD,
             Delivery::Inline => INLINE,

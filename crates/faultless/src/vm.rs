@@ -1,15 +1,18 @@
 //! A [`Vm`]: a budget of memory, and the threads that keep it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
 use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
+use faultless_pager::SwapFile;
 use faultless_runtime::{Core, Options, Rings, Served, Threads};
 
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::memory::Room;
 
 pub(crate) type LinuxCore = Core<LinuxMachine>;
 
@@ -27,6 +30,7 @@ pub(crate) struct Inner {
     threads: Threads<LinuxMachine>,
     pub core: Arc<LinuxCore>,
     pub catalog: Catalog,
+    pub room: Room,
     memory: u64,
 }
 
@@ -36,6 +40,7 @@ pub struct VmBuilder {
     memory: u64,
     policy: PolicyKind,
     options: Options,
+    swap: Option<(PathBuf, u64)>,
 }
 
 impl Vm {
@@ -49,7 +54,12 @@ impl Vm {
 
     /// For more than the budget.
     pub fn builder() -> VmBuilder {
-        VmBuilder { memory: 256 << 20, policy: PolicyKind::TwoList, options: Options::default() }
+        VmBuilder {
+            memory: 256 << 20,
+            policy: PolicyKind::TwoList,
+            options: Options::default(),
+            swap: None,
+        }
     }
 
     /// The budget in bytes.
@@ -98,6 +108,14 @@ impl VmBuilder {
         self
     }
 
+    /// Let anonymous memory leave to a file of at most `bytes` in `dir`. The file has no
+    /// name and takes room only as it fills. Without it [`Vm::anonymous`] memory has to
+    /// fit into the budget.
+    pub fn swap(mut self, dir: impl Into<PathBuf>, bytes: u64) -> VmBuilder {
+        self.swap = Some((dir.into(), bytes.next_multiple_of(PAGE_BYTES)));
+        self
+    }
+
     /// Do without io_uring, as on systems that refuse it.
     pub fn without_io_uring(mut self) -> VmBuilder {
         self.options.rings = Rings::Refused;
@@ -139,8 +157,14 @@ impl VmBuilder {
         core.machine()
             .on_inline_fault(Box::new(move |addr, access| serve_inline(&weak, addr, access)))?;
         let threads = core.start()?;
+        if let Some((dir, size)) = &self.swap {
+            core.add_swap(Arc::new(SwapFile::create(dir, *size)?), *size);
+        }
         let memory = pages as u64 * PAGE_SIZE as u64;
-        Ok(Vm { inner: Arc::new(Inner { threads, core, catalog: Catalog::default(), memory }) })
+        let swap = self.swap.map_or(0, |(_, size)| size);
+        let room = Room::new(u64::from(frames) * PAGE_BYTES + swap);
+        let catalog = Catalog::default();
+        Ok(Vm { inner: Arc::new(Inner { threads, core, catalog, memory, room }) })
     }
 }
 

@@ -10,7 +10,7 @@
 //!   serve     a fault, from the thread that met it or from one that handles it
 //!   handlers  threads that handle the faults of threads that a machine holds
 //!   keeper    the thread that ages: old dirty pages, files that changed their size
-//!   pins, objects   the verbs that people call
+//!   pins, objects, anonymous   the verbs that people call
 //! ```
 //!
 //! Which machine there is, is its user's choice: everything here takes any
@@ -18,6 +18,7 @@
 
 #![deny(unsafe_code)]
 
+mod anonymous;
 mod core;
 mod drive;
 mod error;

@@ -60,17 +60,22 @@ impl<M: Machine> Core<M> {
                 return Err(Error::NoAddresses { pages, why: format!("{why:?}") });
             }
         };
-        let blocks = new.pager.direct(Direction::Read, 0, PAGE_BYTES).is_none();
+        self.add_pager(object, new.pager);
+        Ok(ObjectHandle { object, space: new.space, range })
+    }
+
+    /// The pager of a new object.
+    pub(crate) fn add_pager(&self, object: ObjectId, pager: Arc<dyn Pager>) {
+        let blocks = pager.direct(Direction::Read, 0, PAGE_BYTES).is_none();
         let mut pagers = self.pagers.lock();
         if pagers.len() <= object.index() {
             pagers.resize_with(object.index() + 1, || None);
         }
-        pagers[object.index()] = Some(new.pager);
+        pagers[object.index()] = Some(pager);
         drop(pagers);
         if blocks && !self.pagers_block.swap(true, Ordering::AcqRel) {
             self.ring_handlers();
         }
-        Ok(ObjectHandle { object, space: new.space, range })
     }
 
     /// From now on the object may be written through its addresses.

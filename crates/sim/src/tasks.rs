@@ -118,12 +118,7 @@ impl World {
         self.plan(|engine, plan| engine.read_ended(run.first, frames, end, plan));
     }
 
-    fn begin_write(
-        &mut self,
-        run: Run,
-        frames: Vec<FrameNo>,
-        mapped: Option<(SpaceId, VirtAddr)>,
-    ) {
+    fn begin_write(&mut self, run: Run, frames: Vec<FrameNo>, mapped: Option<(SpaceId, VirtAddr)>) {
         let bytes = frames.iter().enumerate().map(|(n, frame)| {
             if let Some((space, at)) = mapped {
                 self.set_write(space, at.plus_pages(n as u64), WriteAccess::Tracked);

@@ -1,0 +1,81 @@
+//! Anonymous memory: pages that begin as zeros and leave to swap.
+
+use std::sync::Arc;
+
+use faultless_addr::{PAGE_BYTES, Prot, SpaceId, VirtRange};
+use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
+use faultless_engine::{ObjectOptions, Rights};
+use faultless_machine::Machine;
+use faultless_pager::Pager;
+
+use crate::core::Core;
+use crate::error::Error;
+
+impl<M: Machine> Core<M> {
+    /// From now on anonymous pages can leave memory, as many as fit into `size` bytes of
+    /// the pager. Once, and before there are any.
+    pub fn add_swap(&self, pager: Arc<dyn Pager>, size: u64) {
+        let mut engine = self.engine.lock();
+        let object = engine.create(ObjectOptions::file(size, Rights::ReadWrite));
+        engine.set_swap(object);
+        self.add_pager(object, pager);
+    }
+
+    /// `len` bytes of zeros of their own.
+    pub fn map_anonymous(&self, space: SpaceId, len: u64) -> Result<VirtRange, Error> {
+        self.check_birthplace()?;
+        let request = MapRequest {
+            place: Place::Anywhere,
+            len,
+            prot: Prot::READ | Prot::WRITE,
+            sharing: Sharing::Private,
+            backing: Backing::Anonymous,
+            flags: VmaFlags::empty(),
+            merge: Merge::No,
+        };
+        let mapped = self.engine.lock().map(space, request);
+        mapped.map_err(|why| Error::NoAddresses {
+            pages: len.div_ceil(PAGE_BYTES),
+            why: why.to_string(),
+        })
+    }
+
+    /// Gives addresses back, and the pages that are the caller's own there.
+    pub fn unmap_anonymous(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
+        self.check_birthplace()?;
+        self.clear(space, range, |engine, plan| {
+            engine.unmap(space, range, plan).expect("the range is an area");
+        });
+        Ok(())
+    }
+
+    /// The pages of a range are zeros again.
+    pub fn dont_need(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
+        self.check_birthplace()?;
+        self.clear(space, range, |engine, plan| engine.dont_need(space, range, plan));
+        Ok(())
+    }
+
+    fn clear(
+        &self,
+        space: SpaceId,
+        range: VirtRange,
+        begin: impl FnOnce(&mut faultless_engine::Engine, &mut faultless_engine::Plan),
+    ) {
+        let mut worker = self.worker();
+        begin(&mut self.engine.lock(), &mut worker.plan);
+        self.finish(&mut worker);
+        loop {
+            let mut engine = self.engine.lock();
+            let Some(no) = engine.clear_step(space, range, &mut worker.plan) else { break };
+            if worker.plan.is_empty() {
+                drop(self.wait_settled(engine, no));
+                continue;
+            }
+            drop(engine);
+            self.finish(&mut worker);
+        }
+        self.finish(&mut worker);
+        self.rest(worker);
+    }
+}
