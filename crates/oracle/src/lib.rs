@@ -1,0 +1,17 @@
+//! Faultless is right if three agree: its engine, the model here, and the kernel.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`call`], [`flags`], [`outcome`], [`area`] | the words: what a process does, and what comes of it |
+//! | [`system`] | the trait of whatever carries calls out, and the world it does that in |
+//! | [`kernel`] | the real kernel as a system: children that do what they are told |
+//! | [`model`] | a slow system that is easy to believe |
+
+#![deny(unsafe_code)]
+
+pub mod area;
+pub mod call;
+pub mod flags;
+pub mod kernel;
+pub mod outcome;
+pub mod system;
