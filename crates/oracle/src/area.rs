@@ -45,6 +45,18 @@ bitflags! {
         const SEALED = 16;
         /// MADV_DONTDUMP.
         const DONTDUMP = 32;
+        /// MAP_NORESERVE.
+        const NORESERVE = 64;
+        /// MADV_SEQUENTIAL.
+        const SEQUENTIAL = 128;
+        /// MADV_RANDOM.
+        const RANDOM = 256;
+        /// MADV_MERGEABLE.
+        const MERGEABLE = 512;
+        /// MADV_HUGEPAGE.
+        const HUGEPAGE = 1024;
+        /// MADV_NOHUGEPAGE.
+        const NOHUGEPAGE = 2048;
     }
 }
 

@@ -6,12 +6,15 @@
 //! | [`system`] | the trait of whatever carries calls out, and the world it does that in |
 //! | [`kernel`] | the real kernel as a system: children that do what they are told |
 //! | [`model`] | a slow system that is easy to believe |
+//! | [`differ`] | random calls on both |
 
 #![deny(unsafe_code)]
 
 pub mod area;
 pub mod call;
+pub mod differ;
 pub mod flags;
 pub mod kernel;
+pub mod model;
 pub mod outcome;
 pub mod system;

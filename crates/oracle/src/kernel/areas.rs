@@ -63,6 +63,12 @@ fn flags_of(words: &str) -> AreaFlags {
         ("gd", AreaFlags::GROWSDOWN),
         ("sl", AreaFlags::SEALED),
         ("dd", AreaFlags::DONTDUMP),
+        ("nr", AreaFlags::NORESERVE),
+        ("sr", AreaFlags::SEQUENTIAL),
+        ("rr", AreaFlags::RANDOM),
+        ("mg", AreaFlags::MERGEABLE),
+        ("hg", AreaFlags::HUGEPAGE),
+        ("nh", AreaFlags::NOHUGEPAGE),
     ];
     let has = |name: &str| words.split_ascii_whitespace().any(|word| word == name);
     known.into_iter().filter(|(name, _)| has(name)).map(|(_, flag)| flag).collect()
