@@ -11,6 +11,9 @@ pub trait System {
 
     /// The areas of a process inside the window, lowest first, equal neighbours joined.
     fn areas(&mut self, process: ProcessId) -> Vec<Area>;
+
+    /// Where the areas of a process begin, equal neighbours not joined, lowest first.
+    fn seams(&mut self, process: ProcessId) -> Vec<u64>;
 }
 
 /// RLIMIT_MEMLOCK at first, soft and hard.

@@ -98,9 +98,9 @@ pub fn replay(world: World, steps: &[Step]) -> io::Result<Option<Box<Difference>
 /// As [`crate::kernel::Kernel::new`].
 pub fn shrink(world: World, mut steps: Vec<Step>) -> io::Result<(Vec<Step>, Option<Box<Difference>>)> {
     let mut found = replay(world, &steps)?;
-    if found.is_none() {
-        return Ok((steps, None));
-    }
+    let Some(first) = &found else { return Ok((steps, None)) };
+    // Another difference may be one that the generator takes care not to make.
+    let kind = first.kind().to_owned();
     let mut piece = steps.len().div_ceil(2);
     loop {
         let mut at = 0;
@@ -109,8 +109,8 @@ pub fn shrink(world: World, mut steps: Vec<Step>) -> io::Result<(Vec<Step>, Opti
             let mut fewer = steps.clone();
             fewer.drain(at..(at + piece).min(steps.len()));
             match replay(world, &fewer)? {
-                Some(difference) => (steps, found) = (fewer, Some(difference)),
-                None => at += piece,
+                Some(difference) if difference.kind() == kind => (steps, found) = (fewer, Some(difference)),
+                _ => at += piece,
             }
         }
         match piece {

@@ -43,7 +43,7 @@ impl fmt::Display for Found {
             Some(difference) => {
                 let mut text = String::new();
                 for (process, call) in &shrunk.0 {
-                    writeln!(text, "    ({process:?}, Call::{call:x?}),")?;
+                    writeln!(text, "    ({process:?}, Call::{call:?}),")?;
                 }
                 writeln!(f, "{} calls are enough:\n{text}{difference}", shrunk.0.len())?;
             }

@@ -30,6 +30,13 @@ pub struct Difference {
     pub model: String,
 }
 
+impl Difference {
+    /// The kind of call that differs.
+    pub fn kind(&self) -> &str {
+        self.what.split(' ').next().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { process, what, kernel, model } = self;
@@ -56,18 +63,34 @@ impl Pair {
     /// # Errors
     /// What they differ in.
     pub fn call(&mut self, process: ProcessId, call: &Call) -> Result<Outcome, Box<Difference>> {
+        if self.model.asks_for_seams(process, call) {
+            self.compare_seams(process)?;
+        }
         let allowed = self.model.answer(process, call);
         let seen = self.kernel.call(process, call);
         if !allowed.allows(&seen) {
             return Err(Box::new(Difference {
                 process,
-                what: format!("{call:x?}"),
+                what: format!("{call:?}"),
                 kernel: format!("{seen:?}"),
                 model: format!("{allowed:?}"),
             }));
         }
-        self.model.settle(&seen);
         Ok(seen)
+    }
+
+    /// Where Linux leaves it open whether an area ends, the model follows the kernel.
+    fn compare_seams(&mut self, process: ProcessId) -> Result<(), Box<Difference>> {
+        let starts = self.kernel.seams(process);
+        self.model.follow_seams(process, &starts).map_err(|addr| {
+            let side = |has: bool| if has { "does" } else { "does not" }.to_owned();
+            Box::new(Difference {
+                process,
+                what: format!("an area begins at {addr:#x}"),
+                kernel: side(starts.contains(&addr)),
+                model: side(!starts.contains(&addr)),
+            })
+        })
     }
 
     /// Compares the areas of a process.
@@ -77,7 +100,7 @@ impl Pair {
     pub fn compare_areas(&mut self, process: ProcessId) -> Result<(), Box<Difference>> {
         let (kernel, model) = (self.kernel.areas(process), self.model.areas(process));
         if kernel == model {
-            return Ok(());
+            return self.compare_seams(process);
         }
         let without = |these: &[Area], those: &[Area]| {
             let only = these.iter().filter(|area| !those.contains(area));

@@ -27,6 +27,15 @@ pub fn of(kernel: &Kernel, process: ProcessId) -> Vec<Area> {
     join(areas)
 }
 
+/// Where the areas of a process begin.
+pub fn seams(kernel: &Kernel, process: ProcessId) -> Vec<u64> {
+    let path = format!("/proc/{}/maps", kernel.number(process));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let window = kernel.world.base..kernel.world.end();
+    let starts = text.lines().filter_map(|line| u64::from_str_radix(line.split_once('-')?.0, 16).ok());
+    starts.filter(|start| window.contains(start)).collect()
+}
+
 /// `start-end perms offset device inode path`, or `None` on another line.
 fn head(kernel: &Kernel, line: &str) -> Option<Area> {
     let mut words = line.split_ascii_whitespace();

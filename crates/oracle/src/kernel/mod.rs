@@ -115,4 +115,11 @@ impl System for Kernel {
             false => Vec::new(),
         }
     }
+
+    fn seams(&mut self, process: ProcessId) -> Vec<u64> {
+        match self.workers.contains_key(&process) {
+            true => areas::seams(self, process),
+            false => Vec::new(),
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::allowed::{Allowed, Residency};
 use super::bytes::Loose;
 use super::object::pieces;
 use super::page::{Backing, Lock, Page, Traits};
-use super::place::{GAP_PAGES, STACK_PAGES_MAX};
+use super::place::{self, GAP_PAGES, STACK_PAGES_MAX, TASK_END};
 
 /// What is done to a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,10 @@ impl Model {
         number: u64,
         access: Access,
     ) -> Result<(), Trouble> {
+        if !place::is_inside(&self.world, number, 1) && number > 0 && number < TASK_END / PAGE {
+            // The harness has taken it, with no rights.
+            return Err(ACCERR);
+        }
         if self.process(process).traits(number).is_none() {
             self.grow_down(process, number)?;
         }
@@ -131,12 +135,11 @@ impl Model {
     /// that makes a copy that a store would need.
     pub(super) fn populate(&mut self, process: ProcessId, number: u64) -> Result<(), Trouble> {
         let traits = self.process(process).traits(number).ok_or(MAPERR)?;
-        if traits.prot.is_empty() {
-            return Err(ACCERR);
-        }
         if traits.lock == Lock::OnFault {
             return Ok(());
         }
+        // The kernel asks as for a load.
+        permit(traits, Access::Read, self.exec_only)?;
         let copies = traits.prot.contains(Prot::WRITE) && !traits.is_shared();
         self.bring(process, number, if copies { Access::Write } else { Access::Read })
     }

@@ -13,9 +13,6 @@ pub enum Allowed {
     Bytes(Loose),
     /// mincore(2): in memory, not in memory, or nobody can say.
     Residency(Vec<Residency>),
-    /// One of two, each with its own consequences: [`super::Model::settle`] follows
-    /// the one that was seen.
-    Either(Outcome, Outcome),
 }
 
 /// Is a page in memory?
@@ -51,7 +48,6 @@ impl Allowed {
                 };
                 pages.len() == bits.len() && pages.iter().zip(bits).all(fits)
             }
-            (Allowed::Either(one, other), seen) => one == seen || other == seen,
             _ => false,
         }
     }
@@ -59,7 +55,7 @@ impl Allowed {
     /// One of the outcomes.
     pub fn first(&self) -> Outcome {
         match self {
-            Allowed::Only(outcome) | Allowed::Either(outcome, _) => outcome.clone(),
+            Allowed::Only(outcome) => outcome.clone(),
             Allowed::Bytes(loose) => Outcome::Bytes(loose.bytes.clone()),
             Allowed::Residency(pages) => {
                 Outcome::Vector(pages.iter().map(|page| *page == Residency::In).collect())

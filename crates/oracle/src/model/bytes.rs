@@ -5,15 +5,25 @@
 //! it is written. And what is stored behind a file's end, in its last page, stays until
 //! the page is written back to the disk, whenever that is.
 
+use std::fmt;
+
 use crate::call::PAGE;
+use crate::outcome::Outcome;
 
 /// Bytes, and which of them may be zero instead.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Loose {
     /// The bytes.
     pub bytes: Vec<u8>,
     /// For each: may it read as zero as well?
     pub or_zero: Vec<bool>,
+}
+
+impl fmt::Debug for Loose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let loose = self.or_zero.iter().filter(|may| **may).count();
+        write!(f, "{:?}, {loose} of them zero instead", Outcome::Bytes(self.bytes.clone()))
+    }
 }
 
 impl Loose {

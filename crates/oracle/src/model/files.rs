@@ -118,12 +118,18 @@ impl Model {
 
     fn pwrite(&mut self, p: ProcessId, fd: Fd, bytes: Vec<u8>, offset: u64) -> Answer {
         let len = bytes.len() as u64;
-        if matches!(self.process(p).descriptor(fd), Ok(d) if d.open == Open::Zero && d.writes()) {
+        if self.swallows(p, fd) {
             return Ok(Allowed::value(len));
         }
         let (object, offset) = self.writable(p, fd, offset)?;
         self.object_mut(object).write(offset, &Loose::exactly(bytes));
         Ok(Allowed::value(len))
+    }
+
+    /// `/dev/zero` takes what is written, and does not look at it.
+    pub(super) fn swallows(&self, p: ProcessId, fd: Fd) -> bool {
+        let descriptor = self.process(p).descriptor(fd);
+        descriptor.is_ok_and(|found| found.open == Open::Zero && found.writes())
     }
 
     fn ftruncate(&mut self, p: ProcessId, fd: Fd, size: u64) -> Answer {

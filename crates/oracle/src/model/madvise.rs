@@ -136,14 +136,10 @@ impl Model {
             Advice::NOHUGEPAGE => (huge, AreaFlags::NOHUGEPAGE),
             _ => return,
         };
-        let birth = self.birth();
-        for (_, page) in self.process_mut(process).pages.range_mut(run) {
-            let flags = page.traits.flags - clear | set;
-            if flags != page.traits.flags {
-                page.traits.flags = flags;
-                page.traits.birth = birth;
-            }
+        for (_, page) in self.process_mut(process).pages.range_mut(run.clone()) {
+            page.traits.flags = page.traits.flags - clear | set;
         }
+        self.rebirth(process, run);
     }
 
     /// A hole in the object.
@@ -171,7 +167,7 @@ impl Model {
             let traits = self.process(p).traits(number).ok_or(Errno::ENOMEM)?;
             let may = match access {
                 Access::Write => traits.prot.contains(Prot::WRITE),
-                _ => traits.prot.intersects(Prot::READ | Prot::WRITE),
+                _ => traits.prot.contains(Prot::READ),
             };
             if !may {
                 return Err(Errno::EINVAL);

@@ -73,14 +73,11 @@ impl Model {
 
     /// Up to the first hole.
     fn set_lock(&mut self, process: ProcessId, range: Pages, lock: Lock) -> Result<(), Errno> {
-        let birth = self.birth();
-        for number in range {
+        for number in range.clone() {
             let page = self.process_mut(process).pages.get_mut(&number).ok_or(Errno::ENOMEM)?;
-            if page.traits.lock != lock {
-                page.traits.lock = lock;
-                page.traits.birth = birth;
-            }
+            page.traits.lock = lock;
         }
+        self.rebirth(process, range);
         Ok(())
     }
 

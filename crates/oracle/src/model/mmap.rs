@@ -8,7 +8,7 @@ use crate::system::{Person, Store};
 
 use super::Model;
 use super::allowed::{Allowed, Answer};
-use super::object::{Kind, Object};
+use super::object::{Kind, Object, ObjectId};
 use super::page::{Backing, Lock, Page, Traits};
 use super::place::{self, TASK_END};
 use super::process::{Descriptor, Open, Pages, RIGHTS, is_aligned, round_up};
@@ -23,6 +23,9 @@ pub struct Request {
     pub fd: Fd,
     pub offset: u64,
 }
+
+/// Stands for the object that a shared map of `/dev/zero` is about to get.
+const NEW_OBJECT: ObjectId = ObjectId(u32::MAX);
 
 /// The four bits that say which type of mapping.
 const TYPE: MapFlags = MapFlags::from_bits_retain(0xf);
@@ -155,6 +158,8 @@ impl Model {
             return Err(Errno::EACCES);
         }
         let object = match file.open {
+            // A pipe is on a file system from which nothing is executed.
+            Open::Pipe if request.prot.contains(Prot::EXEC) => return Err(Errno::EPERM),
             Open::Directory | Open::Pipe => return Err(Errno::ENODEV),
             Open::Zero => None,
             Open::Object(object) => Some(object),
@@ -171,7 +176,7 @@ impl Model {
         let page = request.offset / PAGE;
         let backing = match (object, shared) {
             (Some(object), _) => Backing::Object { object, page },
-            (None, true) => Backing::Anonymous,
+            (None, true) => Backing::Object { object: NEW_OBJECT, page },
             (None, false) => Backing::ZeroDevice,
         };
         debug_assert!(pages > 0);
@@ -180,15 +185,18 @@ impl Model {
     }
 
     /// Takes what is there away, if that may be, and if the limits let the new come.
-    fn replace(&mut self, process: ProcessId, range: Pages, traits: Traits) -> Result<(), Errno> {
+    pub(super) fn replace(&mut self, process: ProcessId, range: Pages, traits: Traits) -> Result<(), Errno> {
         let here = self.process_mut(process);
         let there: Vec<Traits> = here.pages.range(range.clone()).map(|(_, p)| p.traits).collect();
         if there.iter().any(|traits| traits.is_sealed()) {
+            self.rebirth(process, range);
             return Err(Errno::EPERM);
         }
-        let added = range.end - range.start;
-        let space = here.space() + added - there.len() as u64;
-        if !here.may_have(space, traits, added) {
+        // What goes is taken off what comes, whatever kind it is.
+        let added = range.end - range.start - there.len() as u64;
+        if !here.may_add(traits, added) {
+            // Areas have been cut at both ends already, and stay so.
+            self.rebirth(process, range);
             return Err(Errno::ENOMEM);
         }
         here.pages.retain(|number, _| !range.contains(number));
@@ -197,11 +205,14 @@ impl Model {
 
     /// Shared memory without a file gets an object of its own.
     fn with_object(&mut self, traits: Traits, pages: u64) -> Traits {
-        if traits.backing != Backing::Anonymous || !traits.is_shared() {
-            return traits;
-        }
+        let page = match traits.backing {
+            Backing::Anonymous if traits.is_shared() => 0,
+            // The new object is as long as the mapping, wherever in it that begins.
+            Backing::Object { object: NEW_OBJECT, page } => page,
+            _ => return traits,
+        };
         let object = self.add_object(Object::new(Kind::Anonymous, pages * PAGE));
-        Traits { backing: Backing::Object { object, page: 0 }, ..traits }
+        Traits { backing: Backing::Object { object, page }, ..traits }
     }
 
     /// Brings pages in; in each area up to the first that can't be.

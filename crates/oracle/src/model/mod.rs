@@ -60,8 +60,6 @@ pub struct Model {
     names: BTreeMap<FileId, ObjectId>,
     next_object: u32,
     next_birth: u64,
-    /// If the last call may have had another outcome: that, and what then is.
-    other: Option<(Outcome, Box<Model>)>,
 }
 
 impl Model {
@@ -75,7 +73,6 @@ impl Model {
             names: BTreeMap::new(),
             next_object: 0,
             next_birth: 0,
-            other: None,
         };
         for (number, size) in world.files.iter().enumerate() {
             let file = FileId(number as u8);
@@ -89,7 +86,6 @@ impl Model {
 
     /// Carries a call out, and says what may be answered to it.
     pub fn answer(&mut self, process: ProcessId, call: &Call) -> Allowed {
-        self.other = None;
         if !self.processes.contains_key(&process) {
             return Allowed::Only(Outcome::NoProcess);
         }
@@ -104,12 +100,20 @@ impl Model {
         }
     }
 
-    /// Goes on from what was seen, where two outcomes were allowed.
-    pub fn settle(&mut self, seen: &Outcome) {
-        match self.other.take() {
-            Some((outcome, other)) if outcome == *seen => *self = *other,
-            _ => {}
-        }
+    /// Is there a place where nobody can say whether an area ends, and does it matter
+    /// to this call?
+    pub fn asks_for_seams(&self, process: ProcessId, call: &Call) -> bool {
+        matches!(call, Call::Mremap { .. } | Call::Mprotect { .. } | Call::Mlockall { .. })
+            && self.processes.get(&process).is_some_and(|process| process.has_open_seams())
+    }
+
+    /// Takes over where areas begin.
+    ///
+    /// # Errors
+    /// An address where an area begins that can't, or where one must and doesn't.
+    pub fn follow_seams(&mut self, process: ProcessId, starts: &[u64]) -> Result<(), u64> {
+        let Some(process) = self.processes.get_mut(&process) else { return Ok(()) };
+        process.follow_seams(starts, &mut self.next_birth)
     }
 
     fn carry_out(&mut self, p: ProcessId, call: &Call) -> Answer {
@@ -177,6 +181,11 @@ impl Model {
         id
     }
 
+    fn rebirth(&mut self, process: ProcessId, range: process::Pages) {
+        let process = self.processes.get_mut(&process).expect("looked up before the call");
+        process.rebirth(range, &mut self.next_birth);
+    }
+
     fn birth(&mut self) -> u64 {
         self.next_birth += 1;
         self.next_birth
@@ -188,17 +197,7 @@ impl Model {
     }
 
     fn count_areas(&self, process: ProcessId) -> u64 {
-        let Some(process) = self.processes.get(&process) else { return 0 };
-        let mut count = 0;
-        let mut last: Option<(u64, page::Traits)> = None;
-        for (number, page) in &process.pages {
-            let continues = last.is_some_and(|(before, traits)| {
-                before + 1 == *number && !traits.ends_before(page.traits)
-            });
-            count += u64::from(!continues);
-            last = Some((*number, page.traits));
-        }
-        count
+        self.processes.get(&process).map_or(0, |process| process.seams().len() as u64)
     }
 }
 
@@ -211,5 +210,9 @@ impl System for Model {
         let Some(process) = self.processes.get(&process) else { return Vec::new() };
         let backing = |object| page::backing_of(&self.objects[&object]);
         join(process.pages.iter().map(|(number, page)| page.area(*number, backing)))
+    }
+
+    fn seams(&mut self, process: ProcessId) -> Vec<u64> {
+        self.processes.get(&process).map(Process::seams).unwrap_or_default()
     }
 }

@@ -75,7 +75,7 @@ impl Model {
         if old.prot == prot {
             return Ok(());
         }
-        let birth = self.birth();
+        self.rebirth(p, run.clone());
         let process = self.process_mut(p);
         let new = Traits { prot, ..old };
         let pages = run.end - run.start;
@@ -88,7 +88,6 @@ impl Model {
         }
         for (_, page) in process.pages.range_mut(run.clone()) {
             page.traits.prot = prot;
-            page.traits.birth = birth;
         }
         let becomes_writable = prot.contains(Prot::WRITE) && !old.prot.contains(Prot::WRITE);
         if old.lock == Lock::Full && !old.is_shared() && becomes_writable {

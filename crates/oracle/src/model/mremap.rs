@@ -1,8 +1,4 @@
 //! mremap(2).
-//!
-//! Some answers depend on where areas end, and whether two equal neighbours are one
-//! area is Linux's own affair. So the call is done twice where it may matter: with
-//! [`Seams::Joined`] they are one, with [`Seams::Apart`] two, and either may be seen.
 
 use crate::call::{Addr, PAGE, ProcessId};
 use crate::flags::RemapFlags;
@@ -22,13 +18,6 @@ pub struct Request {
     pub new_len: u64,
     pub flags: RemapFlags,
     pub new: Addr,
-}
-
-/// Are neighbours that differ in nothing but their birth one area?
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Seams {
-    Joined,
-    Apart,
 }
 
 /// The request in pages.
@@ -57,43 +46,32 @@ impl Move {
 
 impl Model {
     pub(super) fn mremap(&mut self, process: ProcessId, request: Request) -> Answer {
-        let mut apart = self.clone();
-        let one = self.remap(process, request, Seams::Joined);
-        let other = apart.remap(process, request, Seams::Apart);
-        let outcome = |result: Result<u64, Errno>| match result {
-            Ok(addr) => Outcome::Address(Addr::at(addr * PAGE)),
-            Err(errno) => errno.into(),
-        };
-        let (one, other) = (outcome(one), outcome(other));
-        if one == other {
-            return Ok(Allowed::Only(one));
-        }
-        self.other = Some((other.clone(), Box::new(apart)));
-        Ok(Allowed::Either(one, other))
+        let start = self.remap(process, request)?;
+        Ok(Allowed::Only(Outcome::Address(Addr::at(start * PAGE))))
     }
 
-    fn remap(&mut self, p: ProcessId, request: Request, seams: Seams) -> Result<u64, Errno> {
+    fn remap(&mut self, p: ProcessId, request: Request) -> Result<u64, Errno> {
         let ask = check(request)?;
         let traits = self.process(p).traits(ask.old).ok_or(Errno::EFAULT)?;
         if ask.flags.contains(RemapFlags::FIXED) && ask.old_pages == ask.new_pages {
-            return self.move_all(p, ask, seams);
+            return self.move_all(p, ask);
         }
         if traits.is_sealed() {
             return Err(Errno::EPERM);
         }
-        self.check_area(p, ask, traits, seams)?;
+        self.check_area(p, ask, traits)?;
         match ask.has_target() {
             true => self.move_to(p, ask, traits),
-            false => self.resize(p, ask, traits, seams),
+            false => self.resize(p, ask, traits),
         }
     }
 
-    /// The pages of the area from `start` on: up to a page that is surely of another.
-    fn area_end(&self, process: ProcessId, start: u64, seams: Seams) -> u64 {
+    /// Where the area that `start` is of ends.
+    fn area_end(&self, process: ProcessId, start: u64) -> u64 {
         let process = self.process(process);
         let mut end = start + 1;
         while let (Some(last), Some(next)) = (process.traits(end - 1), process.traits(end)) {
-            if last.ends_before(next) || seams == Seams::Apart && last.birth != next.birth {
+            if last.ends_before(next) || last.birth != next.birth {
                 break;
             }
             end += 1;
@@ -101,14 +79,14 @@ impl Model {
         end
     }
 
-    fn check_area(&self, p: ProcessId, ask: Move, traits: Traits, s: Seams) -> Result<(), Errno> {
+    fn check_area(&self, p: ProcessId, ask: Move, traits: Traits) -> Result<(), Errno> {
         if ask.old_pages == 0 && !traits.is_shared() {
             return Err(Errno::EINVAL);
         }
         if ask.added() == 0 && !ask.has_target() {
             return Ok(());
         }
-        let end = self.area_end(p, ask.old, s);
+        let end = self.area_end(p, ask.old);
         let kept = ask.old_pages.min(ask.new_pages);
         if ask.old + kept > end {
             return Err(Errno::EFAULT);
@@ -127,14 +105,14 @@ impl Model {
     }
 
     /// No address is given: it shrinks or grows in place, or goes elsewhere to grow.
-    fn resize(&mut self, p: ProcessId, ask: Move, traits: Traits, s: Seams) -> Result<u64, Errno> {
+    fn resize(&mut self, p: ProcessId, ask: Move, traits: Traits) -> Result<u64, Errno> {
         if ask.added() == 0 {
             self.unmap(p, ask.old + ask.new_pages..ask.old + ask.old_pages)?;
             return Ok(ask.old);
         }
         let end = ask.old + ask.old_pages;
         let more = end..ask.old + ask.new_pages;
-        let ends_here = ask.old_pages > 0 && self.area_end(p, ask.old, s) == end;
+        let ends_here = ask.old_pages > 0 && self.area_end(p, ask.old) == end;
         let inside = place::is_inside(&self.world, end, ask.added());
         if ends_here && inside && !self.process(p).any(more.clone()) {
             for number in more.clone() {
@@ -153,7 +131,12 @@ impl Model {
     }
 
     /// An address is given, or the old pages stay mapped.
-    fn move_to(&mut self, p: ProcessId, ask: Move, traits: Traits) -> Result<u64, Errno> {
+    fn move_to(
+        &mut self,
+        p: ProcessId,
+        ask: Move,
+        traits: Traits,
+    ) -> Result<u64, Errno> {
         if ask.flags.contains(RemapFlags::FIXED) {
             self.unmap(p, ask.new..ask.new + ask.new_pages)?;
         }
@@ -171,12 +154,15 @@ impl Model {
                 place::choose(&self.world, self.process(p), ask.new * PAGE, ask.new_pages)?
             }
         };
+        if dontunmap {
+            self.unlock_around(p, ask.old);
+        }
         self.carry(p, Move { new, old_pages, ..ask }, traits);
         Ok(new)
     }
 
     /// The same size at another address: area by area, the gaps between them kept.
-    fn move_all(&mut self, p: ProcessId, ask: Move, seams: Seams) -> Result<u64, Errno> {
+    fn move_all(&mut self, p: ProcessId, ask: Move) -> Result<u64, Errno> {
         let mut at = ask.old;
         while at < ask.old + ask.old_pages {
             let Some(traits) = self.process(p).traits(at) else {
@@ -186,10 +172,11 @@ impl Model {
             if traits.is_sealed() {
                 return Err(Errno::EPERM);
             }
-            let end = self.area_end(p, at, seams).min(ask.old + ask.old_pages);
+            let end = self.area_end(p, at).min(ask.old + ask.old_pages);
             let pages = end - at;
             let new = ask.new + (at - ask.old);
-            self.move_to(p, Move { old: at, old_pages: pages, new_pages: pages, new, ..ask }, traits)?;
+            let part = Move { old: at, old_pages: pages, new_pages: pages, new, ..ask };
+            self.move_to(p, part, traits)?;
             at = end;
         }
         Ok(ask.new)
@@ -204,7 +191,6 @@ impl Model {
             let page = process.pages.remove(&number).expect("the area was looked at");
             if ask.flags.contains(RemapFlags::DONTUNMAP) {
                 let mut stays = Page::new(page.traits);
-                stays.traits.lock = Lock::No;
                 stays.traits.birth = birth;
                 process.pages.insert(number, stays);
             }
@@ -217,9 +203,29 @@ impl Model {
         let process = self.process_mut(p);
         for (index, mut page) in moved {
             page.traits.birth = birth;
+            page.traits.lock = traits.lock;
             process.pages.insert(ask.new + index, page);
         }
         self.bring_locked(p, traits, ask.new + ask.old_pages..ask.new + ask.new_pages);
+    }
+
+    /// With DONTUNMAP the whole area that the old pages are of is not locked any more,
+    /// and still counted.
+    fn unlock_around(&mut self, p: ProcessId, number: u64) {
+        let end = self.area_end(p, number);
+        let mut start = number;
+        while start > 0 && self.process(p).traits(start - 1).is_some() {
+            if self.area_end(p, start - 1) != end {
+                break;
+            }
+            start -= 1;
+        }
+        let process = self.process_mut(p);
+        for (_, page) in process.pages.range_mut(start..end) {
+            if std::mem::replace(&mut page.traits.lock, Lock::No) != Lock::No {
+                process.locked_lost += 1;
+            }
+        }
     }
 
     fn bring_locked(&mut self, process: ProcessId, traits: Traits, more: Pages) {
@@ -252,7 +258,7 @@ fn check(request: Request) -> Result<Move, Errno> {
     if new.bytes > TASK_END - new_len_up
         || !is_aligned(new)
         || !flags.contains(RemapFlags::MAYMOVE)
-        || flags.contains(RemapFlags::DONTUNMAP) && old_len != new_len
+        || flags.contains(RemapFlags::DONTUNMAP) && ask.old_pages != ask.new_pages
         || overlaps
     {
         return Err(Errno::EINVAL);

@@ -81,6 +81,15 @@ impl Object {
         }
     }
 
+    /// What is left of a write that got no further than this: since Linux 6.16 the page
+    /// is made before the bytes are looked for, and the object ends there if it was shorter.
+    pub fn begin_write(&mut self, offset: u64) {
+        if offset > self.size {
+            self.grow(offset);
+        }
+        self.page(offset / PAGE);
+    }
+
     /// A store through a shared mapping: it may go behind the end, in the last page.
     pub fn store(&mut self, page: u64, from: u64, bytes: &Loose) {
         let behind = self.size.saturating_sub(page * PAGE).min(PAGE);

@@ -47,8 +47,9 @@ pub struct Traits {
     pub lock: Lock,
     /// All but LOCKED, which `lock` says.
     pub flags: AreaFlags,
-    /// Which call made or last changed it. Neighbours that differ in nothing else are
-    /// one area or two; only mremap(2) shows which.
+    /// Equal within an area. Neighbours that differ in nothing else may be one area: that
+    /// depends on which of their pages were written when. A limit or mremap(2) shows it,
+    /// and the model follows what is seen.
     pub birth: u64,
 }
 

@@ -31,9 +31,15 @@ pub fn choose(world: &World, process: &Process, hint: u64, pages: u64) -> Result
             // Everything above the highest page in the way is too short.
             Some((&taken, _)) => end = lowest_of_area(process, taken).min(taken),
             None if is_free(world, process, start, pages) => return Ok(start),
-            None => end -= 1,
+            // What grows down wants room: the search goes on below that, even where
+            // other areas would be in between.
+            None => end = next_start(process, start) - GAP_PAGES,
         }
     }
+}
+
+fn next_start(process: &Process, number: u64) -> u64 {
+    process.pages.range(number..).next().map_or(u64::MAX, |(next, _)| *next)
 }
 
 /// Going down from a page that is in the way: those right below it are, too.

@@ -1,6 +1,6 @@
 //! A process: its pages, its descriptors, its break and its limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::call::{Addr, Fd, PAGE, Resource};
@@ -52,6 +52,16 @@ pub struct Process {
     pub space_max: Option<u64>,
     pub data_max: Option<u64>,
     pub locked_max: u64,
+    /// Pages that are not locked any more and that RLIMIT_MEMLOCK goes on counting.
+    pub locked_lost: u64,
+}
+
+/// Does an area begin here?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    Surely,
+    /// That is the kernel's own affair.
+    Perhaps,
 }
 
 /// A range of page numbers.
@@ -67,6 +77,7 @@ impl Process {
             space_max: None,
             data_max: None,
             locked_max: LOCKED_BYTES_MAX,
+            locked_lost: 0,
         }
     }
 
@@ -80,7 +91,7 @@ impl Process {
         self.pages.get(&number).map(|page| page.traits)
     }
 
-    /// Runs of pages in a range that are surely of one area each, or of none.
+    /// Runs of pages in a range that are of one area each, or of none.
     pub fn runs(&self, range: Pages) -> Vec<(Pages, Option<Traits>)> {
         let mut runs: Vec<(Pages, Option<Traits>)> = Vec::new();
         for number in range {
@@ -88,7 +99,8 @@ impl Process {
             let continues = |(last, first): &(Pages, Option<Traits>)| match (first, traits) {
                 (None, None) => true,
                 (Some(first), Some(traits)) => {
-                    !first.after(number - 1 - last.start).ends_before(traits)
+                    let before = first.after(number - 1 - last.start);
+                    !before.ends_before(traits) && before.birth == traits.birth
                 }
                 _ => false,
             };
@@ -98,6 +110,50 @@ impl Process {
             }
         }
         runs
+    }
+
+    /// Pages with which something else begins than the page before: surely, or by birth.
+    fn begins(&self) -> impl Iterator<Item = (u64, Begins)> {
+        let mut last: Option<(u64, Traits)> = None;
+        self.pages.iter().filter_map(move |(number, page)| {
+            let before = last.replace((*number, page.traits)).filter(|(n, _)| n + 1 == *number);
+            match before {
+                Some((_, before)) if before.ends_before(page.traits) => Some(Begins::Surely),
+                Some((_, before)) if before.birth != page.traits.birth => Some(Begins::Perhaps),
+                Some(_) => None,
+                None => Some(Begins::Surely),
+            }
+            .map(|begins| (*number, begins))
+        })
+    }
+
+    /// Where areas begin, as far as the model knows.
+    pub fn seams(&self) -> Vec<u64> {
+        self.begins().map(|(number, _)| number * PAGE).collect()
+    }
+
+    pub fn has_open_seams(&self) -> bool {
+        self.begins().any(|(_, begins)| begins == Begins::Perhaps)
+    }
+
+    /// See [`super::Model::follow_seams`].
+    pub fn follow_seams(&mut self, starts: &[u64], births: &mut u64) -> Result<(), u64> {
+        let known: BTreeMap<u64, Begins> = self.begins().collect();
+        let seen: BTreeSet<u64> = starts.iter().map(|start| start / PAGE).collect();
+        let missing = known.iter().find(|(number, begins)| {
+            **begins == Begins::Surely && !seen.contains(number)
+        });
+        let extra = seen.iter().find(|number| !known.contains_key(number));
+        if let Some(number) = missing.map(|(number, _)| number).or(extra) {
+            return Err(number * PAGE);
+        }
+        for (number, page) in &mut self.pages {
+            if seen.contains(number) {
+                *births += 1;
+            }
+            page.traits.birth = *births;
+        }
+        Ok(())
     }
 
     /// Is any page of a range mapped?
@@ -110,21 +166,31 @@ impl Process {
         self.pages.len() as u64
     }
 
-    /// Pages that are locked.
+    /// Pages that RLIMIT_MEMLOCK counts.
     pub fn locked(&self) -> u64 {
-        self.pages.values().filter(|page| page.traits.lock != Lock::No).count() as u64
+        let locked = self.pages.values().filter(|page| page.traits.lock != Lock::No);
+        locked.count() as u64 + self.locked_lost
+    }
+
+    /// A call has changed these pages: what was surely one area before may be cut out
+    /// of what is around it, but is not joined with anything surely.
+    pub fn rebirth(&mut self, range: Pages, births: &mut u64) {
+        let mut last = None;
+        for (_, page) in self.pages.range_mut(range) {
+            if last != Some(page.traits.birth) {
+                last = Some(page.traits.birth);
+                *births += 1;
+            }
+            page.traits.birth = *births;
+        }
     }
 
     /// May so many pages with these traits be added?
     pub fn may_add(&self, traits: Traits, pages: u64) -> bool {
-        self.may_have(self.space() + pages, traits, pages)
-    }
-
-    /// The same, with `space` pages in all afterwards.
-    pub fn may_have(&self, space: u64, traits: Traits, added: u64) -> bool {
         let fits = |pages: u64, max: Option<u64>| max.is_none_or(|max| pages <= max / PAGE);
         let data = self.pages.values().filter(|page| page.traits.is_data()).count() as u64;
-        fits(space, self.space_max) && (!traits.is_data() || fits(data + added, self.data_max))
+        fits(self.space() + pages, self.space_max)
+            && (!traits.is_data() || fits(data + pages, self.data_max))
     }
 
     pub fn set_limit(&mut self, resource: Resource, limit: Option<u64>) {

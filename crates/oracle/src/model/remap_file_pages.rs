@@ -49,8 +49,12 @@ impl Model {
         // It is a new mapping: marks that madvise(2) has left are gone.
         let future = self.process(process).future;
         let lock = if traits.lock == Lock::No { future } else { Lock::Full };
+        if lock != Lock::No && !self.may_lock(self.process(process), pages) {
+            return Err(Errno::EAGAIN);
+        }
         let flags = crate::area::AreaFlags::empty();
         let new = Traits { backing, lock, flags, birth: self.birth(), ..traits };
+        self.replace(process, start..start + pages, new)?;
         for number in start..start + pages {
             let page = Page::new(new.after(number - start));
             self.process_mut(process).pages.insert(number, page);
