@@ -145,7 +145,10 @@ impl Generator {
     fn bend(&mut self, span: Span) -> Span {
         let Span { addr, len } = span;
         match self.random.below(80) {
-            0 => Span { addr: Addr::at(addr.bytes + 1 + self.random.below(PAGE - 1)), len },
+            0 => {
+                let addr = Addr::at(addr.bytes + 1 + self.random.below(PAGE - 1));
+                Span { addr, len: len.saturating_sub(PAGE) }
+            }
             1..5 => Span { addr, len: len - self.random.below(PAGE) },
             5 => Span { addr, len: 0 },
             _ => span,

@@ -96,20 +96,26 @@ fn fill(kernel: &mut Kernel) -> io::Result<()> {
         return Err(io::Error::other("the window is not free"));
     }
     taken.extend([window, (TASK_END, u64::MAX)]);
+    // A page on either side is shared: nothing in the window is joined with that.
+    for edge in [window.0 - PAGE, window.1] {
+        take(kernel, edge, edge + PAGE, libc::MAP_SHARED)?;
+        taken.push((edge, edge + PAGE));
+    }
     taken.sort();
     let mut at = lowest.max(PAGE);
     for (start, end) in taken {
         if start > at {
-            let flags = libc::MAP_PRIVATE
-                | libc::MAP_ANONYMOUS
-                | libc::MAP_NORESERVE
-                | libc::MAP_FIXED_NOREPLACE;
-            let args = [at, start - at, 0, flags as u64, u64::MAX, 0];
-            must(kernel, "taking addresses", &Request::syscall(libc::SYS_mmap, &args))?;
+            take(kernel, at, start, libc::MAP_PRIVATE)?;
         }
         at = at.max(end);
     }
     Ok(())
+}
+
+fn take(kernel: &mut Kernel, start: u64, end: u64, sharing: i32) -> io::Result<()> {
+    let flags = sharing | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let args = [start, end - start, 0, flags as u64, u64::MAX, 0];
+    must(kernel, "taking addresses", &Request::syscall(libc::SYS_mmap, &args)).map(drop)
 }
 
 /// A line of `/proc/PID/maps`; the stack takes the room that it wants to keep, too.
@@ -140,7 +146,7 @@ fn crowd(kernel: &mut Kernel, room: u64) -> io::Result<()> {
         at += 2 * PAGE;
     }
     if there + room < max {
-        let at = kernel.world.base - PAGE;
+        let at = kernel.world.base - 2 * PAGE;
         let args = [at, PAGE, libc::PROT_READ as u64];
         must(kernel, "splitting", &Request::syscall(libc::SYS_mprotect, &args))?;
     }

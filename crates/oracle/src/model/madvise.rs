@@ -91,8 +91,14 @@ impl Model {
     }
 
     fn advise_pages(&mut self, process: ProcessId, run: Pages, advice: Advice) {
-        for (_, page) in self.process_mut(process).pages.range_mut(run) {
+        let process = self.processes.get_mut(&process).expect("looked up before the call");
+        for (_, page) in process.pages.range_mut(run) {
             match advice {
+                Advice::PAGEOUT => {
+                    if let Backing::Object { object, page } = page.traits.backing {
+                        self.objects.get_mut(&object).map(|object| object.doubtful.insert(page));
+                    }
+                }
                 Advice::DONTNEED | Advice::DONTNEED_LOCKED => page.drop_own(),
                 Advice::FREE => {
                     if let Some(own) = &mut page.own {
@@ -192,9 +198,9 @@ fn discards(advice: Advice) -> bool {
     all.contains(&advice)
 }
 
-/// Could the process lose what is there by storing, or is it not its own?
+/// Can the process change what is there by storing, or is there a file to read it from?
 fn is_open(traits: Traits) -> bool {
-    traits.is_shared() && traits.may.contains(Prot::WRITE) || traits.prot.contains(Prot::WRITE)
+    !traits.is_anonymous() || traits.prot.contains(Prot::WRITE)
 }
 
 fn is_plainly_anonymous(traits: Traits) -> bool {

@@ -48,7 +48,9 @@ impl Model {
             Backing::Object { object, page } => {
                 let object = &self.objects[&object];
                 match object.pages.contains_key(&page) {
-                    _ if object.is_on_disk() => Residency::Unsure,
+                    _ if object.is_on_disk() || object.doubtful.contains(&page) => {
+                        Residency::Unsure
+                    }
                     true => Residency::In,
                     false => Residency::Out,
                 }

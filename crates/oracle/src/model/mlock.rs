@@ -73,12 +73,12 @@ impl Model {
 
     /// Up to the first hole.
     fn set_lock(&mut self, process: ProcessId, range: Pages, lock: Lock) -> Result<(), Errno> {
-        for number in range.clone() {
-            let page = self.process_mut(process).pages.get_mut(&number).ok_or(Errno::ENOMEM)?;
-            page.traits.lock = lock;
-        }
-        self.rebirth(process, range);
-        Ok(())
+        let pages = &mut self.process_mut(process).pages;
+        let hole = range.clone().find(|number| !pages.contains_key(number));
+        let done = range.start..hole.unwrap_or(range.end);
+        pages.range_mut(done.clone()).for_each(|(_, page)| page.traits.lock = lock);
+        self.rebirth(process, done);
+        hole.map_or(Ok(()), |_| Err(Errno::ENOMEM))
     }
 
     pub(super) fn mlockall(&mut self, process: ProcessId, flags: LockAllFlags) -> Answer {
@@ -106,12 +106,12 @@ impl Model {
         let pages = &self.process(process).pages;
         let range = pages.keys().next().copied().zip(pages.keys().next_back().copied());
         let Some((first, last)) = range else { return };
-        let mapped: Vec<u64> = pages.keys().copied().collect();
-        for number in mapped {
-            let _ = self.set_lock(process, number..number + 1, lock);
-        }
+        let everything = first..last + 1;
+        let pages = &mut self.process_mut(process).pages;
+        pages.values_mut().for_each(|page| page.traits.lock = lock);
+        self.rebirth(process, everything.clone());
         if lock != Lock::No {
-            self.populate_quietly(process, first..last + 1);
+            self.populate_quietly(process, everything);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::outcome::{Errno, Outcome};
 
 use super::Model;
 use super::allowed::{Allowed, Answer};
-use super::page::{Lock, Page, Traits};
+use super::page::{Backing, Lock, Page, Traits};
 use super::place::{self, TASK_END};
 use super::process::{Pages, is_aligned, number, round_up};
 
@@ -61,7 +61,7 @@ impl Model {
         }
         self.check_area(p, ask, traits)?;
         match ask.has_target() {
-            true => self.move_to(p, ask, traits),
+            true => self.move_to(p, ask),
             false => self.resize(p, ask, traits),
         }
     }
@@ -131,15 +131,12 @@ impl Model {
     }
 
     /// An address is given, or the old pages stay mapped.
-    fn move_to(
-        &mut self,
-        p: ProcessId,
-        ask: Move,
-        traits: Traits,
-    ) -> Result<u64, Errno> {
+    fn move_to(&mut self, p: ProcessId, ask: Move) -> Result<u64, Errno> {
         if ask.flags.contains(RemapFlags::FIXED) {
             self.unmap(p, ask.new..ask.new + ask.new_pages)?;
         }
+        // With an old size of 0 the target may have been where the source was.
+        let traits = self.process(p).traits(ask.old).ok_or(Errno::EFAULT)?;
         if ask.new_pages < ask.old_pages {
             self.unmap(p, ask.old + ask.new_pages..ask.old + ask.old_pages)?;
         }
@@ -173,10 +170,16 @@ impl Model {
                 return Err(Errno::EPERM);
             }
             let end = self.area_end(p, at).min(ask.old + ask.old_pages);
+            // A private map of `/dev/zero` has a way of its own to find addresses, and
+            // goes alone or not at all.
+            let is_alone = at == ask.old && end == ask.old + ask.old_pages;
+            if traits.backing == Backing::ZeroDevice && !is_alone {
+                return Err(Errno::EFAULT);
+            }
             let pages = end - at;
             let new = ask.new + (at - ask.old);
             let part = Move { old: at, old_pages: pages, new_pages: pages, new, ..ask };
-            self.move_to(p, part, traits)?;
+            self.move_to(p, part)?;
             at = end;
         }
         Ok(ask.new)

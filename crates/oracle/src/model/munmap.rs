@@ -21,10 +21,13 @@ impl Model {
 
     /// Takes pages away; none of them if one is sealed.
     pub(super) fn unmap(&mut self, process: ProcessId, range: Pages) -> Result<(), Errno> {
-        let process = self.process_mut(process);
-        if process.pages.range(range.clone()).any(|(_, page)| page.traits.is_sealed()) {
+        let here = self.process(process);
+        if here.pages.range(range.clone()).any(|(_, page)| page.traits.is_sealed()) {
+            // Areas have been cut at both ends already, and stay so.
+            self.rebirth(process, range);
             return Err(Errno::EPERM);
         }
+        let process = self.process_mut(process);
         process.pages.retain(|number, _| !range.contains(number));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! An object: bytes that several mappings may show: a file, a memfd, or shared
 //! anonymous memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::call::{FileId, PAGE};
 use crate::system::Store;
@@ -31,13 +31,16 @@ pub struct Object {
     pub size: u64,
     /// Pages that somebody has touched; the others are zeros, or on the disk.
     pub pages: BTreeMap<u64, Loose>,
+    /// Of those, pages that MADV_PAGEOUT may have dropped: who has not been written can be
+    /// dropped without a place to keep it.
+    pub doubtful: BTreeSet<u64>,
     /// F_SEAL_WRITE.
     pub sealed: bool,
 }
 
 impl Object {
     pub fn new(kind: Kind, size: u64) -> Object {
-        Object { kind, size, pages: BTreeMap::new(), sealed: false }
+        Object { kind, size, pages: BTreeMap::new(), doubtful: BTreeSet::new(), sealed: false }
     }
 
     /// Is it on a disk? Otherwise its pages are nowhere but in memory.
@@ -52,6 +55,7 @@ impl Object {
 
     /// The bytes of a page, which is in memory from now on.
     pub fn page(&mut self, page: u64) -> &mut Loose {
+        self.doubtful.remove(&page);
         self.pages.entry(page).or_insert_with(Loose::page)
     }
 
@@ -106,7 +110,7 @@ impl Object {
     pub fn grow(&mut self, size: u64) {
         let old = std::mem::replace(&mut self.size, size);
         if self.is_on_disk() {
-            self.zero(old, old.next_multiple_of(PAGE));
+            self.zero(old, old.next_multiple_of(PAGE).min(size));
         }
     }
 
