@@ -1,6 +1,6 @@
 //! Random calls that mostly succeed: they aim at what the model says is there.
 
-use crate::area::{Area, Backing};
+use crate::area::{Area, AreaFlags, Backing};
 use crate::call::{Addr, Call, Data, Fd, FileId, NO_FD, Node, PAGE, ProcessId, Resource, Vector};
 use crate::flags::{
     FallocFlags, LockAllFlags, LockFlags, MapFlags, OpenFlags, Prot, RemapFlags, SyncFlags,
@@ -237,6 +237,11 @@ impl Generator {
         let new = self.random.pick(&[arena, arena, other]);
         let room = self.world.end().saturating_sub(new.bytes) / PAGE * PAGE;
         let new_len = new_len.min(room.max(PAGE));
+        // With DONTUNMAP an area stays locked or not by whether the new one was joined
+        // with it, which depends on more than anybody wants to know.
+        let here = |area: &&Area| area.start < span.addr.bytes + len && span.addr.bytes < area.end;
+        let locked = areas.iter().filter(here).any(|area| area.flags.contains(AreaFlags::LOCKED));
+        let flags = if locked { flags - RemapFlags::DONTUNMAP } else { flags };
         Call::Mremap { old: span.addr, old_len, new_len, flags, new, name: None }
     }
 

@@ -103,9 +103,9 @@ impl Model {
     }
 
     /// An area that grows down takes the pages from here up to its start.
-    fn grow_down(&mut self, process: ProcessId, number: u64) -> Result<(), Trouble> {
+    fn grow_down(&mut self, id: ProcessId, number: u64) -> Result<(), Trouble> {
         let is_exempt = self.is_exempt();
-        let process = self.process_mut(process);
+        let process = self.process_mut(id);
         let (&start, above) = process.pages.range(number..).next().ok_or(MAPERR)?;
         let traits = above.traits;
         if !traits.grows_down() {
@@ -128,6 +128,8 @@ impl Model {
         for number in number..start {
             process.pages.insert(number, Page::new(traits));
         }
+        // It may touch a part of itself from which it was cut off, and isn't joined again.
+        self.rebirth(id, number..end);
         Ok(())
     }
 

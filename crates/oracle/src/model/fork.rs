@@ -17,6 +17,7 @@ impl Model {
         copy.pages.retain(|_, page| !page.traits.flags.contains(AreaFlags::DONTFORK));
         copy.pages.values_mut().for_each(inherit);
         copy.future = Lock::No;
+        copy.locked_lost = 0;
         self.processes.insert(child, copy);
         Ok(Allowed::DONE)
     }

@@ -91,6 +91,9 @@ impl Model {
     }
 
     fn advise_pages(&mut self, process: ProcessId, run: Pages, advice: Advice) {
+        if advice == Advice::GUARD_INSTALL {
+            self.process_mut(process).mark_guarded(run.start);
+        }
         let process = self.processes.get_mut(&process).expect("looked up before the call");
         for (_, page) in process.pages.range_mut(run) {
             match advice {

@@ -40,6 +40,7 @@ use std::collections::BTreeMap;
 
 use crate::area::{Area, join};
 use crate::call::{Call, FileId, ProcessId, Resource};
+use crate::flags::Advice;
 use crate::outcome::{Errno, Outcome};
 use crate::system::{Person, System, World};
 use access::ExecOnly;
@@ -103,7 +104,13 @@ impl Model {
     /// Is there a place where nobody can say whether an area ends, and does it matter
     /// to this call?
     pub fn asks_for_seams(&self, process: ProcessId, call: &Call) -> bool {
-        matches!(call, Call::Mremap { .. } | Call::Mprotect { .. } | Call::Mlockall { .. })
+        let matters = match call {
+            Call::Mremap { .. } | Call::Mprotect { .. } | Call::Mlockall { .. } => true,
+            Call::RemapFilePages { .. } => true,
+            Call::Madvise { advice, .. } => *advice == Advice::GUARD_INSTALL,
+            _ => false,
+        };
+        matters
             && self.processes.get(&process).is_some_and(|process| process.has_open_seams())
     }
 

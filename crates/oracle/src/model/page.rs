@@ -101,6 +101,8 @@ pub struct Page {
     pub own: Option<Loose>,
     /// MADV_GUARD_INSTALL.
     pub guard: bool,
+    /// Has a guard ever been in its area? It stays so, and only remap_file_pages(2) asks.
+    pub had_guard: bool,
     /// An anonymous page that has no bytes of its own: has it been read?
     pub touched: Residency,
 }
@@ -108,7 +110,7 @@ pub struct Page {
 impl Page {
     /// A page that nobody has touched.
     pub fn new(traits: Traits) -> Page {
-        Page { traits, own: None, guard: false, touched: Residency::Out }
+        Page { traits, own: None, guard: false, had_guard: false, touched: Residency::Out }
     }
 
     /// Without what it held.

@@ -153,7 +153,23 @@ impl Process {
             }
             page.traits.birth = *births;
         }
+        let guarded = self.pages.iter().filter(|(_, page)| page.had_guard);
+        for number in guarded.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.mark_guarded(number);
+        }
         Ok(())
+    }
+
+    /// The area that a page is of has, or has had, a guard.
+    pub fn mark_guarded(&mut self, number: u64) {
+        let birth = self.traits(number).map(|traits| traits.birth);
+        let same = |page: &Page| Some(page.traits.birth) == birth;
+        for (_, page) in self.pages.range_mut(number..).take_while(|(_, page)| same(page)) {
+            page.had_guard = true;
+        }
+        for (_, page) in self.pages.range_mut(..number).rev().take_while(|(_, page)| same(page)) {
+            page.had_guard = true;
+        }
     }
 
     /// Is any page of a range mapped?

@@ -36,7 +36,8 @@ impl Model {
             here.traits(number).is_some_and(|other| {
                 let blind = Traits { birth: 0, backing: traits.backing, ..other };
                 let is_same = matches!(other.backing, Backing::Object { object: its, .. } if its == object);
-                is_same && blind == Traits { birth: 0, ..traits }
+                let guards = [start, number].map(|number| here.pages[&number].had_guard);
+                guards[0] == guards[1] && is_same && blind == Traits { birth: 0, ..traits }
             })
         };
         if !(start..start + pages).all(same) {
