@@ -55,6 +55,8 @@ bitflags! {
         const MERGEABLE = 512;
         /// MADV_HUGEPAGE.
         const HUGEPAGE = 1024;
+        /// MAP_DROPPABLE.
+        const DROPPABLE = 4096;
         /// MADV_NOHUGEPAGE.
         const NOHUGEPAGE = 2048;
     }

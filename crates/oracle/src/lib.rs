@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`call`], [`flags`], [`outcome`], [`area`] | the words: what a process does, and what comes of it |
 //! | [`system`] | the trait of whatever carries calls out, and the world it does that in |
+//! | [`names`] | addresses by the mapping that they are in |
 //! | [`kernel`] | the real kernel as a system: children that do what they are told |
 //! | [`model`] | a slow system that is easy to believe |
 //! | [`differ`] | random calls on both |
@@ -16,5 +17,6 @@ pub mod differ;
 pub mod flags;
 pub mod kernel;
 pub mod model;
+pub mod names;
 pub mod outcome;
 pub mod system;

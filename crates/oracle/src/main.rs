@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use faultless_oracle::differ::{self, EPISODE_CALLS};
+use faultless_oracle::kernel::Kernel;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -61,7 +62,7 @@ fn run(options: &Differ) -> std::io::Result<bool> {
     let (mut calls, mut succeeded, mut seed) = (0, 0, options.seed);
     let mut found = Vec::new();
     while calls < options.calls && found.len() < options.differences {
-        let (ended, difference) = differ::episode(seed, EPISODE_CALLS.min(options.calls - calls))?;
+        let (ended, difference) = differ::episode(Kernel::new, seed, EPISODE_CALLS.min(options.calls - calls))?;
         calls += ended.calls;
         succeeded += ended.succeeded;
         seed += 1;

@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::call::{Call, ProcessId};
-use crate::system::{Person, Store, World};
+use crate::outcome::Outcome;
+use crate::system::{Person, Store, System, World};
 
 use super::generate::Generator;
 use super::pair::{Difference, Pair};
@@ -12,6 +13,9 @@ use super::pair::{Difference, Pair};
 const AREAS_EVERY: u64 = 64;
 /// and bytes after so many.
 const BYTES_EVERY: u64 = 200;
+
+/// Makes a system in a world.
+pub type Make<S> = fn(World) -> io::Result<S>;
 
 /// Who did what.
 pub type Step = (ProcessId, Call);
@@ -41,10 +45,10 @@ pub fn world(seed: u64) -> World {
 /// Runs the calls of a seed.
 ///
 /// # Errors
-/// As [`crate::kernel::Kernel::new`].
-pub fn run(seed: u64, calls: u64) -> io::Result<Ended> {
+/// Whatever keeps a system from being made.
+pub fn run<S: System>(make: Make<S>, seed: u64, calls: u64) -> io::Result<Ended> {
     let world = world(seed);
-    let mut pair = Pair::new(world)?;
+    let mut pair = Pair::new(make(world)?, world);
     let mut generator = Generator::new(world, seed);
     let mut steps = Vec::new();
     let mut succeeded = 0;
@@ -53,7 +57,7 @@ pub fn run(seed: u64, calls: u64) -> io::Result<Ended> {
         let call = generator.call(process, &pair.areas(process));
         steps.push((process, call.clone()));
         let compared = pair.call(process, &call).and_then(|outcome| {
-            succeeded += u64::from(!matches!(outcome, crate::outcome::Outcome::Errno(_)));
+            succeeded += u64::from(!matches!(outcome, Outcome::Errno(_)));
             look(&mut pair, generator.processes(), done, done == calls)
         });
         if let Err(difference) = compared {
@@ -63,8 +67,8 @@ pub fn run(seed: u64, calls: u64) -> io::Result<Ended> {
     Ok(Ended { calls, difference: None, succeeded })
 }
 
-fn look(
-    pair: &mut Pair,
+fn look<S: System>(
+    pair: &mut Pair<S>,
     processes: &[ProcessId],
     done: u64,
     last: bool,
@@ -81,8 +85,15 @@ fn look(
 }
 
 /// Does the sequence differ, in its calls or in what is there afterwards?
-pub fn replay(world: World, steps: &[Step]) -> io::Result<Option<Box<Difference>>> {
-    let mut pair = Pair::new(world)?;
+///
+/// # Errors
+/// Whatever keeps a system from being made.
+pub fn replay<S: System>(
+    make: Make<S>,
+    world: World,
+    steps: &[Step],
+) -> io::Result<Option<Box<Difference>>> {
+    let mut pair = Pair::new(make(world)?, world);
     for (process, call) in steps {
         if let Err(difference) = pair.call(*process, call) {
             return Ok(Some(difference));
@@ -95,9 +106,13 @@ pub fn replay(world: World, steps: &[Step]) -> io::Result<Option<Box<Difference>
 /// Leaves calls out as long as the rest still differs.
 ///
 /// # Errors
-/// As [`crate::kernel::Kernel::new`].
-pub fn shrink(world: World, mut steps: Vec<Step>) -> io::Result<(Vec<Step>, Option<Box<Difference>>)> {
-    let mut found = replay(world, &steps)?;
+/// Whatever keeps a system from being made.
+pub fn shrink<S: System>(
+    make: Make<S>,
+    world: World,
+    mut steps: Vec<Step>,
+) -> io::Result<(Vec<Step>, Option<Box<Difference>>)> {
+    let mut found = replay(make, world, &steps)?;
     let Some(first) = &found else { return Ok((steps, None)) };
     // Another difference may be one that the generator takes care not to make.
     let kind = first.kind().to_owned();
@@ -108,7 +123,7 @@ pub fn shrink(world: World, mut steps: Vec<Step>) -> io::Result<(Vec<Step>, Opti
         while at < steps.len() {
             let mut fewer = steps.clone();
             fewer.drain(at..(at + piece).min(steps.len()));
-            match replay(world, &fewer)? {
+            match replay(make, world, &fewer)? {
                 Some(difference) if difference.kind() == kind => (steps, found) = (fewer, Some(difference)),
                 _ => at += piece,
             }

@@ -1,7 +1,7 @@
-//! Random calls on kernel and model side by side.
+//! Random calls on a system and the model side by side.
 //!
 //! ```text
-//! episode: world of a seed ─► generate ─► pair: kernel │ model ─► differ? ─► shrink
+//! episode: world of a seed ─► generate ─► pair: system │ model ─► differ? ─► shrink
 //! ```
 
 mod episode;
@@ -13,7 +13,9 @@ mod weights;
 use std::fmt::{self, Write as _};
 use std::io;
 
-pub use episode::{Ended, Step, replay, run, shrink, world};
+use crate::system::System;
+
+pub use episode::{Ended, Make, Step, replay, run, shrink, world};
 pub use pair::{Difference, Pair};
 
 /// Calls in one world; then another begins.
@@ -56,11 +58,15 @@ impl fmt::Display for Found {
 /// Runs one episode; a difference is shrunk.
 ///
 /// # Errors
-/// As [`crate::kernel::Kernel::new`].
-pub fn episode(seed: u64, calls: u64) -> io::Result<(Ended, Option<Found>)> {
-    let mut ended = run(seed, calls)?;
+/// Whatever keeps a system from being made.
+pub fn episode<S: System>(
+    make: Make<S>,
+    seed: u64,
+    calls: u64,
+) -> io::Result<(Ended, Option<Found>)> {
+    let mut ended = run(make, seed, calls)?;
     let Some((difference, steps)) = ended.difference.take() else { return Ok((ended, None)) };
     let step = ended.calls;
-    let shrunk = shrink(world(seed), steps)?;
+    let shrunk = shrink(make, world(seed), steps)?;
     Ok((ended, Some(Found { seed, step, difference, shrunk })))
 }

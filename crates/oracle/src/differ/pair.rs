@@ -1,20 +1,23 @@
-//! Kernel and model side by side, and what they differ in.
+//! A system and the model side by side, and what they differ in.
 
 use std::fmt;
-use std::io;
 
 use crate::area::Area;
 use crate::call::{Addr, Call, PAGE, ProcessId};
 use crate::kernel::Kernel;
 use crate::model::Model;
+use crate::names::Names;
 use crate::outcome::Outcome;
 use crate::system::{System, World};
 
-/// Kernel and model, told the same.
+/// A system and the model, told the same.
 #[derive(Debug)]
-pub struct Pair {
-    kernel: Kernel,
+pub struct Pair<S = Kernel> {
+    system: S,
     model: Model,
+    /// Where either has put the regions.
+    system_names: Names,
+    model_names: Names,
 }
 
 /// What they differ in.
@@ -24,8 +27,8 @@ pub struct Difference {
     pub process: ProcessId,
     /// The call, or a look at memory that followed it.
     pub what: String,
-    /// What the kernel answered.
-    pub kernel: String,
+    /// What the system answered.
+    pub system: String,
     /// What the model allows.
     pub model: String,
 }
@@ -39,18 +42,16 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference { process, what, kernel, model } = self;
-        write!(f, "{process:?} {what}\n  kernel: {kernel}\n  model:  {model}")
+        let Difference { process, what, system, model } = self;
+        write!(f, "{process:?} {what}\n  system: {system}\n  model:  {model}")
     }
 }
 
-impl Pair {
-    /// Both, in this world.
-    ///
-    /// # Errors
-    /// As [`Kernel::new`].
-    pub fn new(world: World) -> io::Result<Pair> {
-        Ok(Pair { kernel: Kernel::new(world)?, model: Model::new(world) })
+impl<S: System> Pair<S> {
+    /// A system that is in this world, and a model of it.
+    pub fn new(system: S, world: World) -> Pair<S> {
+        let (system_names, model_names) = Default::default();
+        Pair { system, model: Model::new(world), system_names, model_names }
     }
 
     /// The model's areas, for whoever looks for something to do.
@@ -58,7 +59,7 @@ impl Pair {
         self.model.areas(process)
     }
 
-    /// Both do the same; what the kernel answered, if the model allows it.
+    /// Both do the same; what the system answered, if the model allows it.
     ///
     /// # Errors
     /// What they differ in.
@@ -66,28 +67,31 @@ impl Pair {
         if self.model.asks_for_seams(process, call) {
             self.compare_seams(process)?;
         }
-        let allowed = self.model.answer(process, call);
-        let seen = self.kernel.call(process, call);
-        if !allowed.allows(&seen) {
-            return Err(Box::new(Difference {
-                process,
-                what: format!("{call:?}"),
-                kernel: format!("{seen:?}"),
-                model: format!("{allowed:?}"),
-            }));
+        let allowed = self.model.answer(process, &self.model_names.resolve(call));
+        let seen = self.system.call(process, &self.system_names.resolve(call));
+        self.model_names.bind(call, &allowed.first());
+        self.system_names.bind(call, &seen);
+        let told = self.system_names.tell(&seen);
+        if allowed.allows(&seen) || self.model_names.tell(&allowed.first()) == told {
+            return Ok(told);
         }
-        Ok(seen)
+        Err(Box::new(Difference {
+            process,
+            what: format!("{call:?}"),
+            system: format!("{seen:?}"),
+            model: format!("{allowed:?}"),
+        }))
     }
 
-    /// Where Linux leaves it open whether an area ends, the model follows the kernel.
+    /// Where Linux leaves it open whether an area ends, the model follows the system.
     fn compare_seams(&mut self, process: ProcessId) -> Result<(), Box<Difference>> {
-        let starts = self.kernel.seams(process);
+        let starts = self.system.seams(process);
         self.model.follow_seams(process, &starts).map_err(|addr| {
             let side = |has: bool| if has { "does" } else { "does not" }.to_owned();
             Box::new(Difference {
                 process,
                 what: format!("an area begins at {addr:#x}"),
-                kernel: side(starts.contains(&addr)),
+                system: side(starts.contains(&addr)),
                 model: side(!starts.contains(&addr)),
             })
         })
@@ -98,8 +102,8 @@ impl Pair {
     /// # Errors
     /// What they differ in.
     pub fn compare_areas(&mut self, process: ProcessId) -> Result<(), Box<Difference>> {
-        let (kernel, model) = (self.kernel.areas(process), self.model.areas(process));
-        if kernel == model {
+        let (system, model) = (self.system.areas(process), self.model.areas(process));
+        if system == model {
             return self.compare_seams(process);
         }
         let without = |these: &[Area], those: &[Area]| {
@@ -109,8 +113,8 @@ impl Pair {
         Err(Box::new(Difference {
             process,
             what: "has other areas".to_owned(),
-            kernel: without(&kernel, &model),
-            model: without(&model, &kernel),
+            system: without(&system, &model),
+            model: without(&model, &system),
         }))
     }
 

@@ -77,6 +77,7 @@ fn flags_of(words: &str) -> AreaFlags {
         ("rr", AreaFlags::RANDOM),
         ("mg", AreaFlags::MERGEABLE),
         ("hg", AreaFlags::HUGEPAGE),
+        ("dp", AreaFlags::DROPPABLE),
         ("nh", AreaFlags::NOHUGEPAGE),
     ];
     let has = |name: &str| words.split_ascii_whitespace().any(|word| word == name);

@@ -70,6 +70,7 @@ impl Model {
                 if end > size && flags.is_empty() {
                     object.grow(end);
                 }
+                object.reserve(offset, end);
             }
             _ if !can_shift => return Err(Errno::EOPNOTSUPP),
             FallocFlags::COLLAPSE | FallocFlags::INSERT => self.shift(id, flags, offset, len)?,

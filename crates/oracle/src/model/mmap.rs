@@ -24,6 +24,9 @@ pub struct Request {
     pub offset: u64,
 }
 
+/// Bytes of a huge page.
+const HUGE_PAGE: u64 = 2 << 20;
+
 /// Stands for the object that a shared map of `/dev/zero` is about to get.
 const NEW_OBJECT: ObjectId = ObjectId(u32::MAX);
 
@@ -52,6 +55,12 @@ impl Model {
             return Err(Errno::EINVAL);
         }
         let file = self.file_of(process, request)?;
+        if request.flags.contains(MapFlags::HUGETLB) {
+            // The pool of huge pages is empty here.
+            let crooked = !request.addr.bytes.is_multiple_of(HUGE_PAGE);
+            let fixed = request.flags.contains(MapFlags::FIXED);
+            return Err(if fixed && crooked { Errno::EINVAL } else { Errno::ENOMEM });
+        }
         if request.len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -142,7 +151,9 @@ impl Model {
         let kind = request.flags & TYPE;
         let shared = kind == MapFlags::SHARED || kind == SHARED_VALIDATE;
         // FIXED_NOREPLACE and SYNC are the two that came after plain SHARED stopped looking.
-        if kind == SHARED_VALIDATE && !KNOWN.contains(request.flags) {
+        let sync = matches!(file.open, Open::Object(object) if self.objects[&object].is_on_disk());
+        let known = if sync { KNOWN | MapFlags::SYNC } else { KNOWN };
+        if kind == SHARED_VALIDATE && !known.contains(request.flags) {
             return Err(Errno::EOPNOTSUPP);
         }
         if shared && !file.writes() {
@@ -172,6 +183,10 @@ impl Model {
                 return Err(Errno::EPERM);
             }
             may -= Prot::WRITE;
+        }
+        let on_disk = object.is_some_and(|object| self.objects[&object].is_on_disk());
+        if request.flags.contains(MapFlags::SYNC) && on_disk {
+            return Err(Errno::EOPNOTSUPP);
         }
         let page = request.offset / PAGE;
         let backing = match (object, shared) {
@@ -232,10 +247,17 @@ fn anonymous_traits(request: Request) -> Result<Traits, Errno> {
     let grows = request.flags.contains(MapFlags::GROWSDOWN);
     let sharing = match kind {
         MapFlags::SHARED if !grows => Sharing::Shared,
-        MapFlags::PRIVATE => Sharing::Private,
+        MapFlags::PRIVATE | MapFlags::DROPPABLE => Sharing::Private,
         _ => return Err(Errno::EINVAL),
     };
-    Ok(traits(request, sharing, Backing::Anonymous, RIGHTS))
+    let mut traits = traits(request, sharing, Backing::Anonymous, RIGHTS);
+    if kind == MapFlags::DROPPABLE {
+        traits.flags |= AreaFlags::DROPPABLE
+            | AreaFlags::NORESERVE
+            | AreaFlags::WIPEONFORK
+            | AreaFlags::DONTDUMP;
+    }
+    Ok(traits)
 }
 
 fn traits(request: Request, sharing: Sharing, backing: Backing, may: Prot) -> Traits {

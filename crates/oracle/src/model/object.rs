@@ -31,8 +31,8 @@ pub struct Object {
     pub size: u64,
     /// Pages that somebody has touched; the others are zeros, or on the disk.
     pub pages: BTreeMap<u64, Loose>,
-    /// Of those, pages that MADV_PAGEOUT may have dropped: who has not been written can be
-    /// dropped without a place to keep it.
+    /// Pages that are in memory or not. MADV_PAGEOUT may have dropped them, if they were
+    /// never written; or fallocate(2) has made room for them.
     pub doubtful: BTreeSet<u64>,
     /// F_SEAL_WRITE.
     pub sealed: bool,
@@ -106,6 +106,15 @@ impl Object {
         }
     }
 
+    /// Room for pages. In memory they are there at once, and seen to be after the second time.
+    pub fn reserve(&mut self, from: u64, to: u64) {
+        for (page, ..) in pieces(from, to) {
+            if !self.pages.contains_key(&page) {
+                self.doubtful.insert(page);
+            }
+        }
+    }
+
     /// A greater size. A disk's file system clears what was behind the old end.
     pub fn grow(&mut self, size: u64) {
         let old = std::mem::replace(&mut self.size, size);
@@ -118,6 +127,7 @@ impl Object {
     pub fn cut(&mut self, size: u64) {
         self.size = size;
         self.pages.split_off(&size.div_ceil(PAGE));
+        self.doubtful.split_off(&size.div_ceil(PAGE));
         self.zero(size, size.next_multiple_of(PAGE));
     }
 
@@ -126,6 +136,7 @@ impl Object {
         for (page, from, len) in pieces(from, to) {
             if len == PAGE {
                 self.pages.remove(&page);
+                self.doubtful.remove(&page);
             } else if let Some(bytes) = self.pages.get_mut(&page) {
                 bytes.clear(from, from + len);
             }

@@ -49,7 +49,11 @@ impl Model {
         let backing = Backing::Object { object, page: request.page };
         // It is a new mapping: marks that madvise(2) has left are gone.
         let future = self.process(process).future;
-        let lock = if traits.lock == Lock::No { future } else { Lock::Full };
+        let lock = match (traits.lock, future) {
+            (Lock::No, future) => future,
+            (_, Lock::OnFault) => Lock::OnFault,
+            _ => Lock::Full,
+        };
         if lock != Lock::No && !self.may_lock(self.process(process), pages) {
             return Err(Errno::EAGAIN);
         }
