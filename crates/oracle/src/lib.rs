@@ -7,13 +7,15 @@
 //! | [`names`] | addresses by the mapping that they are in |
 //! | [`kernel`] | the real kernel as a system: children that do what they are told |
 //! | [`model`] | a slow system that is easy to believe |
-//! | [`differ`] | random calls on both |
+//! | [`differ`] | random calls on a system and the model |
+//! | [`directed`] | every line of the checklist as a case |
 
 #![deny(unsafe_code)]
 
 pub mod area;
 pub mod call;
 pub mod differ;
+pub mod directed;
 pub mod flags;
 pub mod kernel;
 pub mod model;

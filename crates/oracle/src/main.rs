@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use faultless_oracle::differ::{self, EPISODE_CALLS};
+use faultless_oracle::directed;
 use faultless_oracle::kernel::Kernel;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Random calls on both, until they differ or all are done.
     Differ(Differ),
+    /// Every line of the checklist on both, as a table.
+    Directed,
 }
 
 #[derive(clap::Args)]
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let done = match command {
         Command::Differ(differ) => run(&differ),
+        Command::Directed => table(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -55,6 +59,17 @@ fn main() -> ExitCode {
     }
 }
 
+fn table() -> std::io::Result<bool> {
+    println!("{}", directed::head());
+    let mut right = true;
+    for case in directed::cases() {
+        let row = directed::play(Kernel::new, &case)?;
+        println!("{row}");
+        right &= row.is_right();
+    }
+    Ok(right)
+}
+
 fn run(options: &Differ) -> std::io::Result<bool> {
     let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} calls {per_sec}");
     let bar = ProgressBar::new(options.calls).with_style(style.expect("a template that is known"));
@@ -62,7 +77,8 @@ fn run(options: &Differ) -> std::io::Result<bool> {
     let (mut calls, mut succeeded, mut seed) = (0, 0, options.seed);
     let mut found = Vec::new();
     while calls < options.calls && found.len() < options.differences {
-        let (ended, difference) = differ::episode(Kernel::new, seed, EPISODE_CALLS.min(options.calls - calls))?;
+        let (ended, difference) =
+            differ::episode(Kernel::new, seed, EPISODE_CALLS.min(options.calls - calls))?;
         calls += ended.calls;
         succeeded += ended.succeeded;
         seed += 1;

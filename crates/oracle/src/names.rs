@@ -50,8 +50,7 @@ impl Names {
 
     fn name(&self, addr: Addr) -> Addr {
         let mut regions = self.0.iter();
-        let found =
-            regions.find(|(_, (start, len))| (*start..start + len).contains(&addr.bytes));
+        let found = regions.find(|(_, (start, len))| (*start..start + len).contains(&addr.bytes));
         found.map_or(addr, |(name, (start, _))| Addr::within(*name, addr.bytes - start))
     }
 }

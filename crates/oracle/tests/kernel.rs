@@ -21,7 +21,8 @@ fn a_page_is_mapped_written_and_read() {
     };
     let top = World::WIDE.end() - 8192;
     assert_eq!(kernel.call(p, &call), Outcome::Address(Addr::at(top)));
-    let store = Call::Store { addr: Addr::at(top + 4090), data: Data { first: 1, step: 1, len: 10 } };
+    let store =
+        Call::Store { addr: Addr::at(top + 4090), data: Data { first: 1, step: 1, len: 10 } };
     assert_eq!(kernel.call(p, &store), Outcome::DONE);
     let load = Call::Load { addr: Addr::at(top + 4089), len: 3 };
     assert_eq!(kernel.call(p, &load), Outcome::Bytes(vec![0, 1, 2]));
@@ -33,7 +34,6 @@ fn a_page_is_mapped_written_and_read() {
     let brk = World::WIDE.brk;
     let grow = Call::Brk { addr: Addr::at(brk + 5000) };
     assert_eq!(kernel.call(p, &grow), Outcome::Address(Addr::at(brk + 5000)));
-    println!("{:#?}", kernel.areas(p));
     assert_eq!(kernel.areas(p).len(), 2);
     assert_eq!(kernel.call(child, &Call::Exit), Outcome::DONE);
     assert_eq!(kernel.call(child, &load), Outcome::NoProcess);

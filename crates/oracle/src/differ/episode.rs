@@ -35,8 +35,8 @@ pub struct Ended {
 /// or little.
 pub fn world(seed: u64) -> World {
     let store = if seed.is_multiple_of(2) { Store::Disk } else { Store::Tmpfs };
-    let person = if seed / 2 % 3 == 0 { Person::Ordinary } else { Person::Root };
-    let narrow = seed / 6 % 2 == 0;
+    let person = if (seed / 2).is_multiple_of(3) { Person::Ordinary } else { Person::Root };
+    let narrow = (seed / 6).is_multiple_of(2);
     let len = if narrow { 128 * 4096 } else { World::WIDE.len };
     let brk = if narrow { World::WIDE.base + 64 * 4096 } else { World::WIDE.brk };
     World { store, person, len, brk, ..World::WIDE }
@@ -124,7 +124,9 @@ pub fn shrink<S: System>(
             let mut fewer = steps.clone();
             fewer.drain(at..(at + piece).min(steps.len()));
             match replay(make, world, &fewer)? {
-                Some(difference) if difference.kind() == kind => (steps, found) = (fewer, Some(difference)),
+                Some(difference) if difference.kind() == kind => {
+                    (steps, found) = (fewer, Some(difference))
+                }
                 _ => at += piece,
             }
         }

@@ -336,8 +336,7 @@ impl Generator {
             (Backing::Memory, Some(Node::Memory(_))) => true,
             _ => false,
         };
-        let touches =
-            |area: &&Area| area.start < addr.bytes + len && addr.bytes < area.end;
+        let touches = |area: &&Area| area.start < addr.bytes + len && addr.bytes < area.end;
         match kind {
             _ if areas.iter().filter(touches).any(is_same) => Call::Load { addr, len },
             Kind::ReadInto => Call::ReadInto { fd, addr, len, offset },

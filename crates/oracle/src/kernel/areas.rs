@@ -32,7 +32,8 @@ pub fn seams(kernel: &Kernel, process: ProcessId) -> Vec<u64> {
     let path = format!("/proc/{}/maps", kernel.number(process));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let window = kernel.world.base..kernel.world.end();
-    let starts = text.lines().filter_map(|line| u64::from_str_radix(line.split_once('-')?.0, 16).ok());
+    let starts =
+        text.lines().filter_map(|line| u64::from_str_radix(line.split_once('-')?.0, 16).ok());
     starts.filter(|start| window.contains(start)).collect()
 }
 
@@ -56,7 +57,15 @@ fn head(kernel: &Kernel, line: &str) -> Option<Area> {
     };
     let sharing = if rights.ends_with('s') { Sharing::Shared } else { Sharing::Private };
     let offset = if backing == Backing::Anonymous { 0 } else { offset };
-    Some(Area { start, end, prot: prot(rights), sharing, backing, offset, flags: AreaFlags::empty() })
+    Some(Area {
+        start,
+        end,
+        prot: prot(rights),
+        sharing,
+        backing,
+        offset,
+        flags: AreaFlags::empty(),
+    })
 }
 
 fn prot(rights: &str) -> Prot {

@@ -194,9 +194,8 @@ fn exit(kernel: &mut Kernel, process: ProcessId) -> Outcome {
 /// Opens wherever the system likes, and moves the descriptor to its place.
 fn open(kernel: &mut Kernel, process: ProcessId, to: Fd, node: Node, flags: u32) -> Outcome {
     let at = libc::AT_FDCWD as u64;
-    let path = |path| {
-        Request::syscall(libc::SYS_openat, &[at, 0, flags.into(), 0]).with_bytes(1, path)
-    };
+    let path =
+        |path| Request::syscall(libc::SYS_openat, &[at, 0, flags.into(), 0]).with_bytes(1, path);
     let request = match node {
         Node::File(file) => path(kernel.files.path(file)),
         Node::Directory => path(kernel.files.dir()),

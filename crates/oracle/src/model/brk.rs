@@ -44,6 +44,7 @@ impl Model {
             sharing: Sharing::Private,
             backing: Backing::Anonymous,
             lock: process.future,
+            opened: 0,
             flags: AreaFlags::empty(),
             birth: 0,
         };

@@ -43,6 +43,11 @@ impl Loose {
         self.bytes.len() as u64
     }
 
+    /// None?
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// A part.
     pub fn part(&self, from: u64, len: u64) -> Loose {
         let range = from as usize..(from + len) as usize;
@@ -75,7 +80,8 @@ impl Loose {
 
     /// May these be the bytes?
     pub fn allows(&self, seen: &[u8]) -> bool {
-        let fits = |(i, byte): (usize, &u8)| *byte == self.bytes[i] || self.or_zero[i] && *byte == 0;
+        let fits =
+            |(i, byte): (usize, &u8)| *byte == self.bytes[i] || self.or_zero[i] && *byte == 0;
         seen.len() == self.bytes.len() && seen.iter().enumerate().all(fits)
     }
 }

@@ -65,7 +65,7 @@ impl Model {
         let can_shift = matches!(object.kind, Kind::File(_, store) if Store::shifts(store));
         match flags {
             HOLE if object.sealed => return Err(Errno::EPERM),
-            HOLE => object.zero(offset, end),
+            HOLE => object.empty(offset, end),
             _ if flags - FallocFlags::KEEP_SIZE == FallocFlags::empty() => {
                 if end > size && flags.is_empty() {
                     object.grow(end);
@@ -78,7 +78,7 @@ impl Model {
                 if end > size && !flags.contains(FallocFlags::KEEP_SIZE) {
                     object.grow(end);
                 }
-                object.zero(offset, end);
+                object.empty(offset, end);
             }
         }
         Ok(())

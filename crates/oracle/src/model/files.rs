@@ -26,9 +26,7 @@ impl Model {
             Call::Pread { fd, len, offset } => self.pread(p, fd, len, offset),
             Call::Pwrite { fd, data, offset } => self.pwrite(p, fd, data.bytes(), offset),
             Call::Ftruncate { fd, size } => self.ftruncate(p, fd, size),
-            Call::Fallocate { fd, flags, offset, len } => {
-                self.fallocate(p, fd, flags, offset, len)
-            }
+            Call::Fallocate { fd, flags, offset, len } => self.fallocate(p, fd, flags, offset, len),
             Call::Fsync { fd } => match self.process(p).descriptor(fd)?.open {
                 Open::Object(_) | Open::Directory => Ok(Allowed::DONE),
                 Open::Pipe | Open::Zero => Err(Errno::EINVAL),
@@ -64,7 +62,8 @@ impl Model {
                 Open::Object(self.add_object(Object::new(Kind::Memory, size)))
             }
         };
-        self.process_mut(p).descriptors.insert(fd, Descriptor { open, flags });
+        let opened = self.birth();
+        self.process_mut(p).descriptors.insert(fd, Descriptor { open, flags, opened });
         Ok(Allowed::DONE)
     }
 
@@ -109,9 +108,7 @@ impl Model {
 
     fn pread(&mut self, p: ProcessId, fd: Fd, len: u64, offset: u64) -> Answer {
         match self.readable(p, fd, offset)? {
-            Open::Object(object) => {
-                Ok(Allowed::Bytes(self.objects[&object].read(offset, len)))
-            }
+            Open::Object(object) => Ok(Allowed::Bytes(self.objects[&object].read(offset, len))),
             _ => Ok(Allowed::Bytes(Loose::exactly(vec![0; len as usize]))),
         }
     }

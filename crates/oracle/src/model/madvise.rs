@@ -81,7 +81,11 @@ impl Model {
             Advice::REMOVE => self.remove(run, traits),
             Advice::WIPEONFORK if !is_plainly_anonymous(traits) => Err(Errno::EINVAL),
             Advice::GUARD_INSTALL if locked => Err(Errno::EINVAL),
+            // Less than a huge page.
             Advice::COLLAPSE => Err(Errno::EINVAL),
+            Advice::KEEPONFORK | Advice::DODUMP if traits.flags.contains(AreaFlags::DROPPABLE) => {
+                Err(Errno::EINVAL)
+            }
             _ => {
                 self.advise_pages(p, run.clone(), advice);
                 self.mark(p, run, advice);
@@ -146,7 +150,7 @@ impl Model {
             _ => return,
         };
         for (_, page) in self.process_mut(process).pages.range_mut(run.clone()) {
-            page.traits.flags = page.traits.flags - clear | set;
+            page.traits.flags = (page.traits.flags - clear) | set;
         }
         self.rebirth(process, run);
     }

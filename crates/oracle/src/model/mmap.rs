@@ -34,6 +34,8 @@ const NEW_OBJECT: ObjectId = ObjectId(u32::MAX);
 const TYPE: MapFlags = MapFlags::from_bits_retain(0xf);
 /// SHARED, and flags that aren't known are errors.
 const SHARED_VALIDATE: MapFlags = MapFlags::SHARED.union(MapFlags::PRIVATE);
+/// MAP_UNINITIALIZED, and the sizes of huge pages.
+const HUGE_SIZES: MapFlags = MapFlags::from_bits_retain(0x7c00_0000);
 /// Flags that SHARED_VALIDATE knows.
 const KNOWN: MapFlags = TYPE
     .union(MapFlags::FIXED)
@@ -47,7 +49,7 @@ const KNOWN: MapFlags = TYPE
     .union(MapFlags::NONBLOCK)
     .union(MapFlags::STACK)
     .union(MapFlags::HUGETLB)
-    .union(MapFlags::from_bits_retain(0x0400_0000));
+    .union(HUGE_SIZES);
 
 impl Model {
     pub(super) fn mmap(&mut self, process: ProcessId, mut request: Request) -> Answer {
@@ -148,6 +150,9 @@ impl Model {
 
     fn file_traits(&self, request: Request, file: Descriptor, pages: u64) -> Result<Traits, Errno> {
         let mut may = RIGHTS;
+        if self.is_beyond(request, file, pages) {
+            return Err(Errno::EOVERFLOW);
+        }
         let kind = request.flags & TYPE;
         let shared = kind == MapFlags::SHARED || kind == SHARED_VALIDATE;
         // FIXED_NOREPLACE and SYNC are the two that came after plain SHARED stopped looking.
@@ -194,13 +199,30 @@ impl Model {
             (None, true) => Backing::Object { object: NEW_OBJECT, page },
             (None, false) => Backing::ZeroDevice,
         };
-        debug_assert!(pages > 0);
         let sharing = if shared { Sharing::Shared } else { Sharing::Private };
-        Ok(traits(request, sharing, backing, may))
+        // A shared map of `/dev/zero` has a new file of its own.
+        let opened = if backing.is_new() { 0 } else { file.opened };
+        Ok(Traits { opened, ..traits(request, sharing, backing, may) })
+    }
+
+    /// Is the end further than the file system lets any file go?
+    fn is_beyond(&self, request: Request, file: Descriptor, pages: u64) -> bool {
+        let Open::Object(object) = file.open else { return false };
+        let max = match self.objects[&object].is_on_disk() {
+            // Of ext4: as many blocks as 32 bits count.
+            true => u64::from(u32::MAX),
+            false => i64::MAX as u64 / PAGE,
+        };
+        max.checked_sub(pages).is_none_or(|max| request.offset / PAGE > max)
     }
 
     /// Takes what is there away, if that may be, and if the limits let the new come.
-    pub(super) fn replace(&mut self, process: ProcessId, range: Pages, traits: Traits) -> Result<(), Errno> {
+    pub(super) fn replace(
+        &mut self,
+        process: ProcessId,
+        range: Pages,
+        traits: Traits,
+    ) -> Result<(), Errno> {
         let here = self.process_mut(process);
         let there: Vec<Traits> = here.pages.range(range.clone()).map(|(_, p)| p.traits).collect();
         if there.iter().any(|traits| traits.is_sealed()) {
@@ -274,8 +296,15 @@ fn traits(request: Request, sharing: Sharing, backing: Backing, may: Prot) -> Tr
         sharing,
         backing,
         lock: Lock::No,
+        opened: 0,
         flags: set.map(|(_, mark)| mark).collect(),
         birth: 0,
+    }
+}
+
+impl Backing {
+    fn is_new(self) -> bool {
+        matches!(self, Backing::Object { object: NEW_OBJECT, .. })
     }
 }
 

@@ -44,8 +44,8 @@ use crate::flags::Advice;
 use crate::outcome::{Errno, Outcome};
 use crate::system::{Person, System, World};
 use access::ExecOnly;
-pub use allowed::{Allowed, Residency};
 use allowed::Answer;
+pub use allowed::{Allowed, Residency};
 pub use bytes::Loose;
 use object::{Kind, Object, ObjectId};
 use process::Process;
@@ -110,8 +110,7 @@ impl Model {
             Call::Madvise { advice, .. } => *advice == Advice::GUARD_INSTALL,
             _ => false,
         };
-        matters
-            && self.processes.get(&process).is_some_and(|process| process.has_open_seams())
+        matters && self.processes.get(&process).is_some_and(|process| process.has_open_seams())
     }
 
     /// Takes over where areas begin.
@@ -206,6 +205,11 @@ impl Model {
     fn count_areas(&self, process: ProcessId) -> u64 {
         self.processes.get(&process).map_or(0, |process| process.seams().len() as u64)
     }
+}
+
+/// Does this machine keep loads from what may only be executed?
+pub fn keeps_exec_only() -> bool {
+    ExecOnly::of_this_machine() == ExecOnly::Kept
 }
 
 impl System for Model {

@@ -147,9 +147,7 @@ impl Model {
         }
         let new = match ask.flags.contains(RemapFlags::FIXED) {
             true => ask.new,
-            false => {
-                place::choose(&self.world, self.process(p), ask.new * PAGE, ask.new_pages)?
-            }
+            false => place::choose(&self.world, self.process(p), ask.new * PAGE, ask.new_pages)?,
         };
         if dontunmap {
             self.unlock_around(p, ask.old);
@@ -166,15 +164,15 @@ impl Model {
                 at += 1;
                 continue;
             };
-            if traits.is_sealed() {
-                return Err(Errno::EPERM);
-            }
             let end = self.area_end(p, at).min(ask.old + ask.old_pages);
             // A private map of `/dev/zero` has a way of its own to find addresses, and
             // goes alone or not at all.
             let is_alone = at == ask.old && end == ask.old + ask.old_pages;
             if traits.backing == Backing::ZeroDevice && !is_alone {
                 return Err(Errno::EFAULT);
+            }
+            if traits.is_sealed() {
+                return Err(Errno::EPERM);
             }
             let pages = end - at;
             let new = ask.new + (at - ask.old);
@@ -268,4 +266,3 @@ fn check(request: Request) -> Result<Move, Errno> {
     }
     Ok(ask)
 }
-

@@ -75,7 +75,7 @@ impl Object {
     /// A write by a system call: it makes the object longer.
     pub fn write(&mut self, offset: u64, bytes: &Loose) {
         let end = offset + bytes.len();
-        if bytes.len() > 0 && end > self.size {
+        if !bytes.is_empty() && end > self.size {
             self.grow(end);
         }
         let mut done = 0;
@@ -129,6 +129,12 @@ impl Object {
         self.pages.split_off(&size.div_ceil(PAGE));
         self.doubtful.split_off(&size.div_ceil(PAGE));
         self.zero(size, size.next_multiple_of(PAGE));
+    }
+
+    /// A hole, or zeros. A disk's file system leaves what is behind the end as it is.
+    pub fn empty(&mut self, from: u64, to: u64) {
+        let to = if self.is_on_disk() { to.min(self.size) } else { to };
+        self.zero(from, to);
     }
 
     /// Zeros; whole pages in memory go.

@@ -45,6 +45,8 @@ pub struct Traits {
     pub sharing: Sharing,
     pub backing: Backing,
     pub lock: Lock,
+    /// Which open(2) the descriptor is from; 0 without one.
+    pub opened: u64,
     /// All but LOCKED, which `lock` says.
     pub flags: AreaFlags,
     /// Equal within an area. Neighbours that differ in nothing else may be one area: that

@@ -25,6 +25,8 @@ pub enum Open {
 pub struct Descriptor {
     pub open: Open,
     pub flags: OpenFlags,
+    /// Counts calls of open(2).
+    pub opened: u64,
 }
 
 impl Descriptor {
@@ -140,9 +142,9 @@ impl Process {
     pub fn follow_seams(&mut self, starts: &[u64], births: &mut u64) -> Result<(), u64> {
         let known: BTreeMap<u64, Begins> = self.begins().collect();
         let seen: BTreeSet<u64> = starts.iter().map(|start| start / PAGE).collect();
-        let missing = known.iter().find(|(number, begins)| {
-            **begins == Begins::Surely && !seen.contains(number)
-        });
+        let missing = known
+            .iter()
+            .find(|(number, begins)| **begins == Begins::Surely && !seen.contains(number));
         let extra = seen.iter().find(|number| !known.contains_key(number));
         if let Some(number) = missing.map(|(number, _)| number).or(extra) {
             return Err(number * PAGE);

@@ -35,7 +35,8 @@ impl Model {
         let same = |number| {
             here.traits(number).is_some_and(|other| {
                 let blind = Traits { birth: 0, backing: traits.backing, ..other };
-                let is_same = matches!(other.backing, Backing::Object { object: its, .. } if its == object);
+                let is_same =
+                    matches!(other.backing, Backing::Object { object: its, .. } if its == object);
                 let guards = [start, number].map(|number| here.pages[&number].had_guard);
                 guards[0] == guards[1] && is_same && blind == Traits { birth: 0, ..traits }
             })

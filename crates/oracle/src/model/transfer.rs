@@ -50,7 +50,7 @@ impl Model {
         if trouble.is_some() {
             object.begin_write(offset + bytes.len());
         }
-        if trouble.is_some() && bytes.len() == 0 {
+        if trouble.is_some() && bytes.is_empty() {
             return Err(Errno::EFAULT);
         }
         Ok(Allowed::value(bytes.len()))

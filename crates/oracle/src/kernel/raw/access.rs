@@ -68,11 +68,7 @@ pub fn install() {
     // SAFETY: 1. the stack is a static that nothing else uses. 2. The handler has
     // the form that SA_SIGINFO asks for. 3. It does only what a handler may.
     unsafe {
-        let stack = libc::stack_t {
-            ss_sp: STACK.0.get().cast(),
-            ss_flags: 0,
-            ss_size: STACK_LEN,
-        };
+        let stack = libc::stack_t { ss_sp: STACK.0.get().cast(), ss_flags: 0, ss_size: STACK_LEN };
         libc::sigaltstack(&stack, null_mut());
         let mut action: libc::sigaction = zeroed();
         action.sa_sigaction = handler as *const () as usize;
@@ -92,8 +88,7 @@ extern "C" fn handler(number: i32, info: *mut libc::siginfo_t, context: *mut lib
     // 3. The new instruction pointer is the routine's own error exit, with the
     // stack as at its entry: the copy pushes nothing, the call pushed one word.
     unsafe {
-        *NOTED.0.get() =
-            Noted { number, code: (*info).si_code, addr: (*info).si_addr() as u64 };
+        *NOTED.0.get() = Noted { number, code: (*info).si_code, addr: (*info).si_addr() as u64 };
         let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
         let at = registers[libc::REG_RIP as usize] as u64;
         let first = &raw const faultless_oracle_copy_first as u64;
@@ -150,4 +145,3 @@ pub fn last_error() -> i64 {
     // SAFETY: the thread's own errno.
     -i64::from(unsafe { *libc::__errno_location() })
 }
-
