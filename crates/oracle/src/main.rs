@@ -1,6 +1,6 @@
 //! The oracle as a tool: random runs of any length, and the table of the checklist.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -37,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("faultless-cli", &["faultless"]),
+    ("faultless-oracle", &[]),
     ("xtask", &[]),
 ];
 

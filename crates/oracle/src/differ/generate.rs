@@ -1,10 +1,8 @@
 //! Random calls that mostly succeed: they aim at what the model says is there.
 
-use crate::area::{Area, AreaFlags, Backing};
+use crate::area::{Area, AreaFlags};
 use crate::call::{Addr, Call, Data, Fd, FileId, NO_FD, Node, PAGE, ProcessId, Resource, Vector};
-use crate::flags::{
-    FallocFlags, LockAllFlags, LockFlags, MapFlags, OpenFlags, Prot, RemapFlags, SyncFlags,
-};
+use crate::flags::{LockAllFlags, LockFlags, MapFlags, OpenFlags, Prot, RemapFlags, SyncFlags};
 use crate::kernel::PROCESSES_MAX;
 use crate::system::World;
 
@@ -14,10 +12,10 @@ use super::weights::{ADVICE, FLAGS, KINDS, Kind, PROTS};
 /// Pages at the window's beginning that most fixed addresses are in.
 const ARENA: u64 = 48;
 /// Pages that a file may have.
-const FILE: u64 = 12;
+pub(super) const FILE: u64 = 12;
 
 /// Each descriptor always opens the same.
-const DESCRIPTORS: &[(Node, OpenFlags)] = &[
+pub(super) const DESCRIPTORS: &[(Node, OpenFlags)] = &[
     (Node::File(FileId(0)), OpenFlags::RDWR),
     (Node::File(FileId(1)), OpenFlags::RDWR),
     (Node::File(FileId(2)), OpenFlags::RDWR),
@@ -35,16 +33,16 @@ const DESCRIPTORS: &[(Node, OpenFlags)] = &[
 #[derive(Debug)]
 pub struct Generator {
     world: World,
-    random: Random,
+    pub(super) random: Random,
     processes: Vec<ProcessId>,
     opened: u8,
 }
 
 /// A range of addresses that a call is about.
 #[derive(Clone, Copy)]
-struct Span {
-    addr: Addr,
-    len: u64,
+pub(super) struct Span {
+    pub(super) addr: Addr,
+    pub(super) len: u64,
 }
 
 impl Generator {
@@ -155,24 +153,24 @@ impl Generator {
         }
     }
 
-    fn inside(&mut self, addr: Addr) -> Addr {
+    pub(super) fn inside(&mut self, addr: Addr) -> Addr {
         let near_end = PAGE - 1 - self.random.below(16);
         let offset = self.random.below(PAGE);
         Addr::at(addr.bytes / PAGE * PAGE + self.random.pick(&[0, near_end, offset]))
     }
 
-    fn some_bytes(&mut self) -> u64 {
+    pub(super) fn some_bytes(&mut self) -> u64 {
         let few = 1 + self.random.below(40);
         let many = 1 + self.random.below(3 * PAGE);
         self.random.weighed(&[(6, few), (1, PAGE), (2, many)])
     }
 
-    fn data(&mut self, len: u64) -> Data {
+    pub(super) fn data(&mut self, len: u64) -> Data {
         let first = self.random.next() as u8;
         Data { first, step: self.random.below(4) as u8, len: len as u32 }
     }
 
-    fn fd(&mut self) -> Fd {
+    pub(super) fn fd(&mut self) -> Fd {
         match self.random.below(30) {
             0 => NO_FD,
             1..5 => Fd(self.random.below(DESCRIPTORS.len() as u64) as u8),
@@ -283,64 +281,5 @@ impl Generator {
         }
         self.processes.retain(|other| *other != process);
         Call::Exit
-    }
-
-    fn file_call(&mut self, kind: Kind) -> Call {
-        let fd = self.fd();
-        let offset = self.random.below(FILE * PAGE);
-        let aligned = offset / PAGE * PAGE;
-        match kind {
-            Kind::Pread => Call::Pread { fd, len: self.some_bytes(), offset },
-            Kind::Pwrite => {
-                let len = self.some_bytes();
-                Call::Pwrite { fd, data: self.data(len), offset }
-            }
-            Kind::Ftruncate => Call::Ftruncate { fd, size: self.random.pick(&[offset, aligned]) },
-            Kind::Fsync => Call::Fsync { fd },
-            _ => {
-                let hole = FallocFlags::PUNCH_HOLE | FallocFlags::KEEP_SIZE;
-                let flags = self.random.weighed(&[
-                    (2, FallocFlags::empty()),
-                    (1, FallocFlags::KEEP_SIZE),
-                    (4, hole),
-                    (2, FallocFlags::ZERO),
-                    (1, FallocFlags::ZERO | FallocFlags::KEEP_SIZE),
-                    (2, FallocFlags::COLLAPSE),
-                    (2, FallocFlags::INSERT),
-                ]);
-                let pages = (1 + self.random.below(3)) * PAGE;
-                let bytes = self.some_bytes();
-                let offset = self.random.pick(&[offset, aligned]);
-                Call::Fallocate { fd, flags, offset, len: self.random.pick(&[pages, bytes]) }
-            }
-        }
-    }
-
-    fn copy_range(&mut self) -> Call {
-        let [from_offset, to_offset] = [(); 2].map(|()| self.random.below(FILE * PAGE));
-        let from = self.random.below(3);
-        let to = (from + 1 + self.random.below(2)) % 3;
-        let len = self.some_bytes();
-        Call::CopyRange { from: Fd(from as u8), from_offset, to: Fd(to as u8), to_offset, len }
-    }
-
-    /// Not between a file and a mapping of it: what such a copy does to itself is nobody's.
-    fn transfer(&mut self, kind: Kind, areas: &[Area], span: Span) -> Call {
-        let fd = self.fd();
-        let addr = self.inside(span.addr);
-        let len = self.some_bytes();
-        let offset = self.random.below(FILE * PAGE);
-        let node = DESCRIPTORS.get(usize::from(fd.0)).map(|(node, _)| *node);
-        let is_same = |area: &Area| match (area.backing, node) {
-            (Backing::File(one), Some(Node::File(other))) => one == other,
-            (Backing::Memory, Some(Node::Memory(_))) => true,
-            _ => false,
-        };
-        let touches = |area: &&Area| area.start < addr.bytes + len && addr.bytes < area.end;
-        match kind {
-            _ if areas.iter().filter(touches).any(is_same) => Call::Load { addr, len },
-            Kind::ReadInto => Call::ReadInto { fd, addr, len, offset },
-            _ => Call::WriteFrom { fd, addr, len, offset },
-        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod episode;
 mod generate;
+mod generate_files;
 mod pair;
 mod random;
 mod weights;

@@ -12,7 +12,6 @@ mod areas;
 mod calls;
 mod files;
 mod place;
-#[allow(unsafe_code)] // Its own files say why each use is sound.
 mod raw;
 mod wire;
 

@@ -62,7 +62,7 @@ impl Model {
         let object = self.object_mut(id);
         let end = offset + len;
         let size = object.size;
-        let can_shift = matches!(object.kind, Kind::File(_, store) if Store::shifts(store));
+        let can_shift = matches!(object.kind, Kind::File(_, Store::Disk));
         match flags {
             HOLE if object.sealed => return Err(Errno::EPERM),
             HOLE => object.empty(offset, end),

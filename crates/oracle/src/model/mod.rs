@@ -21,6 +21,7 @@ mod fallocate;
 mod files;
 mod fork;
 mod madvise;
+mod mapping;
 mod mincore;
 mod mlock;
 mod mmap;

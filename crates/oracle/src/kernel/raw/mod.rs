@@ -5,6 +5,8 @@
 //! and calls at any address. It allocates nothing, so nothing but what it is told
 //! changes its memory map.
 
+#![allow(unsafe_code)]
+
 mod access;
 pub mod spawn;
 mod worker;
