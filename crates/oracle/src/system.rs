@@ -1,5 +1,7 @@
 //! `System`: whatever can carry calls out; and the world it does that in.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use crate::area::Area;
 use crate::call::{Call, ProcessId};
 use crate::outcome::Outcome;
@@ -31,10 +33,28 @@ pub enum Store {
 /// Who runs the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Person {
-    /// Whoever runs the harness; the model takes it for root.
+    /// Whoever runs the harness, root or not.
+    Whoever,
+    /// Root: only root can have that.
     Root,
     /// Somebody without rights beyond their own.
     Ordinary,
+}
+
+impl Person {
+    /// Root or ordinary.
+    pub fn settled(self) -> Person {
+        match self {
+            Person::Whoever if is_root() => Person::Root,
+            Person::Whoever => Person::Ordinary,
+            person => person,
+        }
+    }
+}
+
+/// Is it root who runs the harness?
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// What all systems are told before the first call.
@@ -67,7 +87,7 @@ impl World {
         len: 64 << 20,
         brk: 0x1000_0080_0000,
         store: Store::Disk,
-        person: Person::Root,
+        person: Person::Whoever,
         files: &[10_000, 8 * 4096, 0],
         areas_max: None,
     };

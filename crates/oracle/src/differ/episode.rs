@@ -35,7 +35,7 @@ pub struct Ended {
 /// or little.
 pub fn world(seed: u64) -> World {
     let store = if seed.is_multiple_of(2) { Store::Disk } else { Store::Tmpfs };
-    let person = if (seed / 2).is_multiple_of(3) { Person::Ordinary } else { Person::Root };
+    let person = if (seed / 2).is_multiple_of(3) { Person::Ordinary } else { Person::Whoever };
     let narrow = (seed / 6).is_multiple_of(2);
     let len = if narrow { 128 * 4096 } else { World::WIDE.len };
     let brk = if narrow { World::WIDE.base + 64 * 4096 } else { World::WIDE.brk };

@@ -113,10 +113,14 @@ fn wipe(p: &mut Play<'_>) {
     p.works(store(page(1), 8));
     p.works(madvise(page(0), pages(2), Advice::WIPEONFORK));
     p.works(madvise(page(1), PAGE, Advice::KEEPONFORK));
+    p.works(anon(2, 1, RW));
+    p.works(madvise(page(2), PAGE, Advice::GUARD_INSTALL));
+    p.works(madvise(page(2), PAGE, Advice::WIPEONFORK));
     p.works(Call::Fork { child: ProcessId(1) });
     p.by(1);
     p.reads(page(0), &[0]);
     p.reads(page(1), &[8]);
+    p.reads(page(2), &[0]);
 }
 
 fn guard(p: &mut Play<'_>) {
@@ -129,6 +133,9 @@ fn guard(p: &mut Play<'_>) {
         p.segv(page(n), 1);
     }
     p.says(Call::ReadInto { fd: A, addr: page(4), len: 1, offset: 0 }, Errno::EFAULT);
+    p.goes_to(mremap(page(4), PAGE, PAGE, TO, page(6)), page(6));
+    p.segv(page(6), 1);
+    p.goes_to(mremap(page(6), PAGE, PAGE, TO, page(4)), page(4));
     p.says(mincore(page(4), PAGE), Outcome::Vector(vec![false]));
     p.says(mlock(page(4), PAGE), Errno::ENOMEM);
     p.works(munlock(page(4), PAGE));

@@ -1,16 +1,16 @@
 //! Lines 57 and 58: mlock(2) and its kin.
 
 use super::words::*;
-use super::{Case, DISK, ORDINARY, Play, both};
+use super::{Case, DISK, ORDINARY, Play, ROOT, both};
 use crate::call::{NO_FD, PAGE, Resource};
-use crate::flags::{LockAllFlags, LockFlags, MapFlags, OpenFlags};
+use crate::flags::{LockAllFlags, LockFlags, MapFlags, OpenFlags, Prot};
 use crate::outcome::{Errno, Outcome};
 
 pub fn cases() -> Vec<Case> {
     vec![
         both(57, "holes, past the end, PROT_NONE; lengths", DISK, lock),
         both(57, "locking copies private pages that may be written", DISK, copies),
-        both(58, "parameters of mlock2 and mlockall", DISK, parameters),
+        both(58, "parameters of mlock2 and mlockall", ROOT, parameters),
         both(58, "an ordinary user and the limit", ORDINARY, limits),
         both(58, "MCL_FUTURE", ORDINARY, future),
     ]
@@ -34,6 +34,10 @@ fn lock(p: &mut Play<'_>) {
     p.says(mincore(page(8), PAGE), Outcome::Vector(vec![true]));
     p.works(anon(9, 1, NONE));
     p.works(mlock2(page(9), PAGE, LockFlags::ONFAULT));
+    if crate::model::keeps_exec_only() {
+        p.works(anon(10, 1, Prot::EXEC));
+        p.says(mlock(page(10), PAGE), Errno::ENOMEM);
+    }
 }
 
 fn copies(p: &mut Play<'_>) {
@@ -84,4 +88,8 @@ fn future(p: &mut Play<'_>) {
     p.says(mlockall(LockAllFlags::CURRENT), Errno::ENOMEM);
     p.works(crate::call::Call::Munlockall);
     p.works(anon(2, 1, RW));
+    p.works(mlockall(LockAllFlags::FUTURE | LockAllFlags::ONFAULT));
+    p.works(munmap(page(0), pages(2)));
+    p.works(mmap(page(8), PAGE, RW, ANON | FIXED | MapFlags::LOCKED, NO_FD, 0));
+    p.says(mincore(page(8), PAGE), Outcome::Vector(vec![false]));
 }

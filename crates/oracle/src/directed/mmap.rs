@@ -215,6 +215,8 @@ fn limits(p: &mut Play<'_>) {
     p.works(anon(16, 2, R));
     p.says(mprotect(page(16), pages(2), RW), Errno::ENOMEM);
     p.works(shared_anon(24, 2, RW));
+    // What is replaced is taken off, though it was not counted.
+    p.works(anon(24, 2, RW));
 }
 
 fn zero_device(p: &mut Play<'_>) {

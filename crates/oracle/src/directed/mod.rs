@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 
 use crate::differ::{Make, Pair};
-use crate::system::{Person, Store, System, World};
+use crate::system::{Person, Store, System, World, is_root};
 pub use play::{Play, Wrong};
 
 /// A line of the checklist, or a part of one.
@@ -41,6 +41,7 @@ pub enum How {
 
 const DISK: World = World::WIDE;
 const TMPFS: World = World { store: Store::Tmpfs, ..World::WIDE };
+const ROOT: World = World { person: Person::Root, ..World::WIDE };
 const ORDINARY: World = World { person: Person::Ordinary, ..World::WIDE };
 
 /// All cases, by line.
@@ -127,12 +128,16 @@ pub fn head() -> String {
 pub fn play<S: System>(make: Make<S>, case: &Case) -> io::Result<Row> {
     let Case { line, what, how } = case;
     let (line, what) = (*line, *what);
+    let not = |reason| {
+        let (system, model) = (Vec::new(), Vec::new());
+        Ok(Row { line, what, calls: 0, system, model, not: Some(reason) })
+    };
     let (world, run) = match how {
-        How::Both(world, run) => (*world, run),
-        How::Not(reason) => {
-            let (system, model) = (Vec::new(), Vec::new());
-            return Ok(Row { line, what, calls: 0, system, model, not: Some(reason) });
+        How::Both(world, _) if world.person == Person::Root && !is_root() => {
+            return not("it takes root");
         }
+        How::Both(world, run) => (*world, run),
+        How::Not(reason) => return not(reason),
     };
     let mut pair = Pair::new(make(world)?, world);
     let mut play = Play::on(&mut pair, world);

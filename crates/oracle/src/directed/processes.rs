@@ -42,6 +42,9 @@ fn brk_moves(p: &mut Play<'_>) {
     p.works(map(pages(1), 1));
     p.goes_to(brk(0), at(0));
     p.segv(at(pages(1)), 1);
+    p.goes_to(brk(pages(1)), at(pages(1)));
+    p.works(munmap(at(0), PAGE));
+    p.goes_to(brk(0), at(pages(1)));
 }
 
 fn forks(p: &mut Play<'_>) {

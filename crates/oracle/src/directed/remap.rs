@@ -18,6 +18,7 @@ pub fn cases() -> Vec<Case> {
         both(41, "the same size to another place, over several areas (6.17)", DISK, several),
         both(42, "DONTUNMAP", DISK, keep),
         both(42, "DONTUNMAP of a part unlocks the whole area", DISK, keep_locked),
+        both(42, "and goes on counting it", ORDINARY, keep_counted),
         both(43, "shared anonymous memory beyond its object", DISK, beyond),
         both(44, "locked memory up to the limit", ORDINARY, locked),
     ]
@@ -44,6 +45,9 @@ fn duplicate(p: &mut Play<'_>) {
     p.works(store(page(8), 6));
     p.reads(page(0), &[6]);
     p.reads(page(9), &[7]);
+    // Over the first page of the source: that is gone before it is copied.
+    p.says(mremap(page(8), 0, PAGE, TO, page(8)), Errno::EFAULT);
+    p.segv(page(8), 1);
     p.works(anon(0, 2, RW));
     p.says(mremap(page(0), 0, pages(2), MAYMOVE, page(8)), Errno::EINVAL);
 }
@@ -128,6 +132,16 @@ fn keep_locked(p: &mut Play<'_>) {
     p.works(madvise(page(0), pages(3), crate::flags::Advice::DONTNEED));
 }
 
+fn keep_counted(p: &mut Play<'_>) {
+    p.works(limit(Resource::Locked, pages(4)));
+    p.works(mmap(page(0), pages(3), RW, ANON | FIXED | MapFlags::LOCKED, NO_FD, 0));
+    p.works(mremap(page(1), PAGE, PAGE, KEEP | RemapFlags::FIXED, page(8)));
+    p.works(munmap(page(0), pages(10)));
+    // Nothing is locked any more, and three pages are counted.
+    p.says(mmap(page(0), pages(2), RW, ANON | FIXED | MapFlags::LOCKED, NO_FD, 0), Errno::EAGAIN);
+    p.works(mmap(page(0), PAGE, RW, ANON | FIXED | MapFlags::LOCKED, NO_FD, 0));
+}
+
 fn beyond(p: &mut Play<'_>) {
     p.works(shared_anon(0, 1, RW));
     p.goes_to(mremap(page(0), PAGE, pages(2), RemapFlags::empty(), page(8)), page(0));
@@ -136,7 +150,7 @@ fn beyond(p: &mut Play<'_>) {
 }
 
 fn locked(p: &mut Play<'_>) {
-    p.works(crate::directed::words::limit(Resource::Locked, pages(3)));
+    p.works(limit(Resource::Locked, pages(3)));
     p.works(anon(0, 2, RW));
     p.works(mlock(page(0), pages(2)));
     p.says(mremap(page(0), pages(2), pages(4), MAYMOVE, page(8)), Errno::EAGAIN);

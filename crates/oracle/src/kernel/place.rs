@@ -9,7 +9,7 @@ use std::{fs, io};
 use super::Kernel;
 use super::wire::Request;
 use crate::call::{PAGE, ProcessId, Resource};
-use crate::system::Person;
+use crate::system::{Person, is_root};
 
 /// What the worker itself has of what limits count, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,7 +42,7 @@ pub fn prepare(kernel: &mut Kernel) -> io::Result<Baseline> {
     if let Some(areas) = kernel.world.areas_max {
         crowd(kernel, areas)?;
     }
-    if kernel.world.person == Person::Ordinary {
+    if kernel.world.person == Person::Ordinary && is_root() {
         drop_rights(kernel)?;
     }
     baseline(kernel)

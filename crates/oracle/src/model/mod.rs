@@ -67,6 +67,7 @@ pub struct Model {
 impl Model {
     /// A model with one process, in this world.
     pub fn new(world: World) -> Model {
+        let world = World { person: world.person.settled(), ..world };
         let mut model = Model {
             world,
             exec_only: ExecOnly::of_this_machine(),
