@@ -3,14 +3,17 @@
 #![deny(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use faultless_oracle::differ::{self, EPISODE_CALLS};
 use faultless_oracle::directed;
-use faultless_oracle::kernel::Kernel;
+use faultless_oracle::kernel::{Kernel, why_not};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Compares the model of Linux's memory calls with the kernel that this runs on.
 #[derive(Parser)]
@@ -76,7 +79,17 @@ fn run(options: &Differ) -> std::io::Result<bool> {
     let began = Instant::now();
     let (mut calls, mut succeeded, mut seed) = (0, 0, options.seed);
     let mut found = Vec::new();
-    while calls < options.calls && found.len() < options.differences {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let goes_on = |calls, found| calls < options.calls && found < options.differences;
+    while goes_on(calls, found.len()) && !stop.load(Ordering::Relaxed) {
+        if let Some(reason) = why_not(&differ::world(seed)) {
+            bar.suspend(|| eprintln!("seed {seed} is left out: {reason}"));
+            seed += 1;
+            continue;
+        }
         let (ended, difference) =
             differ::episode(Kernel::new, seed, EPISODE_CALLS.min(options.calls - calls))?;
         calls += ended.calls;

@@ -38,3 +38,18 @@ fn a_page_is_mapped_written_and_read() {
     assert_eq!(kernel.call(child, &Call::Exit), Outcome::DONE);
     assert_eq!(kernel.call(child, &load), Outcome::NoProcess);
 }
+
+#[test]
+fn nothing_is_left_behind_when_a_test_panics() {
+    let (told, heard) = std::sync::mpsc::channel();
+    let panicked = std::thread::spawn(move || {
+        let mut kernel = Kernel::new(World::WIDE).unwrap();
+        kernel.call(ProcessId(0), &Call::Fork { child: ProcessId(1) });
+        told.send(kernel.numbers()).unwrap();
+        panic!("on purpose");
+    });
+    assert!(panicked.join().is_err());
+    for number in heard.recv().unwrap() {
+        assert!(!std::path::Path::new(&format!("/proc/{number}")).exists(), "{number} is there");
+    }
+}

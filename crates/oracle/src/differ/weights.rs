@@ -82,14 +82,16 @@ pub const PROTS: &[(u64, Prot)] = &[
     (1, Prot::READ.union(Prot::EXEC)),
     (1, Prot::EXEC),
     (1, Prot::READ.union(Prot::WRITE).union(Prot::EXEC)),
+    (1, Prot::READ.union(Prot::GROWSDOWN)),
 ];
 
+const SHARED_ANONYMOUS: MapFlags = MapFlags::SHARED.union(MapFlags::ANONYMOUS);
 const ANONYMOUS: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
 
 /// Flags of a mapping, without how it is placed.
 pub const FLAGS: &[(u64, MapFlags)] = &[
     (24, ANONYMOUS),
-    (10, MapFlags::SHARED.union(MapFlags::ANONYMOUS)),
+    (10, SHARED_ANONYMOUS),
     (16, MapFlags::SHARED),
     (16, MapFlags::PRIVATE),
     (2, MapFlags::SHARED.union(MapFlags::PRIVATE)),
@@ -100,6 +102,9 @@ pub const FLAGS: &[(u64, MapFlags)] = &[
     (1, ANONYMOUS.union(MapFlags::LOCKED)),
     (1, ANONYMOUS.union(MapFlags::GROWSDOWN)),
     (1, MapFlags::ANONYMOUS),
+    (2, MapFlags::ANONYMOUS.union(MapFlags::DROPPABLE)),
+    (1, SHARED_ANONYMOUS.union(MapFlags::LOCKED)),
+    (1, ANONYMOUS.union(MapFlags::STACK)),
 ];
 
 /// Advice. None that brings huge pages: the model has none.
@@ -124,5 +129,8 @@ pub const ADVICE: &[(u64, Advice)] = &[
     (2, Advice::DONTNEED_LOCKED),
     (3, Advice::GUARD_INSTALL),
     (4, Advice::GUARD_REMOVE),
+    (1, Advice::MERGEABLE),
+    (1, Advice::UNMERGEABLE),
+    (1, Advice::NOHUGEPAGE),
     (1, Advice(77)),
 ];

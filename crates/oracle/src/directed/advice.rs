@@ -170,6 +170,10 @@ fn marks(p: &mut Play<'_>) {
     }
     p.has_areas(1);
     p.says(madvise(page(0), pages(6), Advice::COLLAPSE), Errno::EINVAL);
+    // What can't be merged is not, and nobody is told.
+    p.works(shared_anon(9, 2, RW));
+    p.works(madvise(page(9), PAGE, Advice::MERGEABLE));
+    p.has_areas(2);
     p.works(mmap(page(8), PAGE, RW, MapFlags::DROPPABLE | MapFlags::ANONYMOUS | FIXED, A, 0));
     for advice in [Advice::KEEPONFORK, Advice::DODUMP] {
         p.says(madvise(page(8), PAGE, advice), Errno::EINVAL);

@@ -18,7 +18,8 @@ use std::fmt;
 use std::io;
 
 use crate::differ::{Make, Pair};
-use crate::system::{Person, Store, System, World, is_root};
+use crate::kernel::why_not;
+use crate::system::{Person, Store, System, World};
 pub use play::{Play, Wrong};
 
 /// A line of the checklist, or a part of one.
@@ -74,7 +75,7 @@ pub struct Row {
     /// Where the model isn't as the system.
     pub model: Vec<Wrong>,
     /// Why it was not looked at.
-    pub not: Option<&'static str>,
+    pub not: Option<String>,
 }
 
 impl Row {
@@ -88,7 +89,7 @@ impl Row {
             0 => "as said".to_owned(),
             n => format!("{n} differ"),
         };
-        match self.not {
+        match &self.not {
             Some(_) => ["–", "–", "not here"].map(str::to_owned),
             None => {
                 let verdict = if self.is_right() { "ok" } else { "WRONG" };
@@ -103,7 +104,7 @@ impl fmt::Display for Row {
         let [system, model, verdict] = self.words();
         let Row { line, what, calls, .. } = self;
         write!(f, "{line:>4}  {what:<68} {calls:>5}  {system:<9} {model:<9} {verdict}")?;
-        if let Some(reason) = self.not {
+        if let Some(reason) = &self.not {
             write!(f, "\n      {reason}")?;
         }
         for wrong in &self.system {
@@ -128,17 +129,17 @@ pub fn head() -> String {
 pub fn play<S: System>(make: Make<S>, case: &Case) -> io::Result<Row> {
     let Case { line, what, how } = case;
     let (line, what) = (*line, *what);
-    let not = |reason| {
+    let not = |reason: String| {
         let (system, model) = (Vec::new(), Vec::new());
         Ok(Row { line, what, calls: 0, system, model, not: Some(reason) })
     };
     let (world, run) = match how {
-        How::Both(world, _) if world.person == Person::Root && !is_root() => {
-            return not("it takes root");
-        }
         How::Both(world, run) => (*world, run),
-        How::Not(reason) => return not(reason),
+        How::Not(reason) => return not((*reason).to_owned()),
     };
+    if let Some(reason) = why_not(&world) {
+        return not(reason);
+    }
     let mut pair = Pair::new(make(world)?, world);
     let mut play = Play::on(&mut pair, world);
     run(&mut play);

@@ -53,6 +53,15 @@ impl Files {
     }
 }
 
+/// The name of the file system that a directory is on.
+pub fn file_system(dir: &Path) -> Option<String> {
+    let device = fs::metadata(dir).ok()?.dev();
+    let number = format!("{}:{}", libc::major(device), libc::minor(device));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&number))?;
+    mount.split(" - ").nth(1)?.split(' ').next().map(str::to_owned)
+}
+
 fn path(dir: &Path, file: FileId) -> std::path::PathBuf {
     dir.join(format!("file{}", file.0))
 }

@@ -23,13 +23,33 @@ use std::time::Duration;
 use crate::area::Area;
 use crate::call::{Call, ProcessId};
 use crate::outcome::Outcome;
-use crate::system::{System, World};
+use crate::system::{Person, Store, System, World, is_root};
 use files::Files;
 use raw::spawn::Worker;
 use wire::{REPLY_WORDS, Reply, Request};
 
 /// Processes that may be there at one time: their numbers are 0 up to this.
 pub const PROCESSES_MAX: u8 = 8;
+
+/// The oldest kernel that the model speaks for.
+pub const RELEASE_MIN: (u32, u32) = (6, 18);
+
+/// Why the model can't be compared with this kernel in this world, if it can't.
+pub fn why_not(world: &World) -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if release < RELEASE_MIN {
+        return Some(format!("the model speaks for Linux 6.18 and later, not for {}", text.trim()));
+    }
+    match (world.store, files::file_system(&std::env::temp_dir())) {
+        (Store::Disk, Some(name)) if name != "ext4" => {
+            Some(format!("the model speaks for ext4, and temporary files are on {name}"))
+        }
+        _ if world.person == Person::Root && !is_root() => Some("it takes root".to_owned()),
+        _ => None,
+    }
+}
 
 /// A worker that has not answered for so long will not.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,6 +101,11 @@ impl Kernel {
         talked.unwrap_or_else(|error| {
             panic!("worker {process:?} does not answer ({error}): {request:x?}")
         })
+    }
+
+    /// The numbers of the processes in `/proc`.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.workers.values().map(Worker::id).collect()
     }
 
     fn number(&self, process: ProcessId) -> u32 {

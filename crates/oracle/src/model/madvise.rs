@@ -101,6 +101,9 @@ impl Model {
         let process = self.processes.get_mut(&process).expect("looked up before the call");
         for (_, page) in process.pages.range_mut(run) {
             match advice {
+                Advice::PAGEOUT if page.traits.flags.contains(AreaFlags::DROPPABLE) => {
+                    page.own.iter_mut().for_each(|own| own.loosen(0));
+                }
                 Advice::PAGEOUT => {
                     if let Backing::Object { object, page } = page.traits.backing {
                         self.objects.get_mut(&object).map(|object| object.doubtful.insert(page));
@@ -150,6 +153,9 @@ impl Model {
             _ => return,
         };
         for (_, page) in self.process_mut(process).pages.range_mut(run.clone()) {
+            let traits = &page.traits;
+            let merges = !traits.is_shared() && !traits.flags.contains(AreaFlags::DROPPABLE);
+            let set = if merges { set } else { set - AreaFlags::MERGEABLE };
             page.traits.flags = (page.traits.flags - clear) | set;
         }
         self.rebirth(process, run);

@@ -76,7 +76,7 @@ impl Model {
         let pages = &mut self.process_mut(process).pages;
         let hole = range.clone().find(|number| !pages.contains_key(number));
         let done = range.start..hole.unwrap_or(range.end);
-        pages.range_mut(done.clone()).for_each(|(_, page)| page.traits.lock = lock);
+        pages.range_mut(done.clone()).for_each(|(_, page)| page.traits.set_lock(lock));
         self.rebirth(process, done);
         hole.map_or(Ok(()), |_| Err(Errno::ENOMEM))
     }
@@ -108,7 +108,7 @@ impl Model {
         let Some((first, last)) = range else { return };
         let everything = first..last + 1;
         let pages = &mut self.process_mut(process).pages;
-        pages.values_mut().for_each(|page| page.traits.lock = lock);
+        pages.values_mut().for_each(|page| page.traits.set_lock(lock));
         self.rebirth(process, everything.clone());
         if lock != Lock::No {
             self.populate_quietly(process, everything);

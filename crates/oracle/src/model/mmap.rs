@@ -51,7 +51,8 @@ impl Model {
             Some(file) => self.file_traits(request, file, pages)?,
             None => anonymous_traits(request)?,
         };
-        let traits = Traits { lock, birth: self.birth(), ..traits };
+        let mut traits = Traits { birth: self.birth(), ..traits };
+        traits.set_lock(lock);
         self.replace(process, range.clone(), traits)?;
         let traits = self.with_object(traits, pages);
         for number in range.clone() {

@@ -72,6 +72,13 @@ impl Traits {
         Traits { birth: 0, ..self.after(1) } != Traits { birth: 0, ..next }
     }
 
+    /// What may be dropped is never locked, and nobody is told.
+    pub fn set_lock(&mut self, lock: Lock) {
+        if !self.flags.contains(AreaFlags::DROPPABLE) {
+            self.lock = lock;
+        }
+    }
+
     pub fn is_anonymous(self) -> bool {
         matches!(self.backing, Backing::Anonymous | Backing::ZeroDevice)
     }

@@ -78,7 +78,10 @@ pub fn install() {
         let mut none: libc::sigset_t = zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, null_mut());
-        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        // Whoever ends the harness closes the channels, and that ends the workers.
+        for number in [libc::SIGPIPE, libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::signal(number, libc::SIG_IGN);
+        }
     }
 }
 
