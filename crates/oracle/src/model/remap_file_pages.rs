@@ -44,9 +44,6 @@ impl Model {
         if !(start..start + pages).all(same) {
             return invalid;
         }
-        if traits.is_sealed() {
-            return Err(Errno::EPERM);
-        }
         let backing = Backing::Object { object, page: request.page };
         // It is a new mapping: marks that madvise(2) has left are gone.
         let future = self.process(process).future;
@@ -55,6 +52,10 @@ impl Model {
             (_, Lock::OnFault) => Lock::OnFault,
             _ => Lock::Full,
         };
+        // Asked for as MAP_LOCKED, which nobody without any limit left may say.
+        if traits.lock != Lock::No && !self.is_exempt() && self.process(process).locked_max == 0 {
+            return Err(Errno::EPERM);
+        }
         if lock != Lock::No && !self.may_lock(self.process(process), pages) {
             return Err(Errno::EAGAIN);
         }
