@@ -57,7 +57,8 @@ impl Model {
             return Err(Errno::EINVAL);
         }
         while let Some(below) = traits(start - 1).filter(|_| start > 0) {
-            if traits(start).is_none_or(|here| below.ends_before(here)) {
+            if traits(start).is_none_or(|here| below.ends_before(here) || below.birth != here.birth)
+            {
                 break;
             }
             start -= 1;
