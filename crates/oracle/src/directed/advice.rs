@@ -1,5 +1,6 @@
 //! Lines 49 to 56: madvise(2).
 
+use super::play::Says;
 use super::words::*;
 use super::{Case, DISK, Play, both, not};
 use crate::call::{Call, PAGE, ProcessId};
@@ -61,10 +62,7 @@ fn free(p: &mut Play<'_>) {
     p.works(store(page(0), 7));
     p.works(store(byte(0, 1), 8));
     p.works(madvise(page(0), PAGE, Advice::FREE));
-    p.says(
-        load(page(0), 1),
-        super::play::Says::OneOf([7, 0].map(|b| Outcome::Bytes(vec![b])).into()),
-    );
+    p.says(load(page(0), 1), Says::OneOf([7, 0].map(|byte| Outcome::Bytes(vec![byte])).into()));
     p.works(store(page(0), 9));
     p.reads(page(0), &[9]);
     p.says(madvise(page(4), PAGE, Advice::FREE), Errno::EINVAL);
