@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("faultless-cli", &["faultless"]),
+    ("faultless-oracle", &[]),
     ("xtask", &[]),
 ];
 

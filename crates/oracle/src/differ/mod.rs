@@ -1,0 +1,73 @@
+//! Random calls on a system and the model side by side.
+//!
+//! ```text
+//! episode: world of a seed ─► generate ─► pair: system │ model ─► differ? ─► shrink
+//! ```
+
+mod episode;
+mod generate;
+mod generate_files;
+mod pair;
+mod random;
+mod weights;
+
+use std::fmt::{self, Write as _};
+use std::io;
+
+use crate::system::System;
+
+pub use episode::{Ended, Make, Step, replay, run, shrink, world};
+pub use pair::{Difference, Pair};
+
+/// Calls in one world; then another begins.
+pub const EPISODE_CALLS: u64 = 1500;
+
+/// A difference, told so that it can be looked into.
+#[derive(Debug)]
+pub struct Found {
+    /// The episode's seed.
+    pub seed: u64,
+    /// Calls up to the difference.
+    pub step: u64,
+    /// As it was found.
+    pub difference: Box<Difference>,
+    /// The shortest sequence that differs, and in what; without a difference it
+    /// could not be repeated.
+    pub shrunk: (Vec<Step>, Option<Box<Difference>>),
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Found { seed, step, difference, shrunk } = self;
+        writeln!(f, "seed {seed}, call {step}: {difference}")?;
+        let world = world(*seed);
+        writeln!(f, "in {world:x?}")?;
+        match &shrunk.1 {
+            Some(difference) => {
+                let mut text = String::new();
+                for (process, call) in &shrunk.0 {
+                    writeln!(text, "    ({process:?}, Call::{call:?}),")?;
+                }
+                writeln!(f, "{} calls are enough:\n{text}{difference}", shrunk.0.len())?;
+            }
+            None => writeln!(f, "the calls alone do not show it")?,
+        }
+        write!(f, "again: cargo run -p faultless-oracle -- differ --seed {seed} --calls {step}")
+    }
+}
+
+/// Runs one episode; a difference is shrunk.
+///
+/// # Errors
+/// Whatever keeps a system from being made.
+pub fn episode<S: System>(
+    make: Make<S>,
+    seed: u64,
+    calls: u64,
+) -> io::Result<(Ended, Option<Found>)> {
+    let mut ended = run(make, seed, calls)?;
+    let Some((difference, steps)) = ended.difference.take() else { return Ok((ended, None)) };
+    let step = ended.calls;
+    let shrunk = shrink(make, world(seed), steps)?;
+    Ok((ended, Some(Found { seed, step, difference, shrunk })))
+}
