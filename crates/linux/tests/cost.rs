@@ -8,7 +8,7 @@ use std::time::Instant;
 use common::*;
 use faultless_addr::{FrameNo, VirtAddr, WriteAccess};
 use faultless_linux::{LinuxMachine, THREAD};
-use faultless_machine::{Machine, Then};
+use faultless_machine::{Machine, Stores, Then};
 
 const PAGES: u32 = 16384;
 
@@ -34,7 +34,7 @@ fn round(machine: &LinuxMachine, run: usize, write: WriteAccess, then: Then) {
             machine.unmap(THREAD, &list[i..i + run], then).unwrap();
         })
     });
-    if then == Then::Keep {
+    if then != Then::Drop {
         timed("release", run, || each(&|i| machine.release(&frames[i..i + run])));
     }
 }
@@ -47,7 +47,7 @@ fn costs() {
         for others in ["alone", "with a second running thread"] {
             println!("-- {others}");
             for run in [1, 4, 8, 64] {
-                for then in [Then::Keep, Then::Drop] {
+                for then in [Then::Keep(Stores::Stopped), Then::Keep(Stores::Pass), Then::Drop] {
                     for write in [WriteAccess::Allowed, WriteAccess::Tracked] {
                         round(&machine(PAGES, 256), run, write, then);
                     }

@@ -61,7 +61,7 @@ impl Frames {
     /// One address less. Without its last one, the frame is where `then` says.
     pub fn unmap(&mut self, frame: FrameNo, then: Then) -> Place {
         let place = match (self.place(frame), then) {
-            (Place::Mapped(1), Then::Keep) => Place::Aside,
+            (Place::Mapped(1), Then::Keep(_)) => Place::Aside,
             (Place::Mapped(1), Then::Drop) => Place::Empty,
             (Place::Mapped(addresses), _) => Place::Mapped(addresses - 1),
             (place, _) => panic!("{frame:?} is {place:?} and can't be unmapped"),
@@ -91,6 +91,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use faultless_machine::Stores;
+
     use super::*;
 
     const FRAME: FrameNo = FrameNo(0);
@@ -103,7 +105,7 @@ mod tests {
         frames.map(FRAME);
         assert_eq!(frames.place(FRAME), Place::Mapped(2));
         assert_eq!(frames.unmap(FRAME, Then::Drop), Place::Mapped(1));
-        assert_eq!(frames.unmap(FRAME, Then::Keep), Place::Aside);
+        assert_eq!(frames.unmap(FRAME, Then::Keep(Stores::Stopped)), Place::Aside);
         assert!(frames.release(FRAME) && !frames.release(FRAME));
         frames.back(FRAME);
         frames.map(FRAME);

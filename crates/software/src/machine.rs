@@ -155,7 +155,7 @@ impl Machine for SoftwareMachine {
         None
     }
 
-    fn held(&self, _out: &mut Vec<Held>) -> io::Result<()> {
+    fn held(&self, _limit: usize, _out: &mut Vec<Held>) -> io::Result<()> {
         Ok(())
     }
 

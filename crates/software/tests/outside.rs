@@ -3,7 +3,7 @@
 use std::thread;
 
 use faultless_addr::{FrameNo, PAGE_SIZE, SpaceId, VirtAddr, VirtRange, WriteAccess};
-use faultless_machine::{Buffer, Machine, Then};
+use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_software::{Config, CpuNo, SoftwareMachine, UNREAD};
 
 const SPACE: SpaceId = SpaceId(0);
@@ -41,7 +41,7 @@ fn what_a_pager_reads_into_a_frame_a_program_loads() {
     assert_eq!(&slice(&mut buffer)[5000..5006], b"stored");
 
     let pages = [(AT, frames[0]), (AT.plus_pages(1), frames[1])];
-    machine.unmap(SPACE, &pages, Then::Keep).unwrap();
+    machine.unmap(SPACE, &pages, Then::Keep(Stores::Stopped)).unwrap();
     assert_eq!(&slice(&mut machine.buffer(frames[1]))[904..910], b"stored");
 }
 

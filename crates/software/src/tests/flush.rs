@@ -1,6 +1,6 @@
 //! What is flushed, and what happens when it isn't.
 
-use faultless_machine::Then;
+use faultless_machine::{Stores, Then};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn taking_away_is_seen_on_every_cpu() {
     for cpu in [CpuNo(0), CpuNo(1)] {
         assert_eq!(machine.store(cpu, SPACE, AT, &[1]).unwrap_err().cause, Cause::Denied);
     }
-    machine.unmap(SPACE, &[(AT, FrameNo(0))], Then::Keep).unwrap();
+    machine.unmap(SPACE, &[(AT, FrameNo(0))], Then::Keep(Stores::Stopped)).unwrap();
     for cpu in [CpuNo(0), CpuNo(1)] {
         assert_eq!(machine.load(cpu, SPACE, AT, &mut [0]).unwrap_err().cause, Cause::Absent);
     }
@@ -98,7 +98,7 @@ fn a_number_used_again_knows_nothing_of_the_old_space() {
     machine.back(&[FrameNo(0)]).unwrap();
     machine.map(OTHER, AT, &[FrameNo(0)], WriteAccess::Allowed).unwrap();
     machine.load(CPU, OTHER, AT, &mut [0]).unwrap();
-    machine.unmap(OTHER, &[(AT, FrameNo(0))], Then::Keep).unwrap();
+    machine.unmap(OTHER, &[(AT, FrameNo(0))], Then::Keep(Stores::Stopped)).unwrap();
     machine.guard(OTHER, pages(1..2)).unwrap();
     machine.destroy_space(OTHER);
     assert_eq!(machine.add_space(), Ok(OTHER));

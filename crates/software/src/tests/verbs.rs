@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use faultless_addr::PAGE_SIZE;
-use faultless_machine::Then;
+use faultless_machine::{Stores, Then};
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn a_frame_kept_keeps_its_bytes_and_a_dropped_one_loses_them() {
     let machine = mapped(2);
     store(&machine, page(0), 7).unwrap();
     store(&machine, page(1), 8).unwrap();
-    machine.unmap(SPACE, &[(page(0), FrameNo(0))], Then::Keep).unwrap();
+    machine.unmap(SPACE, &[(page(0), FrameNo(0))], Then::Keep(Stores::Stopped)).unwrap();
     machine.unmap(SPACE, &[(page(1), FrameNo(1))], Then::Drop).unwrap();
     assert_eq!(machine.place(FrameNo(0)), Place::Aside);
     assert_eq!(first_byte(&machine, FrameNo(0)), 7);
@@ -146,7 +146,7 @@ fn bytes_of_frames_are_copied_and_zeroed() {
 fn nobody_is_ever_held() {
     let machine = aside();
     let mut held = Vec::new();
-    machine.held(&mut held).unwrap();
+    machine.held(1, &mut held).unwrap();
     assert!(held.is_empty() && machine.held_fd().is_none());
     machine.wake(SPACE, pages(0..1));
 }
@@ -168,7 +168,7 @@ fn a_mapped_frame_has_no_buffer() {
 #[test]
 #[should_panic(expected = "is not FrameNo(1)")]
 fn another_frame_is_not_unmapped() {
-    let _ = mapped(2).unmap(SPACE, &[(AT, FrameNo(1))], Then::Keep);
+    let _ = mapped(2).unmap(SPACE, &[(AT, FrameNo(1))], Then::Keep(Stores::Stopped));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What may be done to a machine, drawn at random.
 
 use faultless_addr::PAGE_BYTES;
-use faultless_machine::Then;
+use faultless_machine::{Stores, Then};
 use proptest::prelude::*;
 
 use crate::tests::*;
@@ -69,7 +69,7 @@ fn translation_step() -> impl Strategy<Value = Step> {
     let write =
         || prop::sample::select(vec![WriteAccess::Allowed, WriteAccess::Tracked]).no_shrink();
     let marker = || prop::sample::select(vec![Marker::Poison, Marker::Guard]);
-    let then = prop::sample::select(vec![Then::Keep, Then::Drop]);
+    let then = prop::sample::select(vec![Then::Keep(Stores::Stopped), Then::Drop]);
     prop_oneof![
         3 => (space(), at(), frame(), rights()).prop_map(|(s, at, f, r)| Step::Map(s, at, f, r)),
         3 => (space(), at(), [frame(), frame()], write())
