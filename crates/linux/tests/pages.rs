@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use faultless_addr::{Access, FrameNo, PAGE_SIZE, VirtAddr, VirtRange, WriteAccess};
 use faultless_linux::{INLINE, PageError, THREAD, Verb};
-use faultless_machine::{Machine, Segv, Then};
+use faultless_machine::{Machine, Segv, Stores, Then};
 use faultless_sys::Errno;
 use faultless_sys::uffd::Cause;
 
@@ -30,8 +30,8 @@ fn round_trips_keep_contents() {
             // With gaps.
             let list: Vec<_> = (0..40).map(|i| (at.plus_pages(i), all[i as usize])).collect();
             let (odd, even): (Vec<_>, Vec<_>) = list.iter().partition(|(_, f)| f.0 % 2 == 1);
-            machine.unmap(space, &odd, Then::Keep).unwrap();
-            machine.unmap(space, &even, Then::Keep).unwrap();
+            machine.unmap(space, &odd, Then::Keep(Stores::Pass)).unwrap();
+            machine.unmap(space, &even, Then::Keep(Stores::Pass)).unwrap();
             for frame in &all {
                 let byte = match frame.0 {
                     3 if write == WriteAccess::Allowed => 99,
@@ -82,7 +82,7 @@ fn a_run_is_one_call() {
     let before = machine.calls();
     machine.map(THREAD, at, &run, WriteAccess::Allowed).unwrap();
     assert_eq!(machine.calls().moves, before.moves + 1);
-    machine.unmap(THREAD, &list, Then::Keep).unwrap();
+    machine.unmap(THREAD, &list, Then::Keep(Stores::Pass)).unwrap();
     assert_eq!(machine.calls().moves, before.moves + 2);
     let before = machine.calls();
     machine.map(THREAD, at, &run, WriteAccess::Tracked).unwrap();
@@ -128,7 +128,7 @@ fn a_tracked_page_reads_and_its_first_store_waits() {
     let writer = std::thread::spawn(move || store(at, 3));
     assert_eq!(next_fault(&machine).cause, Cause::WriteProtected);
     // Taken away while a store waits: the store faults again, on an absent page.
-    machine.unmap(THREAD, &[(at, frame[0])], Then::Keep).unwrap();
+    machine.unmap(THREAD, &[(at, frame[0])], Then::Keep(Stores::Pass)).unwrap();
     machine.wake(THREAD, VirtRange::page(at));
     assert_eq!(next_fault(&machine).cause, Cause::Missing);
     assert_eq!(ends(&machine, frame[0]), (2, 1));
@@ -176,16 +176,18 @@ fn a_poisoned_page_is_sigbus_until_it_is_healed() {
         assert_eq!(libc::WEXITSTATUS(status) & 1, 1, "si_addr is exact");
     }
     let machine = machine(8, 8);
-    let at = page(&machine, THREAD, 5);
-    machine.poison(THREAD, VirtRange::page(at)).unwrap();
-    machine.back(&[FrameNo(1)]).unwrap();
-    fill(&machine, FrameNo(1), 6);
-    let error = machine.map(THREAD, at, &[FrameNo(1)], WriteAccess::Allowed).unwrap_err();
+    // Four pages are moved, and a move refuses what is in its way.
+    let (at, poisoned) = (page(&machine, THREAD, 5), page(&machine, THREAD, 7));
+    let frames = frames(0..4);
+    machine.poison(THREAD, VirtRange::page(poisoned)).unwrap();
+    machine.back(&frames).unwrap();
+    frames.iter().for_each(|frame| fill(&machine, *frame, 6));
+    let error = machine.map(THREAD, at, &frames, WriteAccess::Allowed).unwrap_err();
     let inner = error.get_ref().unwrap().downcast_ref::<PageError>().unwrap();
-    assert_eq!((inner.verb, inner.addr, inner.errno), (Verb::Map, at, Errno::EXIST));
-    machine.heal(THREAD, VirtRange::page(at)).unwrap();
-    machine.map(THREAD, at, &[FrameNo(1)], WriteAccess::Allowed).unwrap();
-    assert_eq!(load(at), 6);
+    assert_eq!((inner.verb, inner.addr, inner.errno), (Verb::Map, poisoned, Errno::EXIST));
+    machine.heal(THREAD, VirtRange::page(poisoned)).unwrap();
+    machine.map(THREAD, at, &frames, WriteAccess::Allowed).unwrap();
+    assert_eq!(load(poisoned), 6);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use faultless_addr::{FrameNo, PAGE_SIZE, VirtAddr, VirtRange, WriteAccess};
 use faultless_linux::{INLINE, LinuxMachine, THREAD};
-use faultless_machine::{Machine, Then};
+use faultless_machine::{Machine, Stores, Then};
 use faultless_sys::process::rss_bytes;
 
 const FRAMES: u32 = 4096;
@@ -55,7 +55,8 @@ impl Driver<'_> {
         match self.random.below(10) {
             0..=2 => self.back(),
             3..=5 => self.map(),
-            6 => self.unmap(Then::Keep),
+            6 if self.random.below(2) == 0 => self.unmap(Then::Keep(Stores::Pass)),
+            6 => self.unmap(Then::Keep(Stores::Stopped)),
             7 => self.unmap(Then::Drop),
             8 => self.release(),
             _ => self.write(),
@@ -92,7 +93,12 @@ impl Driver<'_> {
     }
 
     fn unmap(&mut self, then: Then) {
-        let picked = self.pick(60, |place| matches!(place, Place::At(..)));
+        let picked = self.pick(60, |place| match place {
+            Place::At(_, write) => {
+                then != Then::Keep(Stores::Stopped) || write != WriteAccess::Allowed
+            }
+            _ => false,
+        });
         for space in [THREAD, INLINE] {
             let mine = picked.iter().copied().filter(|&i| self.space_of[i] == space);
             let mine: Vec<usize> = mine.collect();
@@ -107,8 +113,8 @@ impl Driver<'_> {
             assert_eq!(self.machine.unmap(space, &list, then).unwrap(), list.len());
             for &i in &mine {
                 let Place::At(at, _) = self.frames[i].0 else { unreachable!() };
-                self.frames[i].0 = if then == Then::Keep { Place::Aside } else { Place::Empty };
-                if then == Then::Keep {
+                self.frames[i].0 = if then == Then::Drop { Place::Empty } else { Place::Aside };
+                if then != Then::Drop {
                     self.check_aside(i);
                 }
                 self.give_page(space, at);
