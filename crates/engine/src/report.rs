@@ -192,6 +192,14 @@ impl Engine {
         }
     }
 
+    /// Report: what was written of an object could not be made durable. Every mapping is
+    /// to be told, by whosever flush it was found.
+    pub fn sync_failed(&mut self, object: ObjectId, first: PageIndex, errno: i32) {
+        self.stats.write_errors += 1;
+        let error = KeptError { failure: Failure::Sync, page: first, errno };
+        self.object_mut(object).keep_error(error);
+    }
+
     /// A page chosen to leave does, now that it is clean and if nobody came back for it.
     fn written(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];

@@ -111,9 +111,9 @@ impl<M: Machine> Core<M> {
         stayed: &mut Vec<FrameNo>,
     ) {
         // Neighbours leave by one call.
-        leavers.sort_unstable_by_key(|leaver| (leaver.space, leaver.writable, leaver.at));
-        let alike = |a: &Leaver, b: &Leaver| (a.space, then(a)) == (b.space, then(b));
-        for group in leavers.chunk_by(alike) {
+        let kind = |leaver: &Leaver| (leaver.space, then(leaver) == Then::Keep(Stores::Pass));
+        leavers.sort_unstable_by_key(|leaver| (kind(leaver), leaver.at));
+        for group in leavers.chunk_by(|a, b| kind(a) == kind(b)) {
             moves.clear();
             moves.extend(group.iter().map(|leaver| (leaver.at, leaver.frame)));
             let mut rest = &moves[..];
@@ -392,6 +392,6 @@ fn pages_at(at: VirtAddr, count: usize) -> VirtRange {
     VirtRange::from_len(at, (count * PAGE_SIZE) as u64).expect("a range of an arena")
 }
 
-fn errno_of(error: &io::Error) -> i32 {
+pub(crate) fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }

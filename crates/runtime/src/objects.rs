@@ -14,7 +14,7 @@ use faultless_machine::Machine;
 use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
-use crate::drive::{Reads, Worker, resized_by_others};
+use crate::drive::{Reads, Worker, errno_of, resized_by_others};
 use crate::error::{Error, Operation};
 
 /// Writes of a flush that are under way at once.
@@ -134,6 +134,7 @@ impl<M: Machine> Core<M> {
             Failure::Shrunk => return Error::Shrunk { name, size, offset },
             Failure::Read => Operation::Read,
             Failure::Write => Operation::Write,
+            Failure::Sync => Operation::Sync,
         };
         let source = io::Error::from_raw_os_error(error.errno);
         Error::Io { operation, name, offset, source }
@@ -149,15 +150,11 @@ impl<M: Machine> Core<M> {
     ) -> Result<(), Error> {
         self.check_birthplace()?;
         let written = self.write_back(object, pages);
-        let pager = self.pager(object);
-        let synced = pager.sync().map_err(|source| Error::Io {
-            operation: Operation::Sync,
-            name: pager.name(),
-            offset: pages.start.offset(),
-            source,
-        });
+        if let Err(error) = self.pager(object).sync() {
+            self.engine.lock().sync_failed(object, pages.start, errno_of(&error));
+        }
         self.check(object, seen)?;
-        written.and(synced)
+        written
     }
 
     /// Writes what is dirty in a range and doesn't wait until it is durable. An error is

@@ -48,6 +48,8 @@ pub enum Failure {
     Read,
     /// Writing pages.
     Write,
+    /// Making written pages durable.
+    Sync,
     /// The backing became shorter than a page that was asked for or was dirty.
     Shrunk,
 }
