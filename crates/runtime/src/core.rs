@@ -16,6 +16,7 @@ use faultless_sys::ring::RingUser;
 
 use crate::drive::Worker;
 use crate::error::Error;
+use crate::flush::Flush;
 use crate::lock::{ENGINE, Guard, LEAF, Ranked};
 
 /// How a runtime works.
@@ -62,6 +63,9 @@ pub struct Core<M: Machine> {
     #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
     workers: Ranked<Vec<Box<Worker>>>,
     pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
+    /// What the keeper is to write because somebody asked for it; changed under the
+    /// engine's lock as well, but for taking the first.
+    pub(crate) flushes: Ranked<VecDeque<Flush>>,
     pub(crate) handler_bells: Vec<EventFd>,
     /// Some pager has to be called, which may take long: a handler that does so must
     /// not be the only one that is told of faults.
@@ -93,6 +97,7 @@ impl<M: Machine> Core<M> {
             pagers: Ranked::new(LEAF, Vec::new()),
             workers: Ranked::new(LEAF, Vec::new()),
             handoff: Ranked::new(LEAF, VecDeque::new()),
+            flushes: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
             pagers_block: AtomicBool::new(false),
             keeper_bell: Condvar::new(),

@@ -7,6 +7,7 @@
 //! | 3 | `entries` | the pager of each object | anything but a look-up |
 //! | 3 | `workers` | workers that are at rest | anything but a push or a pop |
 //! | 3 | `handoff` | runs that handlers are to read | anything but a push or a pop |
+//! | 3 | `flushes` | ranges that the keeper is to write | anything but a look, a push or a pop |
 //!
 //! A thread takes locks of rising rank only; debug builds check it. (The machine's
 //! own lock, around its slots, is below all of these and taken with none of them.)

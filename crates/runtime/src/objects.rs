@@ -1,4 +1,4 @@
-//! Objects: opening, flushing, resizing and closing what is mapped.
+//! Objects: opening, resizing and closing what is mapped.
 
 use std::io;
 use std::sync::Arc;
@@ -7,18 +7,13 @@ use std::sync::atomic::Ordering;
 use faultless_addr::{
     ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtRange,
 };
-use faultless_engine::{
-    ErrorsSeen, Failure, FlushStep, KeptError, ObjectOptions, Pattern, ResizedBy,
-};
+use faultless_engine::{ErrorsSeen, Failure, KeptError, ObjectOptions, Pattern, ResizedBy};
 use faultless_machine::Machine;
 use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
-use crate::drive::{Reads, Worker, errno_of, resized_by_others};
+use crate::drive::{Worker, resized_by_others};
 use crate::error::{Error, Operation};
-
-/// Writes of a flush that are under way at once.
-const DEPTH: usize = 32;
 
 /// What is to be mapped, and how.
 pub struct NewObject {
@@ -140,72 +135,6 @@ impl<M: Machine> Core<M> {
         Error::Io { operation, name, offset, source }
     }
 
-    /// Writes what is dirty in a range, makes it durable, and reports every error
-    /// since `seen`.
-    pub fn flush(
-        &self,
-        object: ObjectId,
-        pages: PageRange,
-        seen: &mut ErrorsSeen,
-    ) -> Result<(), Error> {
-        self.check_birthplace()?;
-        let written = self.write_back(object, pages);
-        if let Err(error) = self.pager(object).sync() {
-            self.engine.lock().sync_failed(object, pages.start, errno_of(&error));
-        }
-        self.check(object, seen)?;
-        written
-    }
-
-    /// Writes what is dirty in a range and doesn't wait until it is durable. An error is
-    /// kept with the object.
-    pub fn flush_async(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
-        self.check_birthplace()?;
-        self.write_back(object, pages)
-    }
-
-    /// Writes every page of a range that is dirty now, and waits for it.
-    pub(crate) fn write_back(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
-        let mut worker = self.worker();
-        let mut rest = pages;
-        let result = loop {
-            let mut engine = self.engine.lock();
-            let step = engine.flush_step(object, &mut rest, &mut worker.plan);
-            if let FlushStep::Wait(no) = step
-                && worker.is_idle()
-            {
-                drop(self.wait_settled(engine, no));
-                continue;
-            }
-            drop(engine);
-            self.carry_out(&mut worker, Reads::Queue);
-            match step {
-                FlushStep::More => self.keep_depth(&mut worker),
-                FlushStep::Wait(_) => self.finish(&mut worker),
-                FlushStep::Done => break Ok(()),
-                FlushStep::Pinned(page) => {
-                    let name = self.pager(object).name();
-                    break Err(Error::Pinned { name, offset: page.offset() });
-                }
-            }
-        };
-        self.finish(&mut worker);
-        self.rest(worker);
-        loop {
-            let mut engine = self.engine.lock();
-            let Some(no) = engine.writing_in(object, pages) else { return result };
-            drop(self.wait_settled(engine, no));
-        }
-    }
-
-    fn keep_depth(&self, worker: &mut Worker) {
-        while worker.io.in_flight() >= DEPTH {
-            worker.io.wait();
-            self.reap(worker);
-            self.carry_out(worker, Reads::Queue);
-        }
-    }
-
     /// Sets the length of the backing and of what is mapped of it.
     pub fn resize(&self, handle: ObjectHandle, size: u64) -> Result<(), Error> {
         self.check_birthplace()?;
@@ -283,15 +212,17 @@ impl<M: Machine> Core<M> {
         worker: &mut Worker,
     ) {
         let mut engine = self.engine.lock();
-        // The object may have been closed meanwhile, and its number used again.
-        let same = self
-            .pagers
-            .lock()
-            .get(object.index())
-            .is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager)));
-        if same {
+        if self.is_still(object, pager) {
             resized_by_others(&mut engine, object, size, &mut worker.plan);
         }
+    }
+
+    /// Asked under the engine's lock: is the object still the one of this pager? It may
+    /// have been closed, and its number used again.
+    pub(crate) fn is_still(&self, object: ObjectId, pager: &Arc<dyn Pager>) -> bool {
+        let pagers = self.pagers.lock();
+        let now = pagers.get(object.index()).and_then(|now| now.as_ref());
+        now.is_some_and(|now| Arc::ptr_eq(now, pager))
     }
 
     /// Writes what is dirty and gives the object's memory and addresses back.
@@ -325,6 +256,7 @@ impl<M: Machine> Core<M> {
         let mut engine = self.engine.lock();
         engine.remove(handle.object);
         self.pagers.lock()[handle.object.index()] = None;
+        self.forget_flush(handle.object);
     }
 
     fn change(
