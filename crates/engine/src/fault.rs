@@ -7,7 +7,7 @@
 //!   2 absent         2a a frame is free                  read it, and ahead of it
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
-//!   3 in memory      3a busy                             say what is wanted, wait
+//!   3 in memory      3a busy                             join: say what is wanted, wait
 //!                    3b its bytes could not be had       SIGBUS
 //!                    3c aside                            map it: the minor fault
 //!                    3d aside, a window's marker         map it, and read ahead
@@ -39,6 +39,8 @@ pub enum Waiter {
     Machine,
     /// The caller: it sleeps until the frame settles and calls again.
     Caller,
+    /// The caller, calling again: its access has been counted.
+    Again,
 }
 
 /// How a fault stands.
@@ -167,6 +169,7 @@ impl Engine {
         }
         let frame = &self.frames[no];
         if !frame.is_idle() {
+            self.stats.faults_joined += u64::from(waiter != Waiter::Again);
             return self.want(no, access, waiter, plan);
         }
         if frame.state == State::Failed {
@@ -177,7 +180,7 @@ impl Engine {
         }
         let enough = frame.mapped && (access != Access::Write || frame.writable);
         if enough {
-            self.stats.faults_spurious += 1;
+            self.stats.faults_spurious += u64::from(waiter != Waiter::Again);
             if waiter == Waiter::Machine {
                 let range = VirtRange::page(addr.page_start());
                 plan.ops.push(Op::Wake { space, range });
@@ -209,7 +212,7 @@ impl Engine {
         }
         match waiter {
             Waiter::Machine => frame.held = true,
-            Waiter::Caller => frame.waited = true,
+            Waiter::Caller | Waiter::Again => frame.waited = true,
         }
         let _ = plan;
         Outcome::Waiting(no)

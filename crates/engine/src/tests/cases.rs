@@ -126,6 +126,30 @@ fn case_2c_no_backing() {
 }
 
 #[test]
+fn case_3a_who_meets_a_busy_page_joins() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    it.fault(1, Access::Read);
+    let joined = |it: &Fixture| it.engine.stats().faults_joined;
+    assert_eq!(joined(&it), 0, "whoever begins the read joins nobody");
+    // On its way: three accesses, of which one comes back before the page does.
+    it.fault(1, Access::Read);
+    let at = it.base.plus_pages(1);
+    for waiter in [Waiter::Caller, Waiter::Again] {
+        let outcome = it.engine.fault(SPACE, at, Access::Read, waiter, &mut it.plan);
+        assert!(matches!(outcome, Outcome::Waiting(_)));
+    }
+    assert_eq!(joined(&it), 2);
+    it.carry_out();
+    // Leaving: whoever comes then joins, and finds the page again.
+    it.engine.reclaim(Scope::All, 1, &mut it.plan);
+    it.fault(1, Access::Read);
+    assert_eq!(joined(&it), 3);
+    assert_eq!(it.carry_out(), ["keep", "map read-only"]);
+    let stats = it.engine.stats();
+    assert_eq!((stats.faults_major, stats.faults_minor, stats.faults_spurious), (1, 0, 0));
+}
+
+#[test]
 fn case_3c_a_kept_page_comes_back_without_a_read() {
     let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
     it.fault(1, Access::Read);

@@ -255,7 +255,8 @@ impl World {
             }
         }
         let access = if thread.store.is_some() { Access::Write } else { Access::Read };
-        let waiter = if self.rng.one_in(2) { Waiter::Machine } else { Waiter::Caller };
+        let waiters = [Waiter::Machine, Waiter::Caller, Waiter::Again];
+        let waiter = waiters[self.rng.below(3) as usize];
         let outcome =
             self.plan(|engine, plan| engine.fault(SPACE, VirtAddr(addr), access, waiter, plan));
         match outcome {
