@@ -172,6 +172,8 @@ impl Engine {
         self.stats.runs_written += 1;
         match result {
             Ok(()) => self.stats.pages_written += frames.len() as u64,
+            // What its user is cutting off needs no saving.
+            Err((Failure::Shrunk, _)) if self.object(object).resizing > 0 => {}
             Err((failure, errno)) => {
                 self.stats.write_errors += 1;
                 let now = self.now;

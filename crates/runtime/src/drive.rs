@@ -9,7 +9,7 @@ use std::io;
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, ResizedBy, Run, Source};
+use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
@@ -329,7 +329,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().read_ended(page, &[*frame], end, next);
         }
         if let Ok(size) = size {
-            resized_by_others(&mut self.engine.lock(), job.object, size, next);
+            self.engine.lock().size_seen(job.object, size, next);
         }
     }
 
@@ -348,17 +348,8 @@ impl<M: Machine> Core<M> {
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
         if shrunk && let Ok(size) = job.pager.size() {
-            resized_by_others(&mut self.engine.lock(), job.object, size, next);
+            self.engine.lock().size_seen(job.object, size, next);
         }
-    }
-}
-
-/// The backing's size was seen: is it another than the engine thinks?
-pub(crate) fn resized_by_others(engine: &mut Engine, object: ObjectId, size: u64, next: &mut Plan) {
-    let size = size.min(engine.reach(object));
-    let grows = size > engine.size(object);
-    if size != engine.size(object) && !(grows && engine.is_tail_dirty(object)) {
-        engine.set_size(object, size, ResizedBy::Others, next);
     }
 }
 

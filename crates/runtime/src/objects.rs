@@ -12,7 +12,7 @@ use faultless_machine::Machine;
 use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
-use crate::drive::{Worker, resized_by_others};
+use crate::drive::Worker;
 use crate::error::{Error, Operation};
 
 /// What is to be mapped, and how.
@@ -155,14 +155,30 @@ impl<M: Machine> Core<M> {
             let page = PageRange::from_len(PageIndex::containing(end), 1);
             self.write_back(handle.object, page)?;
         }
-        pager.resize(size).map_err(|source| Error::Io {
+        self.engine.lock().begin_resize(handle.object);
+        let resized = pager.resize(size);
+        if resized.is_ok() {
+            self.change(|engine, plan| engine.set_size(handle.object, size, ResizedBy::User, plan));
+        }
+        self.end_resize(handle.object, changed);
+        resized.map_err(|source| Error::Io {
             operation: Operation::Resize,
             name: pager.name(),
             offset: size,
             source,
-        })?;
-        self.change(|engine, plan| engine.set_size(handle.object, size, ResizedBy::User, plan));
-        Ok(())
+        })
+    }
+
+    /// Writes of what was cut off that were under way may still meet the new end: that is
+    /// no error, so they are waited for.
+    fn end_resize(&self, object: ObjectId, changed: PageRange) {
+        loop {
+            let mut engine = self.engine.lock();
+            let Some(no) = engine.writing_in(object, changed) else {
+                return engine.end_resize(object);
+            };
+            drop(self.wait_settled(engine, no));
+        }
     }
 
     /// The bytes of a range read as zeros from now on, and take no space.
@@ -213,7 +229,7 @@ impl<M: Machine> Core<M> {
     ) {
         let mut engine = self.engine.lock();
         if self.is_still(object, pager) {
-            resized_by_others(&mut engine, object, size, &mut worker.plan);
+            engine.size_seen(object, size, &mut worker.plan);
         }
     }
 
