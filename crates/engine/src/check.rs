@@ -61,7 +61,8 @@ impl Engine {
         let frame = &self.frames[no];
         if frame.is_idle() && frame.state == State::Resident {
             let wants = frame.want_read || frame.want_write;
-            assert!(!wants, "{no:?} is idle and wanted: {frame:?}");
+            let waits = !frame.mapped && self.is_mark_changing(frame.key());
+            assert!(!wants || waits, "{no:?} is idle and wanted: {frame:?}");
             assert!(!frame.doomed || frame.is_pinned(), "{no:?} is idle and doomed");
         }
     }

@@ -10,6 +10,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAcce
 
 use crate::Tick;
 use crate::frame::{Busy, FrameTable, State};
+use crate::mark::Mark;
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
 use crate::plan::{Plan, Wakes};
@@ -57,16 +58,6 @@ pub enum Scope {
     Object(ObjectId),
 }
 
-/// A page whose address was made an error, until it is tried again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Poisoned {
-    pub space: SpaceId,
-    pub range: VirtRange,
-    pub object: ObjectId,
-    pub page: PageIndex,
-    pub since: Tick,
-}
-
 /// All state of one virtual-memory system, and the verbs on it.
 pub struct Engine {
     pub(crate) config: Config,
@@ -84,7 +75,8 @@ pub struct Engine {
     /// Frames with I/O or a change of translation under way.
     pub(crate) in_flight: u32,
     pub(crate) pinned: u32,
-    pub(crate) poisoned: Vec<Poisoned>,
+    /// Addresses that are errors; mostly none.
+    pub(crate) marks: Vec<Mark>,
     /// Failed pages whose sleepers have been woken. Should none of them come back
     /// for the answer, reclaim takes the frames.
     pub(crate) failed: Vec<FrameNo>,
@@ -112,7 +104,7 @@ impl Engine {
             departing: 0,
             in_flight: 0,
             pinned: 0,
-            poisoned: Vec::new(),
+            marks: Vec::new(),
             failed: Vec::new(),
             age_hand: 0,
             stats: Stats { frames_total: u64::from(config.frames), ..Stats::default() },
@@ -314,7 +306,7 @@ impl Engine {
     pub(crate) fn begin_map(&mut self, no: FrameNo, write: WriteAccess, plan: &mut Plan) {
         self.begin(no, Busy::Mapping);
         let key = self.frames[no].key();
-        self.heal(key, plan);
+        self.heal_before_map(key, plan);
         for (space, at) in self.object(key.object).windows.addresses(key.page) {
             plan.push_map(space, at, no, write);
         }

@@ -53,7 +53,10 @@ impl Engine {
         self.policy.insert(no, key, how);
         if asked || doomed {
             self.settle(no, plan);
-        } else if !marker && !self.object(key.object).windows.is_empty() {
+        } else if !marker
+            && !self.object(key.object).windows.is_empty()
+            && !self.is_mark_changing(key)
+        {
             self.begin_map(no, self.write_access(no), plan);
         }
     }

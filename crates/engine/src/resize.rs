@@ -12,7 +12,7 @@ use faultless_addr::{ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange};
 use crate::engine::Engine;
 use crate::fault::EIO;
 use crate::object::{Failure, KeptError};
-use crate::plan::{Op, Plan};
+use crate::plan::Plan;
 
 /// Who changed an object's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +126,6 @@ impl Engine {
 
     /// Addresses of the object that were made errors may be tried again.
     pub fn heal_object(&mut self, id: ObjectId, plan: &mut Plan) {
-        self.poisoned.retain(|it| {
-            if it.object == id {
-                plan.ops.push(Op::Heal { space: it.space, range: it.range });
-            }
-            it.object != id
-        });
+        self.heal_where(|mark, _| mark.object == id, plan);
     }
 }

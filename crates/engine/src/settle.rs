@@ -3,13 +3,12 @@
 //! This is the one place where wants are served, so it doesn't matter which
 //! operation a fault or a pin ran into.
 
-use faultless_addr::{FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_addr::{FrameNo, VirtRange, WriteAccess};
 
-use crate::engine::{Engine, Leave, Poisoned};
+use crate::engine::{Engine, Leave};
 use crate::frame::{Busy, State};
 use crate::plan::{Op, Plan};
-use crate::policy::{Departure, PageKey};
-use crate::space::Backing;
+use crate::policy::Departure;
 
 impl Engine {
     /// Begins whatever is wanted of an idle frame, or wakes who waited for it.
@@ -33,6 +32,10 @@ impl Engine {
     }
 
     fn settle_wants(&mut self, no: FrameNo, plan: &mut Plan) {
+        let frame = &self.frames[no];
+        if !frame.mapped && self.is_mark_changing(frame.key()) {
+            return; // The report of that comes here again.
+        }
         let frame = &mut self.frames[no];
         let want_write = core::mem::take(&mut frame.want_write);
         let want_read = core::mem::take(&mut frame.want_read);
@@ -84,53 +87,5 @@ impl Engine {
         } else if !frame.is_pinned() {
             self.forget(no, Departure::Dropped, plan);
         }
-    }
-
-    /// Makes touching a failed page an error for the threads that a machine holds there.
-    pub(crate) fn begin_poison(&mut self, no: FrameNo, plan: &mut Plan) {
-        self.begin(no, Busy::Poisoning);
-        let key = self.frames[no].key();
-        for (space, at) in self.object(key.object).windows.addresses(key.page) {
-            plan.ops.push(Op::Poison { space, at, frame: no });
-        }
-    }
-
-    /// Report: the address of a failed page is now an error.
-    pub fn poisoned(&mut self, no: FrameNo, plan: &mut Plan) {
-        self.end(no, Busy::Poisoning);
-        let PageKey { object, page } = self.frames[no].key();
-        let since = self.now;
-        let windows = &self.objects[object.index()].as_deref().expect("the object exists").windows;
-        self.poisoned.extend(windows.addresses(page).map(|(space, at)| {
-            let range = VirtRange::page(at);
-            Poisoned { space, range, object, page, since }
-        }));
-        self.settle_failed(no, plan);
-    }
-
-    /// A held access at `addr` was answered with [`Signal::Bus`](crate::Signal::Bus): the
-    /// driver makes its page an error, and it stays one until it is tried again.
-    pub fn will_poison(&mut self, space: SpaceId, addr: VirtAddr) {
-        let Some(area) = self.spaces[space.index()].find(addr) else { return };
-        let (Backing::Object { object, .. }, Some(page)) = (area.backing, area.page_at(addr))
-        else {
-            return;
-        };
-        let range = VirtRange::page(addr.page_start());
-        self.poisoned.push(Poisoned { space, range, object, page, since: self.now });
-    }
-
-    /// Before a page is mapped, its address must not be an error any more.
-    pub(crate) fn heal(&mut self, key: PageKey, plan: &mut Plan) {
-        if self.poisoned.is_empty() {
-            return;
-        }
-        self.poisoned.retain(|it| {
-            let hit = it.object == key.object && it.page == key.page;
-            if hit {
-                plan.ops.push(Op::Heal { space: it.space, range: it.range });
-            }
-            !hit
-        });
     }
 }

@@ -370,7 +370,8 @@ fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan)
             Op::Map { frames, write, .. } => engine.mapped(plan.frames(frames), write, next),
             Op::Grant { frames, .. } => engine.granted(plan.frames(frames), next),
             Op::Poison { frame, .. } => engine.poisoned(frame, next),
-            Op::Heal { .. } | Op::Wake { .. } | Op::Read { .. } | Op::Write { .. } => {}
+            Op::Heal { space, range } => engine.healed(space, range, next),
+            Op::Wake { .. } | Op::Read { .. } | Op::Write { .. } => {}
         }
     }
 }

@@ -3,17 +3,19 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use faultless_addr::{
     ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtRange,
 };
-use faultless_engine::{ErrorsSeen, Failure, KeptError, ObjectOptions, Pattern, ResizedBy};
+use faultless_engine::{Engine, ErrorsSeen, Failure, KeptError, ObjectOptions, Pattern, ResizedBy};
 use faultless_machine::Machine;
 use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
 use crate::drive::Worker;
 use crate::error::{Error, Operation};
+use crate::lock::Guard;
 
 /// What is to be mapped, and how.
 pub struct NewObject {
@@ -266,19 +268,32 @@ impl<M: Machine> Core<M> {
         }
         self.finish(&mut worker);
         self.rest(worker);
-        // Marks of errors, if any, go before the addresses serve another mapping.
-        let healed = self.machine.heal(handle.space, handle.range);
-        debug_assert!(healed.is_ok(), "{healed:?}");
-        let mut engine = self.engine.lock();
+        let mut engine = self.clear_marks(handle);
         engine.remove(handle.object);
         self.pagers.lock()[handle.object.index()] = None;
         self.forget_flush(handle.object);
     }
 
-    fn change(
-        &self,
-        decide: impl FnOnce(&mut faultless_engine::Engine, &mut faultless_engine::Plan),
-    ) {
+    /// Marks of errors go before the addresses serve another mapping. Answers with the
+    /// lock held under which there is none.
+    fn clear_marks(&self, handle: ObjectHandle) -> Guard<'_, Engine> {
+        let mut engine = self.engine.lock();
+        loop {
+            while engine.are_marks_changing(handle.object) {
+                engine = self.wait_frames(engine, Duration::from_millis(5));
+            }
+            engine.forget_marks(handle.object);
+            drop(engine);
+            let healed = self.machine.heal(handle.space, handle.range);
+            debug_assert!(healed.is_ok(), "{healed:?}");
+            engine = self.engine.lock();
+            if !engine.has_marks(handle.object) {
+                return engine;
+            }
+        }
+    }
+
+    fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {
         let mut worker = self.worker();
         decide(&mut self.engine.lock(), &mut worker.plan);
         self.finish(&mut worker);
