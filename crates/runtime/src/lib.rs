@@ -30,6 +30,8 @@ mod lock;
 mod objects;
 mod pins;
 mod serve;
+mod sleep;
+mod sync;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};

@@ -14,8 +14,10 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex, MutexGuard, thread_local};
 
 thread_local! {
     /// A bit for each rank that this thread holds.
@@ -134,19 +136,25 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "out of order")]
     fn taking_a_lower_rank_second_is_a_bug() {
-        let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
-        let _leaf = leaf.lock();
-        let _engine = engine.lock();
+        let wrong = || {
+            let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
+            let _leaf = leaf.lock();
+            let _engine = engine.lock();
+        };
+        shuttle::check_random(wrong, 1);
     }
 
     #[test]
     fn rising_ranks_are_fine_and_released_ones_forgotten() {
-        let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
-        {
+        let right = || {
+            let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
+            {
+                let _engine = engine.lock();
+                let _leaf = leaf.lock();
+            }
+            assert_none_held();
             let _engine = engine.lock();
-            let _leaf = leaf.lock();
-        }
-        assert_none_held();
-        let _engine = engine.lock();
+        };
+        shuttle::check_random(right, 1);
     }
 }
