@@ -114,6 +114,7 @@ fn with_stats(result: PhaseResult, before: &Stats, after: &Stats) -> PhaseResult
     PhaseResult {
         faults_major: after.faults_major - before.faults_major,
         faults_minor: after.faults_minor - before.faults_minor,
+        faults_joined: Some(after.faults_joined - before.faults_joined),
         faults_write: Some(after.faults_write - before.faults_write),
         bytes_read: (read(after) - read(before)) * PAGE,
         bytes_written: (after.pages_written - before.pages_written) * PAGE,

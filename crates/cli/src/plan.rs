@@ -196,6 +196,8 @@ pub struct PhaseResult {
     pub faults_major: u64,
     /// Faults that found them in memory.
     pub faults_minor: u64,
+    /// Faults that met a page that was busy and waited for it; the kernel doesn't say.
+    pub faults_joined: Option<u64>,
     /// First stores to clean pages; the kernel doesn't count them by themselves.
     pub faults_write: Option<u64>,
     /// Read from the file.

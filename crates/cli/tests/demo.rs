@@ -61,6 +61,7 @@ fn a_small_one() {
         assert!(number(phase, "/seconds") > 0.0);
         assert!(number(phase, "/accesses") > 0.0);
         assert!(number(phase, "/faults_major") > 0.0);
+        assert!(number(phase, "/faults_joined") >= 0.0);
         assert_eq!(number(phase, "/words_wrong"), 0.0);
     }
     // All is read once at least, and half of the file has to leave.

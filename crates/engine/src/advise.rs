@@ -6,7 +6,7 @@ use crate::Tick;
 use crate::engine::{Engine, Leave};
 use crate::frame::State;
 use crate::object::readahead::Pattern;
-use crate::plan::{Op, Plan};
+use crate::plan::Plan;
 use crate::policy::{Departure, PageKey};
 
 /// How long touching a page that could not be read stays an error before it is
@@ -65,12 +65,6 @@ impl Engine {
     /// It is now `now`. Pages that could not be read a while ago may be tried again.
     pub fn tick(&mut self, now: Tick, plan: &mut Plan) {
         self.now = now;
-        self.poisoned.retain(|it| {
-            let over = now.wrapping_sub(it.since) >= RETRY_TICKS;
-            if over {
-                plan.ops.push(Op::Heal { space: it.space, range: it.range });
-            }
-            !over
-        });
+        self.heal_where(|mark, now| mark.age(now) >= RETRY_TICKS, plan);
     }
 }

@@ -64,8 +64,8 @@ impl Engine {
         Some(no)
     }
 
-    /// Removes an object of which no page is in memory, and its areas. Pages that
-    /// were made errors are left to whoever clears the areas' addresses.
+    /// Removes an object of which no page is in memory, and its areas. Its marks have
+    /// been cleared from their addresses, and forgotten.
     pub fn remove(&mut self, id: ObjectId) {
         let object = self.objects[id.index()].take().expect("the object exists");
         assert_eq!(object.resident, 0, "an object with pages in memory is removed");
@@ -75,7 +75,7 @@ impl Engine {
                 .unmap(window.range(), &mut removed)
                 .expect("a window is an area");
         }
-        self.poisoned.retain(|it| it.object != id);
+        assert!(!self.has_marks(id), "marks are left behind");
         self.objects_free.push(id.0);
     }
 }

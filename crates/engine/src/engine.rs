@@ -12,6 +12,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAcce
 use crate::Tick;
 use crate::anon::{AnonId, AnonMap, AnonPages};
 use crate::frame::{Busy, FrameTable, Site, State};
+use crate::mark::Mark;
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
 use crate::plan::{Leaver, Op, Plan, Wakes};
@@ -73,15 +74,6 @@ pub enum Scope {
     Object(ObjectId),
 }
 
-/// A page whose address was made an error, until it is tried again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Poisoned {
-    pub space: SpaceId,
-    pub range: VirtRange,
-    pub object: ObjectId,
-    pub since: Tick,
-}
-
 /// All state of one virtual-memory system, and the verbs on it.
 pub struct Engine {
     pub(crate) config: Config,
@@ -111,7 +103,8 @@ pub struct Engine {
     /// Frames with I/O or a change of translation under way.
     pub(crate) in_flight: u32,
     pub(crate) pinned: u32,
-    pub(crate) poisoned: Vec<Poisoned>,
+    /// Addresses that are errors; mostly none.
+    pub(crate) marks: Vec<Mark>,
     /// Failed pages whose sleepers have been woken. Should none of them come back
     /// for the answer, reclaim takes the frames.
     pub(crate) failed: Vec<FrameNo>,
@@ -146,7 +139,7 @@ impl Engine {
             departing: 0,
             in_flight: 0,
             pinned: 0,
-            poisoned: Vec::new(),
+            marks: Vec::new(),
             failed: Vec::new(),
             age_hand: 0,
             stats: Stats { frames_total: u64::from(config.frames), ..Stats::default() },
@@ -390,7 +383,7 @@ impl Engine {
         if !self.frames[no].is_mapped() {
             self.frames[no].site = site;
         }
-        self.heal(site, plan);
+        self.heal_before_map(site, plan);
         plan.push_map(site.space(), site.at(), no, write);
     }
 

@@ -8,7 +8,7 @@
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
 //!                    2d anonymous, in swap               read it back, and its cluster
-//!   3 in memory      3a busy                             say what is wanted, wait
+//!   3 in memory      3a busy                             join: say what is wanted, wait
 //!                    3b its bytes could not be had       SIGBUS
 //!                    3c aside                            map it: the minor fault
 //!                    3d aside, a window's marker         map it, and read ahead
@@ -45,6 +45,8 @@ pub enum Waiter {
     Machine,
     /// The caller: it sleeps until the frame settles and calls again.
     Caller,
+    /// The caller, calling again: its access has been counted.
+    Again,
 }
 
 /// How a fault stands.
@@ -170,6 +172,7 @@ impl Engine {
         }
         let frame = &self.frames[no];
         if !frame.is_idle() {
+            self.stats.faults_joined += u64::from(touch.waiter != Waiter::Again);
             return self.want(no, touch);
         }
         if frame.state == State::Failed {
@@ -180,9 +183,8 @@ impl Engine {
         }
         let here = self.shown_at(no, touch.site);
         if here.is_some_and(|it| touch.access != Access::Write || it.writable) {
-            // A caller comes once more to hear that all is done: that says nothing.
+            self.stats.faults_spurious += u64::from(touch.waiter != Waiter::Again);
             if touch.waiter == Waiter::Machine {
-                self.stats.faults_spurious += 1;
                 let range = VirtRange::page(touch.site.at());
                 plan.ops.push(Op::Wake { space: touch.site.space(), range });
             }
@@ -269,7 +271,7 @@ impl Engine {
     pub(crate) fn come_again(&mut self, no: FrameNo, touch: Touch) -> Outcome {
         match touch.waiter {
             Waiter::Machine => self.others.entry(no).or_default().push(touch.site),
-            Waiter::Caller => self.frames[no].waited = true,
+            Waiter::Caller | Waiter::Again => self.frames[no].waited = true,
         }
         Outcome::Waiting(no)
     }
@@ -277,7 +279,7 @@ impl Engine {
     fn note_waiter(&mut self, no: FrameNo, touch: Touch) {
         match touch.waiter {
             Waiter::Machine => self.frames[no].held = true,
-            Waiter::Caller => self.frames[no].waited = true,
+            Waiter::Caller | Waiter::Again => self.frames[no].waited = true,
         }
     }
 

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Read in this order: [`frame`] (the states), [`fault`] (the cases), `settle`
-//! and `report` (how a page goes on), [`reclaim`], [`writeback`], [`pin`].
+//! and `report` (how a page goes on), [`reclaim`], [`writeback`], [`pin`], `mark`
+//! (addresses that are errors).
 //!
 //! ```
 //! use faultless_addr::*;
@@ -49,6 +50,7 @@ mod fork;
 pub mod frame;
 pub mod list;
 mod look;
+mod mark;
 pub mod object;
 pub mod pin;
 pub mod plan;

@@ -133,7 +133,7 @@ pub enum Op {
         /// The failed frame.
         frame: FrameNo,
     },
-    /// End what `Poison` began. No report.
+    /// End what `Poison` began; report by `healed`. No page is there.
     Heal {
         /// The space.
         space: SpaceId,

@@ -149,6 +149,8 @@ impl Engine {
                 self.begin(no, Busy::Granting, 1);
                 plan.push_grant(site.space(), site.at(), no);
             }
+            // Who waits comes again when the mark has been set, or healed.
+            (None, Some(_)) if self.is_mark_changing(site) => {}
             (None, Some(stores)) if want != Want::Write || store => {
                 if self.frames[no].kind == Kind::Marker {
                     self.frames[no].kind = Kind::Plain;

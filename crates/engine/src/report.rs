@@ -59,6 +59,7 @@ impl Engine {
             self.settle(no, plan);
         } else if kind != Kind::Marker
             && let Some(site) = self.only_site(key)
+            && !self.is_mark_changing(site)
             && let Some(stores) = self.stores_at(no, site)
         {
             self.begin_map(no, site, stores, plan);
@@ -219,6 +220,8 @@ impl Engine {
         self.stats.runs_written += 1;
         match result {
             Ok(()) => self.stats.pages_written += frames.len() as u64,
+            // What its user is cutting off needs no saving.
+            Err((Failure::Shrunk, _)) if self.object(object).resizing > 0 => {}
             Err((failure, errno)) => {
                 self.stats.write_errors += 1;
                 let now = self.now;
@@ -237,6 +240,14 @@ impl Engine {
             }
             self.written(*no, plan);
         }
+    }
+
+    /// Report: what was written of an object could not be made durable. Every mapping is
+    /// to be told, by whosever flush it was found.
+    pub fn sync_failed(&mut self, object: ObjectId, first: PageIndex, errno: i32) {
+        self.stats.write_errors += 1;
+        let error = KeptError { failure: Failure::Sync, page: first, errno };
+        self.object_mut(object).keep_error(error);
     }
 
     /// A page chosen to leave does, now that it is clean and if nobody came back for it.

@@ -1,11 +1,18 @@
 //! Objects that change their length, and pages that stop being what they were.
+//!
+//! ```text
+//!   a user's cut    begin_resize ── pager.resize ── set_size(User) ── end_resize
+//!                        └──── what others see of the length is ignored ────┘
+//!                              (also by writes that find their page cut off)
+//!   others' cut     size_seen: pages that were dirty are lost, which is an error to be told
+//! ```
 
 use faultless_addr::{ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange};
 
 use crate::engine::Engine;
 use crate::fault::EIO;
 use crate::object::{Failure, KeptError};
-use crate::plan::{Op, Plan};
+use crate::plan::Plan;
 
 /// Who changed an object's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +24,28 @@ pub enum ResizedBy {
 }
 
 impl Engine {
+    /// A user is about to change the length of the object's backing. Until `end_resize`
+    /// nobody else's look at it counts.
+    pub fn begin_resize(&mut self, id: ObjectId) {
+        self.object_mut(id).resizing += 1;
+    }
+
+    /// The change is over, whether it was made (and `set_size` said so) or not, and so are
+    /// the writes that met it.
+    pub fn end_resize(&mut self, id: ObjectId) {
+        self.object_mut(id).resizing -= 1;
+    }
+
+    /// The backing's size was seen: is it another than what is known?
+    pub fn size_seen(&mut self, id: ObjectId, size: u64, plan: &mut Plan) {
+        let size = size.min(self.reach(id));
+        let grows = size > self.size(id);
+        let waits = self.object(id).resizing > 0 || (grows && self.is_tail_dirty(id));
+        if size != self.size(id) && !waits {
+            self.set_size(id, size, ResizedBy::Others, plan);
+        }
+    }
+
     /// The object is now `size` bytes long. Pages beyond the end go, and so does
     /// the page that holds the old or the new end, because what lies behind the end
     /// must read as zeros once there is something there again.
@@ -48,7 +77,7 @@ impl Engine {
 
     /// Is the page that holds the end dirty? Then it is to be written, up to the end,
     /// before a new length is told: what others have put behind the end would be lost.
-    pub fn is_tail_dirty(&self, id: ObjectId) -> bool {
+    fn is_tail_dirty(&self, id: ObjectId) -> bool {
         let end = self.object(id).options.size;
         let tail = self.lookup(id, PageIndex::containing(end));
         tail.is_some_and(|no| self.frames[no].dirty)
@@ -98,11 +127,6 @@ impl Engine {
 
     /// Addresses of the object that were made errors may be tried again.
     pub fn heal_object(&mut self, id: ObjectId, plan: &mut Plan) {
-        self.poisoned.retain(|it| {
-            if it.object == id {
-                plan.ops.push(Op::Heal { space: it.space, range: it.range });
-            }
-            it.object != id
-        });
+        self.heal_where(|mark, _| mark.object == id, plan);
     }
 }

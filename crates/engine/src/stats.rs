@@ -7,6 +7,9 @@ pub struct Stats {
     pub faults_major: u64,
     /// Faults that found the page in memory, unmapped.
     pub faults_minor: u64,
+    /// Faults that met a page that is busy (its bytes on the way, or leaving, or being
+    /// written) and waited for whoever was at it. They are neither major nor minor.
+    pub faults_joined: u64,
     /// First stores to clean pages.
     pub faults_write: u64,
     /// Private stores that made a copy.

@@ -197,8 +197,9 @@ impl MapRaw {
         Ok(result?)
     }
 
-    /// Hands every change to the file and doesn't wait until it is durable. Errors are
-    /// told by `check` and the next `flush` of every map of the file, too.
+    /// Begins to write every change to the file and returns at once; a thread of the `Vm`
+    /// carries it on. Nothing is durable before a `flush`. Errors are told by `check` and
+    /// the next `flush` of every map of the file. What is pinned for writing is left out.
     pub fn flush_async(&self) -> Result<(), Error> {
         Ok(self.mapping.core().flush_async(self.mapping.object(), PageRange::all())?)
     }

@@ -280,3 +280,79 @@ fn no_space() {
 fn every_map_of_a_file_is_told() {
     assert!(child("no space").contains("every map was told"));
 }
+
+/// Waits for what happens in another thread.
+fn wait_until(what: &str, happened: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !happened() {
+        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A map with changes that nothing but a flush writes soon, on storage that holds writes.
+fn held_changes(delivery: Delivery, bytes: &mut [u8]) -> (MapRaw, Faulty) {
+    let vm = Vm::builder().memory(1 << 20).write_after(Duration::from_secs(3600)).build().unwrap();
+    let storage = storage();
+    let map = MapOptions::new().delivery(delivery).map_pager(&vm, storage.clone()).unwrap();
+    for page in [1, 2, 3, 30] {
+        store(&map, page * PAGE + 7, 0);
+        bytes[page * PAGE + 7] = 0;
+    }
+    storage.inject(Fault::always(Operation::Write, Effect::Hold));
+    (map, storage)
+}
+
+#[test]
+fn a_flush_that_nobody_waits_for() {
+    for delivery in DELIVERIES {
+        let mut expected = PATTERN.clone();
+        let (map, storage) = held_changes(delivery, &mut expected);
+        let since = Instant::now();
+        map.flush_async().unwrap();
+        println!("{delivery:?}: returned after {:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(5), "it doesn't wait");
+        wait_until("the write begins", || storage.struck(Operation::Write) > 0);
+        assert_eq!(map.resident().unwrap().1, 4, "nothing is written yet");
+        assert!(storage.inner().bytes() == *PATTERN);
+        assert_eq!(load(&map, 50 * PAGE), PATTERN[50 * PAGE], "others go on");
+        map.flush_async().unwrap();
+        storage.heal_all();
+        wait_until("the changes are written", || map.resident().unwrap().1 == 0);
+        assert!(storage.inner().bytes() == expected, "{delivery:?}");
+        assert_eq!(storage.calls(Operation::Sync), 0, "durable by `flush` only");
+        map.check().unwrap();
+    }
+}
+
+#[test]
+fn a_flush_that_nobody_waits_for_meets_the_end_of_the_map() {
+    for delivery in DELIVERIES {
+        let mut expected = PATTERN.clone();
+        let (map, storage) = held_changes(delivery, &mut expected);
+        map.flush_async().unwrap();
+        wait_until("the write begins", || storage.struck(Operation::Write) > 0);
+        map.flush_async().unwrap();
+        let end = std::thread::spawn(move || drop(map));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!end.is_finished(), "the map's end waits for its changes");
+        storage.heal_all();
+        end.join().unwrap();
+        assert!(storage.inner().bytes() == expected, "{delivery:?}");
+    }
+}
+
+#[test]
+fn errors_of_a_flush_that_nobody_waits_for() {
+    let (vm, storage) = (Vm::with_memory(1 << 20).unwrap(), storage());
+    let map = MapOptions::new().map_pager(&vm, storage.clone()).unwrap();
+    storage.inject(Fault::always(Operation::Write, Effect::Errno(libc::ENOSPC)));
+    map.write_at(9, b"kept").unwrap();
+    map.flush_async().unwrap();
+    wait_until("the write fails", || vm.stats().write_errors > 0);
+    assert_eq!(map.check().unwrap_err().errno(), libc::ENOSPC);
+    map.check().unwrap();
+    storage.heal_all();
+    map.flush().unwrap();
+    assert_eq!(storage.inner().bytes()[9..13], *b"kept");
+}

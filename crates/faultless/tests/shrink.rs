@@ -2,11 +2,14 @@
 //! the bytes are gone, and nothing else.
 
 use std::fs::File;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use faultless::{Delivery, MapOptions, MapRaw, OnError, Vm};
+use faultless::testing::{Effect, Fault, Operation};
+use faultless::{Delivery, FaultyPager, MapOptions, MapRaw, MemoryPager, OnError, Pager, Vm};
 
 const PAGE: usize = 4096;
 const PAGES: usize = 16;
@@ -275,4 +278,84 @@ fn pointers_get_sigbus_where_they_point() {
             }
         }
     }
+}
+
+/// Storage whose `resize` takes a while to return after the length has changed.
+struct SlowToResize(MemoryPager);
+
+impl Pager for SlowToResize {
+    fn name(&self) -> String {
+        "storage that is slow to resize".into()
+    }
+
+    fn size(&self) -> std::io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
+        self.0.read(offset, bufs)
+    }
+
+    fn write(&self, offset: u64, bufs: &[IoSlice<'_>]) -> std::io::Result<()> {
+        self.0.write(offset, bufs)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.0.sync()
+    }
+
+    fn resize(&self, size: u64) -> std::io::Result<()> {
+        self.0.resize(size)?;
+        // The keeper looks at sizes every 200 ms.
+        std::thread::sleep(Duration::from_millis(700));
+        Ok(())
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> std::io::Result<()> {
+        self.0.punch(offset, len)
+    }
+}
+
+#[test]
+fn ones_own_cut_is_no_error() {
+    for delivery in DELIVERIES {
+        // In one round the keeper sees the length first, in the other it finds that a
+        // write of what is gone doesn't fit any more.
+        for write_after in [Duration::from_secs(3600), Duration::from_millis(100)] {
+            let vm = Vm::builder().memory(1 << 20).write_after(write_after).build().unwrap();
+            let storage = Arc::new(SlowToResize(MemoryPager::from_bytes(PATTERN.clone())));
+            let map = options(delivery).map_pager(&vm, storage.clone()).unwrap();
+            map.write_at(10, b"kept").unwrap();
+            map.write_at(LEFT as u64 - 4, b"tail").unwrap();
+            map.write_at(9 * PAGE as u64, b"cut on purpose").unwrap();
+            map.resize(LEFT as u64).unwrap();
+            map.check().unwrap();
+            map.flush().unwrap();
+            let mut expected = PATTERN[..LEFT].to_vec();
+            expected[10..14].copy_from_slice(b"kept");
+            expected[LEFT - 4..].copy_from_slice(b"tail");
+            assert!(storage.0.bytes() == expected, "{delivery:?}");
+            // From here on a cut by others is one again.
+            map.write_at(10, b"lost").unwrap();
+            storage.0.resize(0).unwrap();
+            assert!(map.flush().unwrap_err().is_beyond_end());
+        }
+    }
+}
+
+#[test]
+fn a_cut_that_fails_changes_nothing() {
+    let vm = Vm::with_memory(1 << 20).unwrap();
+    let storage = Arc::new(FaultyPager::new(MemoryPager::from_bytes(PATTERN.clone()), 1));
+    let map = MapOptions::new().map_pager(&vm, storage.clone()).unwrap();
+    map.write_at(9 * PAGE as u64, b"kept").unwrap();
+    storage.inject(Fault::always(Operation::Resize, Effect::Errno(libc::EIO)));
+    let error = map.resize(LEFT as u64).unwrap_err();
+    assert!(error.to_string().contains("resize"), "{error}");
+    map.flush().unwrap();
+    assert_eq!(storage.inner().bytes()[9 * PAGE..][..4], *b"kept");
+    // The length is looked at as before.
+    storage.inner().resize(LEFT as u64).unwrap();
+    assert_eq!(map.refresh().unwrap(), LEFT as u64);
+    assert!(map.pin(9 * PAGE as u64, 1).unwrap_err().is_beyond_end());
 }

@@ -57,7 +57,8 @@ impl Bits {
     /// Puts `len` numbers from `start` in; none is in it yet.
     pub fn insert(&mut self, start: usize, len: usize) {
         for (word, mask) in masks(start, len) {
-            debug_assert_eq!(self.words[word] & mask, 0, "inserted twice: word {word}");
+            // In every build: a slot in two hands would be one page for two frames.
+            assert_eq!(self.words[word] & mask, 0, "inserted twice: word {word}");
             self.words[word] |= mask;
             self.summary[word / WORD] |= 1 << (word % WORD);
         }
@@ -67,7 +68,7 @@ impl Bits {
     /// Takes `len` numbers from `start` out; all are in it.
     pub fn remove(&mut self, start: usize, len: usize) {
         for (word, mask) in masks(start, len) {
-            debug_assert_eq!(self.words[word] & mask, mask, "not a member: word {word}");
+            assert_eq!(self.words[word] & mask, mask, "not a member: word {word}");
             self.words[word] &= !mask;
             if self.words[word] == 0 {
                 self.summary[word / WORD] &= !(1 << (word % WORD));

@@ -202,8 +202,8 @@ impl Machine for LinuxMachine {
     /// On an error all of `frames` are aside as before, unless taking back those that
     /// were in place already is refused as well.
     ///
-    /// EEXIST where there is a page. A poisoned one is EEXIST, too, for a run that is
-    /// moved; pages that are copied replace it, because UFFDIO_COPY does so.
+    /// EEXIST where there is a page, or a poisoned one; but pages that are copied (few at
+    /// a time, or tracked) silently replace a poisoned one, because UFFDIO_COPY does so.
     fn map(
         &self,
         space: SpaceId,

@@ -113,7 +113,7 @@ pub(crate) fn open(
     };
     let direct = match wish {
         IoMode::Buffered => None,
-        IoMode::Direct if !takes_pages_directly(fd) => None,
+        IoMode::Direct if !takes_pages_directly(fd, file.kind) => None,
         IoMode::Direct => reopen(fd, file.id, rights, OFlags::DIRECT).ok(),
     };
     Ok(Descriptors { buffered, direct, rights })
@@ -138,12 +138,14 @@ fn reopen(
 }
 
 /// Do page-aligned offsets and memory suffice for `O_DIRECT` here?
-fn takes_pages_directly(fd: BorrowedFd<'_>) -> bool {
+fn takes_pages_directly(fd: BorrowedFd<'_>, kind: Kind) -> bool {
     // These are memory already. Newer kernels accept the flag there and copy
     // all the same.
     const TMPFS_MAGIC: u64 = 0x0102_1994;
     const RAMFS_MAGIC: u64 = 0x8584_58f6;
-    if fs::fstatfs(fd).is_ok_and(|s| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&(s.f_type as u64))) {
+    let is_memory = |s: fs::StatFs| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&(s.f_type as u64));
+    // (The name of a block device is in such a file system, but its bytes aren't.)
+    if kind == Kind::Regular && fs::fstatfs(fd).is_ok_and(is_memory) {
         return false;
     }
     match fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) {

@@ -4,7 +4,8 @@
 //! `O_DIRECT`, straight between disk and frame; the last partial page of a
 //! file, and everything where `O_DIRECT` is refused, goes by the buffered one.
 //! The kernel keeps the two coherent: it writes back its own pages before a
-//! direct read, and drops them at a direct write.
+//! direct read, and drops them at a direct write. Buffered writes return when
+//! the device has the bytes, so that an error is the error of that write.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::FallocateFlags;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use crate::descriptor::{self, Descriptors, Kind};
 use crate::open::{FileId, IoMode, OpenError, Rights};
@@ -176,7 +177,11 @@ impl FilePager {
             let is_direct = direct.is_some();
             let (fd, pieces) =
                 direct.unwrap_or_else(|| (fds.buffered.as_fd(), transfer::rest(bufs, done, left)));
-            match rustix::io::pwritev(fd, &pieces, at) {
+            let written = match is_direct {
+                true => rustix::io::pwritev(fd, &pieces, at),
+                false => write_through(fd, &pieces, at),
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     done += count as u64;
@@ -208,6 +213,20 @@ impl FilePager {
             at += piece;
         }
         Ok(())
+    }
+}
+
+/// A buffered write whose errors are told here and now. A plain one ends in the kernel's
+/// page cache, which drops the bytes when the device refuses them later, and says so to one
+/// `fdatasync` only: by then nobody would have them any more.
+fn write_through(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>], at: u64) -> Result<usize, Errno> {
+    match rustix::io::pwritev2(fd, pieces, at, ReadWriteFlags::DSYNC) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            let count = rustix::io::pwritev(fd, pieces, at)?;
+            retry_on_intr(|| rustix::fs::fdatasync(fd))?;
+            Ok(count)
+        }
+        written => written,
     }
 }
 
@@ -282,6 +301,10 @@ impl Pager for FilePager {
 
     fn resize(&self, size: u64) -> io::Result<()> {
         let fds = self.writer()?;
+        if self.kind == Kind::BlockDevice {
+            let text = "a block device keeps the size it has";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         retry_on_intr(|| rustix::fs::ftruncate(&fds.buffered, size))?;
         self.size_seen.store(size, Ordering::Relaxed);
         Ok(())

@@ -1,8 +1,8 @@
 //! What all threads of a runtime share.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -16,7 +16,10 @@ use faultless_sys::ring::RingUser;
 
 use crate::drive::Worker;
 use crate::error::Error;
+use crate::flush::Flush;
 use crate::lock::{ENGINE, Guard, LEAF, Ranked};
+use crate::sleep::Sleepers;
+use crate::sync::Condvar;
 
 /// How a runtime works.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +58,14 @@ pub(crate) struct HandedOff {
 pub struct Core<M: Machine> {
     pub(crate) machine: M,
     pub(crate) engine: Ranked<Engine>,
-    /// Sleepers on frames, by group; they sleep with the engine's lock.
-    settled: [Condvar; 64],
-    frames_freed: Condvar,
+    sleepers: Sleepers,
     pub(crate) pagers: Ranked<Vec<Option<Arc<dyn Pager>>>>,
     #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
     workers: Ranked<Vec<Box<Worker>>>,
     pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
+    /// What the keeper is to write because somebody asked for it; changed under the
+    /// engine's lock as well, but for taking the first.
+    pub(crate) flushes: Ranked<VecDeque<Flush>>,
     pub(crate) handler_bells: Vec<EventFd>,
     /// Some pager has to be called, which may take long: a handler that does so must
     /// not be the only one that is told of faults.
@@ -88,11 +92,11 @@ impl<M: Machine> Core<M> {
         Ok(Arc::new(Core {
             machine,
             engine: Ranked::new(ENGINE, Engine::new(config)),
-            settled: [const { Condvar::new() }; 64],
-            frames_freed: Condvar::new(),
+            sleepers: Sleepers::new(),
             pagers: Ranked::new(LEAF, Vec::new()),
             workers: Ranked::new(LEAF, Vec::new()),
             handoff: Ranked::new(LEAF, VecDeque::new()),
+            flushes: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
             pagers_block: AtomicBool::new(false),
             keeper_bell: Condvar::new(),
@@ -164,33 +168,28 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// Sleeps until frame `no` settles, or a while: the caller looks again.
+    /// See [`Sleepers::wait_settled`].
     pub(crate) fn wait_settled<'a>(
         &self,
         engine: Guard<'a, Engine>,
         no: FrameNo,
     ) -> Guard<'a, Engine> {
-        engine.wait(&self.settled[Wakes::group(no)])
+        self.sleepers.wait_settled(engine, no)
     }
 
-    /// Sleeps until a frame becomes free, or `timeout`.
+    /// See [`Sleepers::wait_frames`].
     pub(crate) fn wait_frames<'a>(
         &self,
         engine: Guard<'a, Engine>,
         timeout: std::time::Duration,
     ) -> Guard<'a, Engine> {
-        engine.wait_for(&self.frames_freed, timeout)
+        self.sleepers.wait_frames(engine, timeout)
     }
 
     /// Wakes whom a plan says to wake.
     pub(crate) fn wake(&self, wakes: Wakes) {
-        let mut groups = wakes.settled;
-        while groups != 0 {
-            self.settled[groups.trailing_zeros() as usize].notify_all();
-            groups &= groups - 1;
-        }
+        self.sleepers.wake(wakes);
         if wakes.frames {
-            self.frames_freed.notify_all();
             self.ring_handlers();
         }
     }

@@ -9,7 +9,7 @@ use std::io;
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, ResizedBy, Run, Source};
+use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
@@ -111,10 +111,9 @@ impl<M: Machine> Core<M> {
         stayed: &mut Vec<FrameNo>,
     ) {
         // Neighbours leave by one call.
-        let group = |it: &Leaver| (it.space, then(it) == Then::Keep(Stores::Pass));
-        leavers.sort_unstable_by_key(|it| (group(it), it.at));
-        let alike = |a: &Leaver, b: &Leaver| group(a) == group(b);
-        for group in leavers.chunk_by(alike) {
+        let kind = |leaver: &Leaver| (leaver.space, then(leaver) == Then::Keep(Stores::Pass));
+        leavers.sort_unstable_by_key(|leaver| (kind(leaver), leaver.at));
+        for group in leavers.chunk_by(|a, b| kind(a) == kind(b)) {
             moves.clear();
             moves.extend(group.iter().map(|leaver| (leaver.at, leaver.frame)));
             let mut rest = &moves[..];
@@ -340,7 +339,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().read_ended(page, &[*frame], end, next);
         }
         if let Ok(size) = size {
-            resized_by_others(&mut self.engine.lock(), job.object, size, next);
+            self.engine.lock().size_seen(job.object, size, next);
         }
     }
 
@@ -359,17 +358,8 @@ impl<M: Machine> Core<M> {
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
         if shrunk && let Ok(size) = job.pager.size() {
-            resized_by_others(&mut self.engine.lock(), job.object, size, next);
+            self.engine.lock().size_seen(job.object, size, next);
         }
-    }
-}
-
-/// The backing's size was seen: is it another than the engine thinks?
-pub(crate) fn resized_by_others(engine: &mut Engine, object: ObjectId, size: u64, next: &mut Plan) {
-    let size = size.min(engine.reach(object));
-    let grows = size > engine.size(object);
-    if size != engine.size(object) && !(grows && engine.is_tail_dirty(object)) {
-        engine.set_size(object, size, ResizedBy::Others, next);
     }
 }
 
@@ -394,7 +384,8 @@ fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan)
             Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
             Op::Copy { from, to, .. } => engine.copied(from, to, next),
             Op::Poison { frame, .. } => engine.poisoned(frame, next),
-            Op::Heal { .. } | Op::Wake { .. } | Op::Protect { .. } => {}
+            Op::Heal { space, range } => engine.healed(space, range, next),
+            Op::Wake { .. } | Op::Protect { .. } => {}
             Op::Read { .. } | Op::Write { .. } => {}
         }
     }
@@ -420,6 +411,6 @@ fn pages_at(at: VirtAddr, count: usize) -> VirtRange {
     VirtRange::from_len(at, (count * PAGE_SIZE) as u64).expect("a range of an arena")
 }
 
-fn errno_of(error: &io::Error) -> i32 {
+pub(crate) fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EIO)
 }

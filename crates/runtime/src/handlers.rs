@@ -117,7 +117,7 @@ impl<M: Machine> Core<M> {
             Outcome::NoFrame(_) => Signal::Bus,
         };
         if signal == Signal::Bus {
-            engine.will_poison(held.space, held.addr);
+            engine.will_mark(held.space, held.addr);
         }
         drop(engine);
         let result = match signal {
@@ -128,6 +128,10 @@ impl<M: Machine> Core<M> {
             Signal::SegvMapErr => self.machine.segv(&held, Segv::MapErr),
             Signal::SegvAccErr => self.machine.segv(&held, Segv::AccErr),
         };
+        if signal == Signal::Bus {
+            let plan = &mut handler.worker.plan;
+            self.engine.lock().marked(held.space, held.addr, plan);
+        }
         if let Err(error) = result {
             eprintln!("faultless: refusing an access at {:?}: {error}", held.addr);
         }

@@ -1,9 +1,10 @@
 //! The keeper: a thread that lets time pass for the engine.
 //!
 //! It writes pages that have been dirty for long, tries again what could not be
-//! read, and notices files whose length others have changed.
+//! read, and notices files whose length others have changed. And it carries on the
+//! flushes that nobody waits for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use faultless_addr::ObjectId;
 use faultless_machine::Machine;
@@ -20,17 +21,28 @@ impl<M: Machine> Core<M> {
     /// The keeper's life.
     pub(crate) fn keep(&self) {
         let mut next_size = 0;
+        let mut next_look = Instant::now() + PERIOD;
         loop {
             let engine = self.engine.lock();
             if self.is_stopping() {
                 return;
             }
-            drop(engine.wait_for(&self.keeper_bell, PERIOD));
+            // Flushes come under this lock: none can come between looking and sleeping.
+            if self.flushes.lock().is_empty() {
+                let left = next_look.saturating_duration_since(Instant::now());
+                drop(engine.wait_for(&self.keeper_bell, left));
+            } else {
+                drop(engine);
+            }
             if self.is_stopping() {
                 return;
             }
-            self.let_time_pass();
-            next_size = self.look_at_sizes(next_size);
+            self.carry_on_flushes();
+            if Instant::now() >= next_look {
+                self.let_time_pass();
+                next_size = self.look_at_sizes(next_size);
+                next_look = Instant::now() + PERIOD;
+            }
         }
     }
 

@@ -9,8 +9,9 @@
 //!   io        reads and writes of runs, by io_uring or by calling the pager
 //!   serve     a fault, from the thread that met it or from one that handles it
 //!   handlers  threads that handle the faults of threads that a machine holds
-//!   keeper    the thread that ages: old dirty pages, files that changed their size
-//!   pins, objects, anonymous   the verbs that people call
+//!   keeper    the thread that ages: old dirty pages, files that changed their size,
+//!             flushes that nobody waits for
+//!   pins, objects, anonymous, flush   the verbs that people call
 //! ```
 //!
 //! Which machine there is, is its user's choice: everything here takes any
@@ -22,6 +23,7 @@ mod anonymous;
 mod core;
 mod drive;
 mod error;
+mod flush;
 mod handlers;
 mod io;
 mod keeper;
@@ -29,6 +31,8 @@ mod lock;
 mod objects;
 mod pins;
 mod serve;
+mod sleep;
+mod sync;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};

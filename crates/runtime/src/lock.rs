@@ -7,14 +7,17 @@
 //! | 3 | `entries` | the pager of each object | anything but a look-up |
 //! | 3 | `workers` | workers that are at rest | anything but a push or a pop |
 //! | 3 | `handoff` | runs that handlers are to read | anything but a push or a pop |
+//! | 3 | `flushes` | ranges that the keeper is to write | anything but a look, a push or a pop |
 //!
 //! A thread takes locks of rising rank only; debug builds check it. (The machine's
 //! own lock, around its slots, is below all of these and taken with none of them.)
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex, MutexGuard, thread_local};
 
 thread_local! {
     /// A bit for each rank that this thread holds.
@@ -133,19 +136,25 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "out of order")]
     fn taking_a_lower_rank_second_is_a_bug() {
-        let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
-        let _leaf = leaf.lock();
-        let _engine = engine.lock();
+        let wrong = || {
+            let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
+            let _leaf = leaf.lock();
+            let _engine = engine.lock();
+        };
+        shuttle::check_random(wrong, 1);
     }
 
     #[test]
     fn rising_ranks_are_fine_and_released_ones_forgotten() {
-        let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
-        {
+        let right = || {
+            let (engine, leaf) = (Ranked::new(ENGINE, ()), Ranked::new(LEAF, ()));
+            {
+                let _engine = engine.lock();
+                let _leaf = leaf.lock();
+            }
+            assert_none_held();
             let _engine = engine.lock();
-            let _leaf = leaf.lock();
-        }
-        assert_none_held();
-        let _engine = engine.lock();
+        };
+        shuttle::check_random(right, 1);
     }
 }

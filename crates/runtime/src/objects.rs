@@ -1,24 +1,21 @@
-//! Objects: opening, flushing, resizing and closing what is mapped.
+//! Objects: opening, resizing and closing what is mapped.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use faultless_addr::{
     ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtRange,
 };
-use faultless_engine::{
-    ErrorsSeen, Failure, FlushStep, KeptError, ObjectOptions, Pattern, ResizedBy,
-};
+use faultless_engine::{Engine, ErrorsSeen, Failure, KeptError, ObjectOptions, Pattern, ResizedBy};
 use faultless_machine::Machine;
 use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
-use crate::drive::{Reads, Worker, resized_by_others};
+use crate::drive::Worker;
 use crate::error::{Error, Operation};
-
-/// Writes of a flush that are under way at once.
-const DEPTH: usize = 32;
+use crate::lock::Guard;
 
 /// What is to be mapped, and how.
 pub struct NewObject {
@@ -139,79 +136,10 @@ impl<M: Machine> Core<M> {
             Failure::Shrunk => return Error::Shrunk { name, size, offset },
             Failure::Read => Operation::Read,
             Failure::Write => Operation::Write,
+            Failure::Sync => Operation::Sync,
         };
         let source = io::Error::from_raw_os_error(error.errno);
         Error::Io { operation, name, offset, source }
-    }
-
-    /// Writes what is dirty in a range, makes it durable, and reports every error
-    /// since `seen`.
-    pub fn flush(
-        &self,
-        object: ObjectId,
-        pages: PageRange,
-        seen: &mut ErrorsSeen,
-    ) -> Result<(), Error> {
-        self.check_birthplace()?;
-        let written = self.write_back(object, pages);
-        let pager = self.pager(object);
-        let synced = pager.sync().map_err(|source| Error::Io {
-            operation: Operation::Sync,
-            name: pager.name(),
-            offset: pages.start.offset(),
-            source,
-        });
-        self.check(object, seen)?;
-        written.and(synced)
-    }
-
-    /// Writes what is dirty in a range and doesn't wait until it is durable. An error is
-    /// kept with the object.
-    pub fn flush_async(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
-        self.check_birthplace()?;
-        self.write_back(object, pages)
-    }
-
-    /// Writes every page of a range that is dirty now, and waits for it.
-    pub(crate) fn write_back(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
-        let mut worker = self.worker();
-        let mut rest = pages;
-        let result = loop {
-            let mut engine = self.engine.lock();
-            let step = engine.flush_step(object, &mut rest, &mut worker.plan);
-            if let FlushStep::Wait(no) = step
-                && worker.is_idle()
-            {
-                drop(self.wait_settled(engine, no));
-                continue;
-            }
-            drop(engine);
-            self.carry_out(&mut worker, Reads::Queue);
-            match step {
-                FlushStep::More => self.keep_depth(&mut worker),
-                FlushStep::Wait(_) => self.finish(&mut worker),
-                FlushStep::Done => break Ok(()),
-                FlushStep::Pinned(page) => {
-                    let name = self.pager(object).name();
-                    break Err(Error::Pinned { name, offset: page.offset() });
-                }
-            }
-        };
-        self.finish(&mut worker);
-        self.rest(worker);
-        loop {
-            let mut engine = self.engine.lock();
-            let Some(no) = engine.writing_in(object, pages) else { return result };
-            drop(self.wait_settled(engine, no));
-        }
-    }
-
-    fn keep_depth(&self, worker: &mut Worker) {
-        while worker.io.in_flight() >= DEPTH {
-            worker.io.wait();
-            self.reap(worker);
-            self.carry_out(worker, Reads::Queue);
-        }
     }
 
     /// Sets the length of the backing and of what is mapped of it.
@@ -234,14 +162,30 @@ impl<M: Machine> Core<M> {
             let page = PageRange::from_len(PageIndex::containing(end), 1);
             self.write_back(handle.object, page)?;
         }
-        pager.resize(size).map_err(|source| Error::Io {
+        self.engine.lock().begin_resize(handle.object);
+        let resized = pager.resize(size);
+        if resized.is_ok() {
+            self.change(|engine, plan| engine.set_size(handle.object, size, ResizedBy::User, plan));
+        }
+        self.end_resize(handle.object, changed);
+        resized.map_err(|source| Error::Io {
             operation: Operation::Resize,
             name: pager.name(),
             offset: size,
             source,
-        })?;
-        self.change(|engine, plan| engine.set_size(handle.object, size, ResizedBy::User, plan));
-        Ok(())
+        })
+    }
+
+    /// Writes of what was cut off that were under way may still meet the new end: that is
+    /// no error, so they are waited for.
+    fn end_resize(&self, object: ObjectId, changed: PageRange) {
+        loop {
+            let mut engine = self.engine.lock();
+            let Some(no) = engine.writing_in(object, changed) else {
+                return engine.end_resize(object);
+            };
+            drop(self.wait_settled(engine, no));
+        }
     }
 
     /// The bytes of a range read as zeros from now on, and take no space.
@@ -291,15 +235,17 @@ impl<M: Machine> Core<M> {
         worker: &mut Worker,
     ) {
         let mut engine = self.engine.lock();
-        // The object may have been closed meanwhile, and its number used again.
-        let same = self
-            .pagers
-            .lock()
-            .get(object.index())
-            .is_some_and(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, pager)));
-        if same {
-            resized_by_others(&mut engine, object, size, &mut worker.plan);
+        if self.is_still(object, pager) {
+            engine.size_seen(object, size, &mut worker.plan);
         }
+    }
+
+    /// Asked under the engine's lock: is the object still the one of this pager? It may
+    /// have been closed, and its number used again.
+    pub(crate) fn is_still(&self, object: ObjectId, pager: &Arc<dyn Pager>) -> bool {
+        let pagers = self.pagers.lock();
+        let now = pagers.get(object.index()).and_then(|now| now.as_ref());
+        now.is_some_and(|now| Arc::ptr_eq(now, pager))
     }
 
     /// Writes what is dirty and gives the object's memory and addresses back.
@@ -327,18 +273,32 @@ impl<M: Machine> Core<M> {
         }
         self.finish(&mut worker);
         self.rest(worker);
-        // Marks of errors, if any, go before the addresses serve another mapping.
-        let healed = self.machine.heal(handle.space, handle.range);
-        debug_assert!(healed.is_ok(), "{healed:?}");
-        let mut engine = self.engine.lock();
+        let mut engine = self.clear_marks(handle);
         engine.remove(handle.object);
         self.pagers.lock()[handle.object.index()] = None;
+        self.forget_flush(handle.object);
     }
 
-    fn change(
-        &self,
-        decide: impl FnOnce(&mut faultless_engine::Engine, &mut faultless_engine::Plan),
-    ) {
+    /// Marks of errors go before the addresses serve another mapping. Answers with the
+    /// lock held under which there is none.
+    fn clear_marks(&self, handle: ObjectHandle) -> Guard<'_, Engine> {
+        let mut engine = self.engine.lock();
+        loop {
+            while engine.are_marks_changing(handle.object) {
+                engine = self.wait_frames(engine, Duration::from_millis(5));
+            }
+            engine.forget_marks(handle.object);
+            drop(engine);
+            let healed = self.machine.heal(handle.space, handle.range);
+            debug_assert!(healed.is_ok(), "{healed:?}");
+            engine = self.engine.lock();
+            if !engine.has_marks(handle.object) {
+                return engine;
+            }
+        }
+    }
+
+    fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {
         let mut worker = self.worker();
         decide(&mut self.engine.lock(), &mut worker.plan);
         self.finish(&mut worker);

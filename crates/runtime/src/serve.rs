@@ -67,10 +67,13 @@ impl<M: Machine> Core<M> {
         addr: VirtAddr,
         access: Access,
     ) -> Served {
-        let mut patience = Patience::default();
+        let (mut patience, mut waiter) = (Patience::default(), Waiter::Caller);
         loop {
             let mut engine = self.engine.lock();
-            let outcome = engine.fault(space, addr, access, Waiter::Caller, &mut worker.plan);
+            let outcome = engine.fault(space, addr, access, waiter, &mut worker.plan);
+            if let Outcome::Waiting(_) = outcome {
+                waiter = Waiter::Again;
+            }
             if let Outcome::Waiting(no) = outcome
                 && worker.plan.is_empty()
             {

@@ -5,6 +5,7 @@ use faultless_engine::{Outcome, Scope, Signal, Waiter};
 use faultless_software::{Cause, CpuNo, Marker};
 
 use crate::model::Expected;
+use crate::tasks::Task;
 use crate::world::{BOUNDS, World};
 
 /// An access that a process is about to make, again and again until it is served.
@@ -104,7 +105,8 @@ impl World {
             return true;
         };
         if fault.cause == Cause::Marked(Marker::Poison) {
-            assert!(self.failed || expected == Expected::BeyondEnd, "{access:?}: an error");
+            // A mark stays for a while, also where the file has grown again.
+            assert!(self.failed || self.marked, "{access:?}: an error");
             return true;
         }
         self.fault(process, access, expected)
@@ -134,6 +136,12 @@ impl World {
                     Expected::Done => panic!("process {process}: {access:?} got {signal:?}"),
                 };
                 assert_eq!(signal, must, "process {process}: {access:?}");
+                if signal == Signal::Bus && waiter == Waiter::Machine {
+                    let at = addr.page_start();
+                    self.engine.will_mark(space, at);
+                    self.tasks.push(Task::Mark(space, at));
+                    self.marked = true;
+                }
                 true
             }
         }

@@ -19,13 +19,27 @@ pub enum Task {
     Stop(SpaceId, VirtAddr, FrameNo),
     Copy(FrameNo, FrameNo),
     Poison(SpaceId, VirtAddr, FrameNo),
+    /// A held access is answered with an error.
+    Mark(SpaceId, VirtAddr),
+    Heal(SpaceId, VirtRange),
     Unmap(Leaver, Leave),
+}
+
+/// Does the plan map a page at the start of `range`?
+fn maps_there(plan: &Plan, place: SpaceId, range: VirtRange) -> bool {
+    plan.ops.iter().any(|op| match *op {
+        Op::Map { space, at, frames, .. } if space == place => {
+            (at..at.plus_pages(frames.len())).contains(&range.start)
+        }
+        _ => false,
+    })
 }
 
 impl World {
     /// A plan's operations become tasks, but for those that have no report: these are
     /// carried out at once, because others of the plan rely on them.
     pub(crate) fn take_apart(&mut self, plan: &Plan) {
+        let mut healed = Vec::new();
         for op in &plan.ops {
             let frames = |span| plan.frames(span).to_vec();
             self.tasks.push(match *op {
@@ -42,16 +56,26 @@ impl World {
                     self.set_write(space, at, WriteAccess::Tracked);
                     continue;
                 }
-                Op::Heal { space, range } => {
-                    self.machine.heal(space, range).expect("a marker can be taken away");
+                // What a plan says of an address before mapping it is done before.
+                Op::Heal { space, range } if maps_there(plan, space, range) => {
+                    healed.push((space, range));
                     continue;
                 }
+                Op::Heal { space, range } => Task::Heal(space, range),
                 Op::Wake { .. } => continue,
             });
         }
         let keep = plan.keep.iter().map(|it| Task::Unmap(*it, Leave::Keep));
         let drop = plan.drop.iter().map(|it| Task::Unmap(*it, Leave::Drop));
         self.tasks.extend(keep.chain(drop));
+        healed.into_iter().for_each(|(space, range)| self.heal(space, range));
+    }
+
+    fn heal(&mut self, space: SpaceId, range: VirtRange) {
+        let there = self.machine.translation(space, range.start);
+        assert!(there.is_none(), "a mapped page is healed: its bytes are lost");
+        self.machine.heal(space, range).expect("a marker can be taken away");
+        self.plan(|engine, plan| engine.healed(space, range, plan));
     }
 
     /// Some task is carried out.
@@ -88,6 +112,13 @@ impl World {
                 self.machine.poison(space, VirtRange::page(at)).expect("a page can be marked");
                 self.plan(|engine, plan| engine.poisoned(frame, plan));
             }
+            Task::Mark(space, at) => {
+                let there = self.machine.translation(space, at);
+                assert!(there.is_none(), "a mapped page is marked");
+                self.machine.poison(space, VirtRange::page(at)).expect("a page can be marked");
+                self.plan(|engine, plan| engine.marked(space, at, plan));
+            }
+            Task::Heal(space, range) => self.heal(space, range),
             Task::Unmap(leaver, then) => self.unmap(leaver, then),
         }
     }

@@ -63,6 +63,8 @@ pub struct World {
     pub(crate) failing: bool,
     /// Something has failed: signals are to be expected.
     pub(crate) failed: bool,
+    /// Some address has been made an error.
+    pub(crate) marked: bool,
     pub(crate) now: u32,
     pub(crate) machine_spaces: u32,
 }
@@ -102,6 +104,7 @@ impl World {
             processes: BTreeMap::from([(0, None)]),
             failing: false,
             failed: false,
+            marked: false,
             now: 0,
             machine_spaces: 1,
             rng,
@@ -216,6 +219,10 @@ impl World {
         while let Some(no) = self.plan(|engine, plan| engine.close_step(object, plan)) {
             self.wait(no);
         }
+        while self.engine.are_marks_changing(object) {
+            self.advance_task();
+        }
+        self.engine.forget_marks(object);
         self.engine.remove(object);
     }
 

@@ -48,6 +48,8 @@ pub enum Failure {
     Read,
     /// Writing pages.
     Write,
+    /// Making written pages durable.
+    Sync,
     /// The backing became shorter than a page that was asked for or was dirty.
     Shrunk,
 }
@@ -119,6 +121,8 @@ pub struct Object {
     pub(crate) hand: PageIndex,
     /// When a write last failed, until one succeeds.
     pub(crate) write_failed: Option<crate::Tick>,
+    /// How many of its users are just changing its length.
+    pub(crate) resizing: u32,
     error: Option<KeptError>,
     error_count: u32,
 }
@@ -136,6 +140,7 @@ impl Object {
             pinned: 0,
             hand: PageIndex(0),
             write_failed: None,
+            resizing: 0,
             error: None,
             error_count: 0,
         }

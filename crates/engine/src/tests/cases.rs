@@ -126,6 +126,30 @@ fn case_2c_no_backing() {
 }
 
 #[test]
+fn case_3a_who_meets_a_busy_page_joins() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    it.fault(1, Access::Read);
+    let joined = |it: &Fixture| it.engine.stats().faults_joined;
+    assert_eq!(joined(&it), 0, "whoever begins the read joins nobody");
+    // On its way: three accesses, of which one comes back before the page does.
+    it.fault(1, Access::Read);
+    let at = it.base.plus_pages(1);
+    for waiter in [Waiter::Caller, Waiter::Again] {
+        let outcome = it.engine.fault(SPACE, at, Access::Read, waiter, &mut it.plan);
+        assert!(matches!(outcome, Outcome::Waiting(_)));
+    }
+    assert_eq!(joined(&it), 2);
+    it.carry_out();
+    // Leaving: whoever comes then joins, and finds the page again.
+    it.engine.reclaim(Scope::All, 1, &mut it.plan);
+    it.fault(1, Access::Read);
+    assert_eq!(joined(&it), 3);
+    assert_eq!(it.carry_out(), ["keep", "map read-only"]);
+    let stats = it.engine.stats();
+    assert_eq!((stats.faults_major, stats.faults_minor, stats.faults_spurious), (1, 0, 0));
+}
+
+#[test]
 fn case_3c_a_kept_page_comes_back_without_a_read() {
     let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
     it.fault(1, Access::Read);
@@ -171,4 +195,70 @@ fn a_held_thread_is_let_go_when_its_page_is_discarded() {
     it.plan = plan;
     assert_eq!(it.carry_out(), ["read", "wake"]);
     assert_eq!(it.fault(3, Access::Read), Outcome::Signal(Signal::Bus));
+}
+
+/// The addresses that the plan heals; the rest of it is left as it is.
+fn heals(plan: &Plan) -> Vec<VirtRange> {
+    let heal = |op: &Op| match *op {
+        Op::Heal { range, .. } => Some(range),
+        _ => None,
+    };
+    plan.ops.iter().filter_map(heal).collect()
+}
+
+#[test]
+fn a_page_is_not_mapped_while_the_mark_at_its_address_is_healed() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    let at = it.base.plus_pages(1);
+    it.engine.will_mark(SPACE, at);
+    it.engine.marked(SPACE, at, &mut it.plan);
+    it.plan.clear();
+    it.engine.tick(2000, &mut it.plan);
+    assert_eq!(heals(&it.plan), [VirtRange::page(at)]);
+    // Once the page was mapped here, and the heal that came after dropped its bytes.
+    it.plan.clear();
+    it.fault(1, Access::Read);
+    assert_eq!(it.carry_out(), ["read", "wake"]);
+    it.fault(1, Access::Read);
+    assert!(it.plan.is_empty(), "the page is there, its address is not ready");
+    it.engine.healed(SPACE, VirtRange::page(at), &mut it.plan);
+    assert_eq!(it.carry_out(), ["wake"]);
+    it.fault(1, Access::Read);
+    assert_eq!(it.carry_out(), ["map read-only"]);
+}
+
+#[test]
+fn a_page_is_not_mapped_before_a_mark_on_its_way_is_there() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    let at = it.base.plus_pages(1);
+    it.engine.will_mark(SPACE, at);
+    it.fault(1, Access::Read);
+    assert_eq!(it.carry_out(), ["read", "wake"]);
+    it.fault(1, Access::Read);
+    assert!(it.plan.is_empty(), "the page is there, its address is not ready");
+    // Once the mark stayed, over a page or beside the engine's knowledge.
+    it.engine.marked(SPACE, at, &mut it.plan);
+    assert_eq!(it.carry_out(), ["wake"]);
+    it.fault(1, Access::Read);
+    assert_eq!(heals(&it.plan), [VirtRange::page(at)]);
+    assert!(matches!(it.plan.ops[..], [Op::Heal { .. }, Op::Map { .. }]), "in this order");
+}
+
+#[test]
+fn what_is_mapped_is_never_healed() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    let mut pin = Pin::new(it.object, PageRange::from_len(PageIndex(3), 1), PinFor::Read);
+    while it.engine.pin_step(&mut pin, &mut it.plan) != PinStep::Held {
+        it.carry_out();
+    }
+    // Cut off, but the pin holds the page. A store to it is refused by a mark.
+    it.engine.set_size(it.object, PAGE_BYTES, ResizedBy::Others, &mut it.plan);
+    it.carry_out();
+    it.engine.will_mark(SPACE, it.base.plus_pages(3));
+    it.engine.marked(SPACE, it.base.plus_pages(3), &mut it.plan);
+    it.plan.clear();
+    it.engine.tick(2000, &mut it.plan);
+    assert_eq!(heals(&it.plan), [], "the pinned bytes would go");
+    it.engine.unpin(&mut pin, &mut it.plan);
+    assert_eq!(it.carry_out(), ["drop"]);
 }

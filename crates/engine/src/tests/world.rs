@@ -56,6 +56,8 @@ enum Task {
     Map(VirtAddr, Vec<FrameNo>, WriteAccess),
     Grant(VirtAddr, Vec<FrameNo>),
     Poison(VirtAddr, FrameNo),
+    /// A held access is answered with an error.
+    Mark(VirtAddr),
     Heal(VirtRange),
     Unmap(Leaver, Leave),
 }
@@ -87,6 +89,14 @@ pub struct World {
 }
 
 const SPACE: SpaceId = SpaceId(0);
+
+/// Does the plan map a page at the start of `range`?
+fn maps_there(plan: &Plan, range: VirtRange) -> bool {
+    plan.ops.iter().any(|op| match *op {
+        Op::Map { at, frames, .. } => (at..at.plus_pages(frames.len())).contains(&range.start),
+        _ => false,
+    })
+}
 
 impl World {
     pub fn new(seed: u64, policy: PolicyKind) -> World {
@@ -178,6 +188,7 @@ impl World {
     fn plan<R>(&mut self, call: impl FnOnce(&mut Engine, &mut Plan) -> R) -> R {
         let mut plan = Plan::new();
         let result = call(&mut self.engine, &mut plan);
+        let mut first = Vec::new();
         for op in &plan.ops {
             let task = match *op {
                 Op::Read { run, source } => {
@@ -195,18 +206,26 @@ impl World {
                 Op::Wake { .. } => continue,
                 Op::Copy { .. } | Op::Protect { .. } | Op::Stop { .. } => unreachable!("{op:?}"),
             };
-            // What a plan says of an address before mapping it is done before.
-            if let Task::Heal(range) = task {
-                self.poisoned.remove(&range.start.0);
-            } else {
-                self.tasks.push(task);
+            // What a plan says of an address before mapping it is done before; else, at
+            // any time.
+            match task {
+                Task::Heal(range) if maps_there(&plan, range) => first.push(range),
+                task => self.tasks.push(task),
             }
         }
         let leavers = plan.keep.iter().map(|it| (*it, Leave::Keep));
         for (leaver, then) in leavers.chain(plan.drop.iter().map(|it| (*it, Leave::Drop))) {
             self.tasks.push(Task::Unmap(leaver, then));
         }
+        first.into_iter().for_each(|range| self.heal(range));
         result
+    }
+
+    fn heal(&mut self, range: VirtRange) {
+        let mapped = self.table.contains_key(&range.start.0);
+        assert!(!mapped, "a mapped page is healed: its bytes are lost");
+        self.poisoned.remove(&range.start.0);
+        self.plan(|engine, plan| engine.healed(SPACE, range, plan));
     }
 
     fn addr(&self, page: u64) -> u64 {
@@ -256,7 +275,8 @@ impl World {
             }
         }
         let access = if thread.store.is_some() { Access::Write } else { Access::Read };
-        let waiter = if self.rng.one_in(2) { Waiter::Machine } else { Waiter::Caller };
+        let waiters = [Waiter::Machine, Waiter::Caller, Waiter::Again];
+        let waiter = waiters[self.rng.below(3) as usize];
         let outcome =
             self.plan(|engine, plan| engine.fault(SPACE, VirtAddr(addr), access, waiter, plan));
         match outcome {
@@ -267,6 +287,11 @@ impl World {
             }
             Outcome::Signal(signal) => {
                 assert_eq!(signal, Signal::Bus);
+                if waiter == Waiter::Machine {
+                    let at = VirtAddr(addr);
+                    self.engine.will_mark(SPACE, at);
+                    self.tasks.push(Task::Mark(at));
+                }
                 true
             }
         }
@@ -302,7 +327,12 @@ impl World {
                 self.poisoned.insert(at.0, ());
                 self.plan(|engine, plan| engine.poisoned(frame, plan));
             }
-            Task::Heal(_) => unreachable!(),
+            Task::Mark(at) => {
+                assert!(!self.table.contains_key(&at.0), "a mapped page is marked");
+                self.poisoned.insert(at.0, ());
+                self.plan(|engine, plan| engine.marked(SPACE, at, plan));
+            }
+            Task::Heal(range) => self.heal(range),
             Task::Unmap(leaver, then) => self.unmap(leaver, then),
         }
     }
@@ -475,6 +505,11 @@ impl World {
             }
             self.advance_task();
         }
+        while self.engine.are_marks_changing(object) {
+            self.advance_task();
+        }
+        self.engine.forget_marks(object);
+        self.poisoned.clear();
         self.engine.remove(object);
         self.engine.check_invariants();
         assert_eq!(self.engine.stats().frames_used, 0, "frames are lost");

@@ -132,7 +132,7 @@ impl Pool {
     fn assign(&self, frames: &[FrameNo], run: Run) {
         for (frame, slot) in frames.iter().zip(run.start..run.start + run.len) {
             let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
-            debug_assert_eq!(before, NOWHERE, "{frame:?} was aside already");
+            assert_eq!(before, NOWHERE, "{frame:?} was aside already");
         }
     }
 
@@ -340,7 +340,7 @@ impl Pool {
     pub fn adopt(&self, frames: impl Iterator<Item = FrameNo>, start: u32) {
         for (frame, slot) in frames.zip(start..) {
             let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
-            debug_assert_eq!(before, NOWHERE, "{frame:?} was aside already");
+            assert_eq!(before, NOWHERE, "{frame:?} was aside already");
         }
     }
 

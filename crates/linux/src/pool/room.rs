@@ -102,18 +102,30 @@ impl Pool {
         // SAFETY: 1. the slots are in our reservation; 2. they were ready, so they are
         // no frame's, and we have taken them, so they are nobody else's.
         let result = unsafe { dont_need_many(&ranges[..used]) };
-        let mut slots = self.lock();
-        for &run in &runs[..used] {
-            match result {
-                Ok(()) => slots.give_hollow(run),
-                // Some may be gone, but none more than counted.
-                Err(_) => slots.give_ready(run),
-            }
+        if result.is_err() {
+            runs[..used].iter().for_each(|run| self.make_ready_again(*run, calls));
         }
         result?;
+        let mut slots = self.lock();
+        runs[..used].iter().for_each(|run| slots.give_hollow(*run));
         slots.unmade(count);
         self.tell_waiting();
         Ok((slots, count))
+    }
+
+    /// The kernel refused to drop the pages of a run, and some are gone: those are made
+    /// anew, within what is counted. A slot of which nobody knows whether it has a page
+    /// is nobody's from here on: as a frame's, it could be without bytes.
+    fn make_ready_again(&self, run: Run, calls: &Counters) {
+        for start in run.start..run.start + run.len {
+            let one = Run { start, len: 1 };
+            match self.populate(one, &mut 0, calls) {
+                Ok(()) => {}
+                Err(error) if error.errno == Errno::EXIST => {}
+                Err(_) => continue,
+            }
+            self.lock().give_ready(one);
+        }
     }
 }
 
@@ -139,5 +151,54 @@ impl Wait {
         let waited = pool.changed.wait_timeout(slots, step);
         pool.waiting.fetch_sub(1, Ordering::AcqRel);
         Ok(waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultless_addr::{FrameNo, PAGE_SIZE};
+
+    use super::*;
+
+    /// Locks pages in memory, which the kernel then refuses to drop, or unlocks them.
+    fn lock(pool: &Pool, run: Run, locked: bool) -> bool {
+        let (start, len) = (pool.addr(run.start).0 as *const _, run.len as usize * PAGE_SIZE);
+        // SAFETY: the pages are the pool's, and locking changes no byte.
+        let result = unsafe {
+            match locked {
+                true => libc::mlock2(start, len, libc::MLOCK_ONFAULT as _),
+                false => libc::munlock(start, len),
+            }
+        };
+        result == 0
+    }
+
+    #[test]
+    fn ready_slots_have_pages_also_where_dropping_stopped_half_way() {
+        let pool = match Pool::new(64, 8) {
+            Ok(pool) => pool,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        let calls = Counters::default();
+        let frames: Vec<_> = (0..64).map(FrameNo).collect();
+        pool.back(&frames, &calls).unwrap();
+        let (first, last) = (pool.slot(FrameNo(0)), pool.slot(FrameNo(63)));
+        assert_eq!(last - first, 63, "neighbours");
+        pool.release(&frames);
+        // The kernel drops the first half and stops at the second.
+        let second = Run { start: first + 32, len: 32 };
+        if !lock(&pool, second, true) {
+            return println!("skipped: no memory may be locked");
+        }
+        assert!(pool.trim(0, &calls).is_err(), "locked pages can't be dropped");
+        assert_eq!(pool.physical().0, 64);
+        assert!(lock(&pool, second, false));
+        pool.back(&frames, &calls).unwrap();
+        for frame in frames {
+            let byte = pool.addr(pool.slot(frame)).0 as *mut u8;
+            // SAFETY: the slot is the frame's, which is aside. (Without a page, it is a
+            // SIGBUS.)
+            unsafe { byte.write_volatile(1) };
+        }
     }
 }
