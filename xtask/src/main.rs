@@ -16,6 +16,7 @@ Usage: cargo xtask COMMAND
 
 Commands:
   tidy   Check the laws of the source: layers, unsafe code, lengths, names, ...
+  sim    Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
   help   Print this
 ";
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["tidy"] => tidy(),
+        ["sim", ref args @ ..] => sim(args),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -31,6 +33,20 @@ fn main() -> ExitCode {
         _ => {
             eprint!("{HELP}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs the simulator as a program of its own, optimised.
+fn sim(args: &[&str]) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(["run", "--release", "--quiet", "--package", "faultless-sim", "--"]).args(args);
+    match command.current_dir(tidy::root()).status() {
+        Ok(status) => ExitCode::from(status.code().unwrap_or(1) as u8),
+        Err(error) => {
+            eprintln!("cannot run cargo: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -151,6 +151,11 @@ impl AnonMap {
         self.pages.len()
     }
 
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
     /// Bytes that the map takes, about.
     pub fn bookkeeping_bytes(&self) -> usize {
         // A node of a B-tree is two thirds full in the long run.

@@ -11,6 +11,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAcce
 
 use crate::Tick;
 use crate::anon::{AnonId, AnonMap, AnonPages};
+use crate::canary::Canary;
 use crate::frame::{Busy, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
@@ -39,6 +40,9 @@ pub struct Config {
     pub run_max: u32,
     /// At how many addresses the machine can show a frame.
     pub addresses: Addresses,
+    /// A bug to be planted, for those who check the engine.
+    #[cfg(feature = "canary")]
+    pub canary: Option<crate::Canary>,
 }
 
 /// At how many addresses a machine can show a frame.
@@ -61,6 +65,8 @@ impl Config {
             ahead_max: 512,
             run_max: 128,
             addresses: Addresses::Many,
+            #[cfg(feature = "canary")]
+            canary: None,
         }
     }
 }
@@ -286,6 +292,9 @@ impl Engine {
             object.resident -= 1;
         }
         self.frames.give_back(no);
+        if self.has(Canary::DoubleFree) && self.stats.evictions % 16 == 15 {
+            self.frames.give_back_again(no);
+        }
         self.stats.frames_used -= 1;
         if let Some(id) = AnonId::of(key) {
             self.anons[id].frame = None;

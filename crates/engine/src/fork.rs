@@ -14,6 +14,7 @@
 use faultless_addr::{FrameNo, SpaceId, VirtRange};
 
 use crate::anon::AnonMap;
+use crate::canary::Canary;
 use crate::engine::Engine;
 use crate::frame::Busy;
 use crate::object::reverse::Window;
@@ -81,6 +82,9 @@ impl Engine {
     /// Goes on with a fork: stops stores to what child and parent share. Answers a frame
     /// that has to settle first, or `None` when all are stopped.
     pub fn fork_step(&mut self, parent: SpaceId, plan: &mut Plan) -> Option<FrameNo> {
+        if self.has(Canary::UnsplitAfterFork) {
+            return None;
+        }
         let mut wait = None;
         for (_, id) in self.privates[parent.index()].clone().iter() {
             let Some(no) = self.anons[id].frame else { continue };

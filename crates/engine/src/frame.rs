@@ -323,6 +323,11 @@ impl FrameTable {
         self.free.push(no);
     }
 
+    /// The bug [`DoubleFree`](crate::Canary::DoubleFree).
+    pub(crate) fn give_back_again(&mut self, no: FrameNo) {
+        self.free.push(no);
+    }
+
     /// Every frame with its number.
     pub fn iter(&self) -> impl Iterator<Item = (FrameNo, &Frame)> {
         self.frames.iter().enumerate().map(|(n, frame)| (FrameNo(n as u32), frame))

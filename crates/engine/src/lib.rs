@@ -42,6 +42,7 @@ extern crate std;
 mod advise;
 pub mod anon;
 mod area;
+mod canary;
 mod check;
 mod clear;
 mod engine;
@@ -70,6 +71,7 @@ mod swapping;
 mod tests;
 pub mod writeback;
 
+pub use canary::Canary;
 pub use engine::{Addresses, Config, Engine, Leave, Scope};
 pub use fault::{Outcome, Waiter};
 pub use object::readahead::Pattern;

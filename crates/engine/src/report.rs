@@ -3,6 +3,7 @@
 use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtAddr, WriteAccess};
 
 use crate::anon::{ANON, AnonId};
+use crate::canary::Canary;
 use crate::engine::{Engine, Leave};
 use crate::frame::{Busy, Kind, Site, State, Want};
 use crate::object::{Backing, Failure, KeptError, OnError};
@@ -161,6 +162,9 @@ impl Engine {
         self.translations.hide(&mut self.frames, no, site);
         self.closing.remove(&(site, no));
         if self.end(no, Busy::Leaving) {
+            if self.has(Canary::LostDirty) && self.stats.second_chances % 16 == 15 {
+                self.set_clean(no);
+            }
             self.left(no, then, plan);
         }
     }

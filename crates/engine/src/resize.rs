@@ -9,6 +9,7 @@
 
 use faultless_addr::{ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange};
 
+use crate::canary::Canary;
 use crate::engine::Engine;
 use crate::fault::EIO;
 use crate::object::{Failure, KeptError};
@@ -61,6 +62,9 @@ impl Engine {
         let all = PageRange::new(beyond, PageRange::all().end);
         if by == ResizedBy::Others && size < old {
             self.keep_lost(id, all);
+        }
+        if self.has(Canary::StaleAfterTruncate) {
+            return;
         }
         self.discard(id, all, plan);
         self.forget_copies(id, all, plan);

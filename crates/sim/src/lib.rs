@@ -26,4 +26,6 @@ mod tasks;
 mod verbs;
 mod world;
 
+#[cfg(feature = "canary")]
+pub use world::Bug;
 pub use world::{Options, World, run};

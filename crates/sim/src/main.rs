@@ -1,5 +1,7 @@
 //! `faultless-sim`: runs seeds, and says which one to replay.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 

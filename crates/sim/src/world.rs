@@ -20,9 +20,19 @@ pub struct Options {
     pub steps: u32,
     /// May backings fail?
     pub failures: bool,
-    /// A bug to be planted in the machine.
+    /// A bug to be planted.
     #[cfg(feature = "canary")]
-    pub canary: Option<faultless_software::Canary>,
+    pub bug: Option<Bug>,
+}
+
+/// Bugs that the simulator must find.
+#[cfg(feature = "canary")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A page is unmapped, and CPUs still remember it.
+    MissingFlush,
+    /// One in the engine.
+    Engine(faultless_engine::Canary),
 }
 
 impl Options {
@@ -33,7 +43,7 @@ impl Options {
             steps: 1500,
             failures: seed % 3 == 2,
             #[cfg(feature = "canary")]
-            canary: None,
+            bug: None,
         }
     }
 }
@@ -80,6 +90,11 @@ impl World {
             guard_pages: 0,
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..8),
+            #[cfg(feature = "canary")]
+            canary: match options.bug {
+                Some(Bug::Engine(canary)) => Some(canary),
+                _ => None,
+            },
             ..Config::new(frames, vec![BOUNDS])
         };
         let machine = SoftwareMachine::new({
@@ -88,7 +103,8 @@ impl World {
             config.spaces = 1;
             #[cfg(feature = "canary")]
             {
-                config.canary = options.canary;
+                let missing = options.bug == Some(Bug::MissingFlush);
+                config.canary = missing.then_some(faultless_software::Canary::MissingFlush);
             }
             config
         });
@@ -244,8 +260,7 @@ impl World {
             engine.unmap(space, BOUNDS, plan).expect("a whole space can be unmapped");
         });
         self.engine.remove_space(space);
-        for at in self.machine.translations(space) {
-            panic!("{at:?} outlives its process");
-        }
+        let left: Vec<_> = self.machine.translations(space).collect();
+        assert!(left.is_empty(), "pages outlive their process: {left:?}");
     }
 }

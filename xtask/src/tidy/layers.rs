@@ -17,6 +17,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faultless-linux", &["faultless-addr", "faultless-machine", "faultless-sys"]),
     ("faultless-software", &["faultless-addr", "faultless-machine"]),
     (
+        "faultless-sim",
+        &["faultless-addr", "faultless-machine", "faultless-software", "faultless-engine"],
+    ),
+    (
         "faultless-runtime",
         &[
             "faultless-addr",
