@@ -359,3 +359,31 @@ fn a_cut_that_fails_changes_nothing() {
     assert_eq!(map.refresh().unwrap(), LEFT as u64);
     assert!(map.pin(9 * PAGE as u64, 1).unwrap_err().is_beyond_end());
 }
+
+#[test]
+fn stores_while_ones_own_resize_is_under_way_stay() {
+    for delivery in DELIVERIES {
+        for size in [3 * PAGE + 100, LEFT + PAGE] {
+            let vm = Vm::with_memory(1 << 20).unwrap();
+            let storage = Arc::new(SlowToResize(MemoryPager::from_bytes(PATTERN[..LEFT].to_vec())));
+            let map = options(delivery).map_pager(&vm, storage.clone()).unwrap();
+            // In the page that holds the end that is nearer.
+            let at = size.min(LEFT) - 50;
+            assert_eq!(load(&map, at), PATTERN[at]);
+            std::thread::scope(|scope| {
+                let resized = scope.spawn(|| map.resize(size as u64).unwrap());
+                while storage.0.size().unwrap() != size as u64 {
+                    std::thread::yield_now();
+                }
+                // SAFETY: within the map before and after; nobody else uses the byte.
+                unsafe { map.as_mut_ptr().add(at).write_volatile(0) };
+                resized.join().unwrap();
+            });
+            map.flush().unwrap();
+            let mut expected = PATTERN[..size.min(LEFT)].to_vec();
+            expected.resize(size, 0);
+            expected[at] = 0;
+            assert!(storage.0.bytes() == expected, "{delivery:?}, {size}: the store is lost");
+        }
+    }
+}
