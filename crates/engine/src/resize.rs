@@ -51,7 +51,8 @@ impl Engine {
     /// the page that holds the old or the new end, because what lies behind the end
     /// must read as zeros once there is something there again.
     ///
-    /// A user's own dirty last page is to be flushed before.
+    /// Where that page is dirty, it stays: a user flushes it before, and what has been
+    /// stored since then is not to be lost.
     pub fn set_size(&mut self, id: ObjectId, size: u64, by: ResizedBy, plan: &mut Plan) {
         let old = self.object(id).options.size;
         if old == size {
@@ -72,7 +73,7 @@ impl Engine {
             let page = PageIndex::containing(end);
             let partial = !end.is_multiple_of(PAGE_BYTES);
             let clean = self.lookup(id, page).is_some_and(|no| !self.frames[no].dirty);
-            if partial && (clean || by == ResizedBy::User) {
+            if partial && clean {
                 self.discard(id, PageRange::from_len(page, 1), plan);
             }
         }

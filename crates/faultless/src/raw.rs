@@ -231,11 +231,20 @@ impl MapRaw {
         Ok(())
     }
 
-    /// Bytes of a range read as zeros from now on and take no space in the file.
+    /// Bytes of a range read as zeros from now on; whole pages of them take no space in
+    /// the file. In pages that the range has in part, zeros are stored, which a flush
+    /// writes as it does other changes.
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<(), Error> {
         self.check_writable()?;
         let bytes = self.bytes(offset, len)?;
-        Ok(self.mapping.core().punch(self.mapping.object(), bytes)?)
+        let start = bytes.start.next_multiple_of(PAGE_BYTES).min(bytes.end);
+        let end = (bytes.end - bytes.end % PAGE_BYTES).max(start);
+        // Others may store beside the hole meanwhile: these pages are never dropped.
+        for part in [ByteRange::new(bytes.start, start), ByteRange::new(end, bytes.end)] {
+            self.write_at(part.start - self.offset, &vec![0; part.len() as usize])?;
+        }
+        let whole = ByteRange::new(start, end);
+        Ok(self.mapping.core().punch(self.mapping.object(), whole)?)
     }
 
     /// Looks at once whether somebody else has changed the file's length (otherwise it

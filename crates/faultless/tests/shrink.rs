@@ -280,7 +280,7 @@ fn pointers_get_sigbus_where_they_point() {
     }
 }
 
-/// Storage whose `resize` takes a while to return after the length has changed.
+/// Storage whose `resize` and `punch` take a while to return after they are done.
 struct SlowToResize(MemoryPager);
 
 impl Pager for SlowToResize {
@@ -312,7 +312,9 @@ impl Pager for SlowToResize {
     }
 
     fn punch(&self, offset: u64, len: u64) -> std::io::Result<()> {
-        self.0.punch(offset, len)
+        self.0.punch(offset, len)?;
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
     }
 }
 
@@ -358,4 +360,60 @@ fn a_cut_that_fails_changes_nothing() {
     storage.inner().resize(LEFT as u64).unwrap();
     assert_eq!(map.refresh().unwrap(), LEFT as u64);
     assert!(map.pin(9 * PAGE as u64, 1).unwrap_err().is_beyond_end());
+}
+
+#[test]
+fn stores_while_ones_own_resize_is_under_way_stay() {
+    for delivery in DELIVERIES {
+        for size in [3 * PAGE + 100, LEFT + PAGE] {
+            let vm = Vm::with_memory(1 << 20).unwrap();
+            let storage = Arc::new(SlowToResize(MemoryPager::from_bytes(PATTERN[..LEFT].to_vec())));
+            let map = options(delivery).map_pager(&vm, storage.clone()).unwrap();
+            // In the page that holds the end that is nearer.
+            let at = size.min(LEFT) - 50;
+            assert_eq!(load(&map, at), PATTERN[at]);
+            std::thread::scope(|scope| {
+                let resized = scope.spawn(|| map.resize(size as u64).unwrap());
+                while storage.0.size().unwrap() != size as u64 {
+                    std::thread::yield_now();
+                }
+                // SAFETY: within the map before and after; nobody else uses the byte.
+                unsafe { map.as_mut_ptr().add(at).write_volatile(0) };
+                resized.join().unwrap();
+            });
+            map.flush().unwrap();
+            let mut expected = PATTERN[..size.min(LEFT)].to_vec();
+            expected.resize(size, 0);
+            expected[at] = 0;
+            assert!(storage.0.bytes() == expected, "{delivery:?}, {size}: the store is lost");
+        }
+    }
+}
+
+#[test]
+fn stores_beside_a_hole_while_it_is_punched_stay() {
+    for delivery in DELIVERIES {
+        let vm = Vm::with_memory(1 << 20).unwrap();
+        let storage = Arc::new(SlowToResize(MemoryPager::from_bytes(PATTERN.clone())));
+        let map = options(delivery).map_pager(&vm, storage.clone()).unwrap();
+        let hole = PAGE + 100..4 * PAGE + 50;
+        let beside = [hole.start - 1, hole.end];
+        std::thread::scope(|scope| {
+            let punched =
+                scope.spawn(|| map.punch_hole(hole.start as u64, hole.len() as u64).unwrap());
+            while storage.0.bytes()[2 * PAGE] != 0 {
+                std::thread::yield_now();
+            }
+            for at in beside {
+                // SAFETY: within the map; nobody else uses the byte.
+                unsafe { map.as_mut_ptr().add(at).write_volatile(0) };
+            }
+            punched.join().unwrap();
+        });
+        let mut expected = PATTERN.clone();
+        expected[hole.start - 1..=hole.end].fill(0);
+        assert!(map.pin(0, PAGES * PAGE).unwrap()[..] == expected, "{delivery:?}");
+        map.flush().unwrap();
+        assert!(storage.0.bytes() == expected, "{delivery:?}");
+    }
 }

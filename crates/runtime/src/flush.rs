@@ -69,8 +69,10 @@ impl<M: Machine> Core<M> {
     }
 
     /// The object is being closed, under the engine's lock.
-    pub(crate) fn forget_flush(&self, object: ObjectId) {
-        self.flushes.lock().retain(|flush| flush.object != object);
+    pub(crate) fn forget_flush(&self, object: ObjectId) -> Option<Flush> {
+        let mut flushes = self.flushes.lock();
+        let n = flushes.iter().position(|flush| flush.object == object)?;
+        flushes.remove(n)
     }
 
     /// Does what `flush_async` has left to the keeper.

@@ -275,8 +275,11 @@ impl<M: Machine> Core<M> {
         self.rest(worker);
         let mut engine = self.clear_marks(handle);
         engine.remove(handle.object);
-        self.pagers.lock()[handle.object.index()] = None;
-        self.forget_flush(handle.object);
+        let pager = self.pagers.lock()[handle.object.index()].take();
+        let flush = self.forget_flush(handle.object);
+        drop(engine);
+        // The end of a pager may take its time: no lock is held.
+        drop((pager, flush));
     }
 
     /// Marks of errors go before the addresses serve another mapping. Answers with the
