@@ -291,7 +291,7 @@ fn arguments_are_checked_before_anything_changes() {
     assert_eq!(map(0, Place::Anywhere), Err(MapError::Empty));
     assert_eq!(map(1, Place::Fixed(VirtAddr(BASE + 1))), Err(MapError::Unaligned));
     assert_eq!(map(1, Place::Fixed(addr(PAGES))), Err(MapError::OutOfBounds));
-    assert_eq!(map(1, Place::Fixed(VirtAddr(0))), Err(MapError::OutOfBounds));
+    assert_eq!(map(1, Place::Fixed(VirtAddr(0))), Err(MapError::BelowBounds));
     assert_eq!(map(u64::MAX, Place::Fixed(addr(1))), Err(MapError::OutOfBounds));
     assert_eq!(map(u64::MAX, Place::Hint(addr(1))), Err(MapError::NoRoom));
     assert_eq!(map(2, Place::FixedNoReplace(addr(1))), Err(MapError::Occupied));
