@@ -11,13 +11,18 @@
 
 use alloc::vec::Vec;
 
-use faultless_addr::VirtRange;
+use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 
 use super::gaps::Above;
-use super::{AddressSpace, Vma, VmaFlags};
+use super::{AddressSpace, AnonSide, Vma, VmaFlags};
 
 /// The area limit would be passed. The verbs have this in their own errors.
 pub struct TooManyAreas;
+
+/// So many bytes in whole pages, as Linux rounds: too many become 0.
+pub fn page_align(len: u64) -> u64 {
+    len.wrapping_add(PAGE_BYTES - 1) & !(PAGE_BYTES - 1)
+}
 
 /// What an area is to the gap below it.
 pub fn seen_below(area: &Vma) -> Above {
@@ -78,6 +83,17 @@ impl AddressSpace {
         self.insert_merged(long);
     }
 
+    /// Puts `area`, which grows down, in place of what it was, now from `start` on.
+    pub(super) fn lengthen_down(&mut self, area: Vma, start: VirtAddr) {
+        let more = VirtRange::new(start, area.range.start);
+        self.gaps.take(more, Above::Stack);
+        self.counts.add(&Vma { range: more, ..area });
+        self.areas.remove(&area.range.start);
+        let first = PageIndex(area.anon.first.0.saturating_sub(more.pages()));
+        let range = VirtRange::new(start, area.range.end);
+        self.insert_merged(Vma { range, anon: AnonSide { first, ..area.anon }, ..area });
+    }
+
     /// Puts `piece` in place of the addresses that it has in common with `area`, which
     /// holds all of them.
     pub(super) fn change(&mut self, area: Vma, piece: Vma) -> Result<(), TooManyAreas> {
@@ -97,6 +113,15 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Gives the area of which `piece` is a part other flags there.
+    pub(super) fn change_flags(&mut self, piece: Vma, flags: VmaFlags) -> Result<(), TooManyAreas> {
+        let area = *self.find(piece.range.start).expect("a piece is a part of an area");
+        match flags == area.flags {
+            true => Ok(()),
+            false => self.change(area, Vma { flags, ..piece }),
+        }
+    }
+
     /// A sealed area in `range`.
     pub(super) fn sealed_in(&self, range: VirtRange) -> Option<&Vma> {
         self.overlapping(range).find(|area| area.is_sealed())
@@ -104,8 +129,7 @@ impl AddressSpace {
 
     /// The area that `range` would leave in two.
     pub(super) fn covering(&self, range: VirtRange) -> Option<&Vma> {
-        let inside =
-            |area: &&Vma| area.range.start < range.start && range.end < area.range.end;
+        let inside = |area: &&Vma| area.range.start < range.start && range.end < area.range.end;
         self.find(range.start).filter(inside)
     }
 

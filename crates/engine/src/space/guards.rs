@@ -80,12 +80,18 @@ impl Guards {
         }
     }
 
-    /// The marks of `from` go where its pages go.
-    pub(super) fn move_to(&mut self, from: VirtRange, to: VirtAddr) {
-        let marked: Vec<VirtRange> = self.within(from).collect();
-        self.remove(from);
+    /// Takes the marks of `range` away, and says which pages had them.
+    pub(super) fn take(&mut self, range: VirtRange) -> Vec<VirtRange> {
+        let marked = self.within(range).collect();
+        self.remove(range);
+        marked
+    }
+
+    /// Marks the pages that were at `marked` when their area began at `from`, and that
+    /// begins at `to` now.
+    pub(super) fn install_moved(&mut self, marked: &[VirtRange], from: VirtAddr, to: VirtAddr) {
         for range in marked {
-            let start = VirtAddr(to.0 + (range.start.0 - from.start.0));
+            let start = VirtAddr(to.0 + (range.start.0 - from.0));
             self.install(VirtRange::new(start, VirtAddr(start.0 + range.len())));
         }
     }
@@ -125,7 +131,9 @@ mod tests {
                     // Nothing is where pages are moved to.
                     _ => {
                         let to = to + 100;
-                        guards.move_to(pages(range.start, range.end), pages(to, to).start);
+                        let from = pages(range.start, range.end);
+                        let marked = guards.take(from);
+                        guards.install_moved(&marked, from.start, pages(to, to).start);
                         let moved: Vec<u64> = range.filter(|page| oracle.remove(page)).collect();
                         oracle.extend(moved.iter().map(|page| page - start + to));
                     }

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use faultless_addr::{PAGE_BYTES, PAGE_SHIFT, Prot, VirtAddr, VirtRange};
 
 use super::edit::{TooManyAreas, merged};
-use super::gaps::Above;
+use super::gaps::{Above, Gap};
 use super::{AddressSpace, AnonSide, Backing, Merge, Sharing, UnmapError, Vma, VmaFlags, errno};
 
 /// The page after the last one that an object can have: offsets are signed numbers.
@@ -286,8 +286,11 @@ impl AddressSpace {
         }
     }
 
-    fn highest_gap(&self, pages: u64) -> Option<super::gaps::Gap> {
-        self.gaps.highest(pages, self.config.bounds.end)
+    /// Below the base of mappings if there is room, else anywhere.
+    fn highest_gap(&self, pages: u64) -> Option<Gap> {
+        let end = self.config.bounds.end;
+        let base = self.layout.as_ref().map_or(end, |layout| layout.mmap_base);
+        self.gaps.highest(pages, base).or_else(|| self.gaps.highest(pages, end))
     }
 
     /// The number of areas that there will be when `area` is in its place.

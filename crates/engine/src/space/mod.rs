@@ -19,13 +19,22 @@
 //! There is no lock, no translation and no page here.
 
 mod anon;
+mod brk;
+mod carry;
 mod edit;
 pub mod errno;
+mod fork;
 mod gaps;
+mod grow;
 mod guards;
+mod layout;
 mod limits;
+mod lock;
 mod map;
+mod populate;
 mod protect;
+mod remap;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod unmap;
@@ -36,12 +45,18 @@ use alloc::collections::BTreeMap;
 use faultless_addr::{Prot, VirtAddr, VirtRange};
 
 pub use anon::{AnonId, AnonSet, AnonSide};
+pub use brk::BrkError;
 use gaps::{Above, Gap, Gaps};
+pub use grow::GrowError;
 pub use guards::Guards;
+pub use layout::{Layout, LayoutError};
 use limits::Counts;
 pub use limits::{Limits, LockRight};
+pub use lock::{LockAll, LockError, LockKind};
 pub use map::{MapError, MapRequest, Place};
 pub use protect::ProtectError;
+pub use remap::{DeviceVerb, Left, Moved, RemapEffects, RemapError, RemapFlags, RemapRequest};
+pub use seal::SealError;
 pub use unmap::UnmapError;
 pub use vma::{Backing, Merge, Sharing, Vma, VmaFlags};
 
@@ -78,6 +93,8 @@ pub struct AddressSpace {
     locked_lost: u64,
     /// Locks of areas to come (`MCL_FUTURE`).
     future_locks: VmaFlags,
+    /// Where a program's parts are, once it has been set up.
+    layout: Option<Layout>,
     /// The number of the last set of own pages.
     next_anon: u32,
 }
@@ -102,6 +119,7 @@ impl AddressSpace {
             limits: Limits::NONE,
             locked_lost: 0,
             future_locks: VmaFlags::empty(),
+            layout: None,
             next_anon: 0,
         }
     }

@@ -220,12 +220,8 @@ impl Vma {
         }
         let pages = self.range.pages();
         let set = self.anon.plus(pages).merged(high.anon, self.backing)?;
-        let continued = Vma {
-            range: high.range,
-            backing: self.backing.plus(pages),
-            anon: high.anon,
-            ..*self
-        };
+        let continued =
+            Vma { range: high.range, backing: self.backing.plus(pages), anon: high.anon, ..*self };
         let range = VirtRange::new(self.range.start, high.range.end);
         let anon = AnonSide { set, ..self.anon };
         (continued == *high).then_some(Vma { range, anon, ..*self })
