@@ -18,6 +18,7 @@
 //!
 //! There is no lock, no translation and no page here.
 
+mod advise;
 mod anon;
 mod brk;
 mod carry;
@@ -37,6 +38,7 @@ mod remap;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod text;
 mod unmap;
 mod vma;
 
@@ -44,6 +46,7 @@ use alloc::collections::BTreeMap;
 
 use faultless_addr::{Prot, VirtAddr, VirtRange};
 
+pub use advise::{Advice, AdviseError};
 pub use anon::{AnonId, AnonSet, AnonSide};
 pub use brk::BrkError;
 use gaps::{Above, Gap, Gaps};
@@ -57,6 +60,7 @@ pub use map::{MapError, MapRequest, Place};
 pub use protect::ProtectError;
 pub use remap::{DeviceVerb, Left, Moved, RemapEffects, RemapError, RemapFlags, RemapRequest};
 pub use seal::SealError;
+pub use text::{MapsLine, ObjectName, Usage};
 pub use unmap::UnmapError;
 pub use vma::{Backing, Merge, Sharing, Vma, VmaFlags};
 
