@@ -11,7 +11,17 @@ use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, VirtAddr, VirtRange}
 
 use super::*;
 
+mod advise;
+mod brk;
+mod fork;
+mod grow;
+mod limits;
+mod lock;
 mod oracle;
+mod remap;
+mod seal;
+mod text;
+mod verbs;
 
 const BASE: u64 = 0x10_0000;
 const PAGES: u64 = 32;
@@ -72,6 +82,18 @@ fn place(space: &mut AddressSpace, kind: char, start: u64, end: u64) {
     let range = map_at(space, &request, Place::Fixed(addr(start)), &mut Vec::new());
     assert_eq!(range, Ok(pages(start, end)));
     space.check_invariants();
+}
+
+/// Private zeros at these pages.
+fn private(space: &mut AddressSpace, start: u64, end: u64) {
+    let request = anonymous(end - start, READ_WRITE);
+    map_at(space, &request, Place::Fixed(addr(start)), &mut Vec::new()).unwrap();
+    space.check_invariants();
+}
+
+/// The flags of the page at a number.
+fn flags(space: &AddressSpace, page: u64) -> VmaFlags {
+    space.find(addr(page)).expect("it is mapped").flags
 }
 
 /// The space that a picture without borders shows.

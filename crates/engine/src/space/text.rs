@@ -20,6 +20,9 @@ use super::{AddressSpace, Sharing, Vma, VmaFlags};
 /// Where a name begins, counted from 0.
 const NAME_COLUMN: usize = 73;
 
+/// Where the numbers of `smaps` end.
+const NUMBER_END: usize = 24;
+
 /// What an object is outside of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectName<'a> {
@@ -225,9 +228,10 @@ impl AddressSpace {
         for area in self.iter() {
             writeln!(out, "{}", self.maps_line(area, &name))?;
             for (label, bytes) in usage(area).lines(area) {
-                writeln!(out, "{label:15} {:8} kB", bytes >> 10)?;
+                let width = NUMBER_END - label.len();
+                writeln!(out, "{label}{:width$} kB", bytes >> 10)?;
             }
-            writeln!(out, "{:15} {:8}", "THPeligible:", 0)?;
+            writeln!(out, "THPeligible:           0")?;
             write!(out, "VmFlags: ")?;
             vm_flags(area).try_for_each(|letters| write!(out, "{letters} "))?;
             writeln!(out)?;
