@@ -138,8 +138,8 @@ impl Advice {
         let huge = VmaFlags::HUGE_PAGES | VmaFlags::NO_HUGE_PAGES;
         match self {
             Advice::Normal => flags - VmaFlags::READ_PATTERN,
-            Advice::Random => flags - VmaFlags::READ_PATTERN | VmaFlags::READ_RANDOM,
-            Advice::Sequential => flags - VmaFlags::READ_PATTERN | VmaFlags::READ_SEQUENTIAL,
+            Advice::Random => (flags - VmaFlags::READ_PATTERN) | VmaFlags::READ_RANDOM,
+            Advice::Sequential => (flags - VmaFlags::READ_PATTERN) | VmaFlags::READ_SEQUENTIAL,
             Advice::DontFork => flags | VmaFlags::DONT_FORK,
             Advice::DoFork => flags - VmaFlags::DONT_FORK,
             Advice::WipeOnFork => flags | VmaFlags::WIPE_ON_FORK,
@@ -148,8 +148,8 @@ impl Advice {
             Advice::DoDump => flags - VmaFlags::DONT_DUMP,
             Advice::Mergeable if area.sharing == Sharing::Private => flags | VmaFlags::MERGEABLE,
             Advice::Unmergeable => flags - VmaFlags::MERGEABLE,
-            Advice::HugePage => flags - huge | VmaFlags::HUGE_PAGES,
-            Advice::NoHugePage => flags - huge | VmaFlags::NO_HUGE_PAGES,
+            Advice::HugePage => (flags - huge) | VmaFlags::HUGE_PAGES,
+            Advice::NoHugePage => (flags - huge) | VmaFlags::NO_HUGE_PAGES,
             _ => flags,
         }
     }

@@ -203,7 +203,7 @@ impl AddressSpace {
 
     /// A device's pages stay without a lock.
     fn set_area_locks(&mut self, piece: Vma, locks: VmaFlags) -> Result<(), TooManyAreas> {
-        let flags = piece.flags - VmaFlags::LOCKS | locks;
+        let flags = (piece.flags - VmaFlags::LOCKS) | locks;
         if flags == piece.flags || piece.flags.contains(VmaFlags::DEVICE) {
             return Ok(());
         }

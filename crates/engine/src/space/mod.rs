@@ -12,9 +12,32 @@
 //! its complement, the gaps. Areas never overlap and never are empty; neighbours
 //! that could be one area are one area, because each verb merges what it changes.
 //!
-//! A verb has a file: [`map`](AddressSpace::map), [`unmap`](AddressSpace::unmap),
-//! [`protect`](AddressSpace::protect). They change areas only. What was mapped where an
-//! area went is for the caller to take away, from the pieces that a verb hands back.
+//! A verb has a file, and is one of Linux's calls, to the error number:
+//!
+//! | file | verb | call |
+//! |---|---|---|
+//! | `map`, `place` | [`map`](AddressSpace::map) | mmap |
+//! | `unmap` | [`unmap`](AddressSpace::unmap) | munmap |
+//! | `protect` | [`protect`](AddressSpace::protect) | mprotect |
+//! | `remap`, `carry` | [`remap`](AddressSpace::remap) | mremap |
+//! | `advise` | [`advise`](AddressSpace::advise) | madvise |
+//! | `lock` | [`lock`](AddressSpace::lock), [`unlock`](AddressSpace::unlock), [`lock_all`](AddressSpace::lock_all), [`unlock_all`](AddressSpace::unlock_all) | mlock2, munlock, mlockall, munlockall |
+//! | `seal` | [`seal`](AddressSpace::seal) | mseal |
+//! | `file_pages` | [`remap_file_pages`](AddressSpace::remap_file_pages) | the same |
+//! | `layout`, `brk` | [`set_up`](AddressSpace::set_up), [`brk`](AddressSpace::brk) | prctl, brk |
+//! | `grow` | [`grow_down`](AddressSpace::grow_down) | a fault below a stack |
+//! | `fork` | [`fork`](AddressSpace::fork) | fork |
+//! | `populate` | [`to_populate`](AddressSpace::to_populate) | what of these is brought in |
+//! | `text` | [`write_maps`](AddressSpace::write_maps) | /proc/PID/maps |
+//!
+//! They change areas only. What was mapped where an area went, or is elsewhere now, is
+//! for the caller to do, from the pieces that a verb hands back. Underneath, `edit`
+//! changes the map of areas, `gaps` finds places, `limits` counts, `guards` marks pages,
+//! and `anon` knows which own pages may be in one area.
+//!
+//! Where this differs from Linux: neighbours that could be one area are one, always.
+//! Linux leaves some apart until a later call merges them: those at the ends of a range
+//! whose removal a seal stopped, those that `DONT_UNMAP` unlocked, and a child's.
 //!
 //! There is no lock, no translation and no page here.
 
@@ -24,6 +47,7 @@ mod brk;
 mod carry;
 mod edit;
 pub mod errno;
+mod file_pages;
 mod fork;
 mod gaps;
 mod grow;
@@ -32,6 +56,7 @@ mod layout;
 mod limits;
 mod lock;
 mod map;
+mod place;
 mod populate;
 mod protect;
 mod remap;
@@ -49,6 +74,7 @@ use faultless_addr::{Prot, VirtAddr, VirtRange};
 pub use advise::{Advice, AdviseError};
 pub use anon::{AnonId, AnonSet, AnonSide};
 pub use brk::BrkError;
+pub use file_pages::FilePagesError;
 use gaps::{Above, Gap, Gaps};
 pub use grow::GrowError;
 pub use guards::Guards;
@@ -56,7 +82,8 @@ pub use layout::{Layout, LayoutError};
 use limits::Counts;
 pub use limits::{Limits, LockRight};
 pub use lock::{LockAll, LockError, LockKind};
-pub use map::{MapError, MapRequest, Place};
+pub use map::{MapError, MapRequest};
+pub use place::Place;
 pub use protect::ProtectError;
 pub use remap::{DeviceVerb, Left, Moved, RemapEffects, RemapError, RemapFlags, RemapRequest};
 pub use seal::SealError;

@@ -13,11 +13,13 @@ use super::*;
 
 mod advise;
 mod brk;
+mod file_pages;
 mod fork;
 mod grow;
 mod limits;
 mod lock;
 mod oracle;
+mod pages;
 mod remap;
 mod seal;
 mod text;

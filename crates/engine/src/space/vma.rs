@@ -147,11 +147,13 @@ impl Vma {
     }
 
     /// The access that brings its pages in before anybody touches them: a store where
-    /// that makes a private copy at once, else a load; `None` if no access is allowed.
+    /// that makes a private copy at once, else a load; `None` if neither is allowed.
+    /// What may only be executed can't be loaded where there are protection keys, and
+    /// Linux then brings nothing in.
     pub fn populate_access(&self) -> Option<Access> {
         match (self.sharing, self.prot) {
             (Sharing::Private, prot) if prot.contains(Prot::WRITE) => Some(Access::Write),
-            (_, prot) if prot.is_empty() => None,
+            (_, prot) if prot.is_empty() || prot == Prot::EXEC => None,
             _ => Some(Access::Read),
         }
     }

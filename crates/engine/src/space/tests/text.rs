@@ -81,12 +81,12 @@ fn a_space_prints_heap_stack_and_files() {
     assert!(text.lines().eq(expected.iter().map(String::as_str)), "{text}");
 }
 
-/// The text with each number replaced by a mark, so that only the form is left.
-fn form(line: &str) -> String {
-    let digits = line.char_indices().filter(|(_, c)| c.is_ascii_digit());
-    let Some((first, _)) = digits.clone().next() else { return line.into() };
-    let (last, _) = digits.last().expect("there is a first");
-    std::format!("{}#{}", line[..first].trim_end(), &line[last + 1..]) + &std::format!(" at {last}")
+/// Where the number of a line ends, and what is around it.
+fn form(line: &str) -> (usize, &str, &str) {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let first = line.find(is_digit).unwrap_or(line.len());
+    let end = line.rfind(is_digit).map_or(line.len(), |last| last + 1);
+    (end, line[..first].trim_end(), &line[end..])
 }
 
 #[test]
