@@ -20,7 +20,7 @@
 //! unless many gaps are smaller than it by less than an eighth: those are walked.
 //!
 //! A gap's *room* is what can be placed in it: its pages, less the guard pages towards
-//! each area that it touches.
+//! each area that it touches. Below an area that grows down, that is the stack's guard.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -42,13 +42,34 @@ fn class(room: u64) -> u64 {
     EXACT + (u64::from(power - EXACT.ilog2()) << SHARE_SHIFT) + share
 }
 
+/// Pages that stay free below an area that grows down (Linux's `stack_guard_gap`).
+pub const STACK_GUARD_PAGES: u64 = 256;
+
+/// What is right above a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Above {
+    /// The end of the space, or of where one looks.
+    Nothing,
+    /// An area.
+    Area,
+    /// An area that grows down.
+    Stack,
+}
+
+/// Addresses without an area, up to the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub range: VirtRange,
+    pub above: Above,
+}
+
 /// The complement of the areas.
 #[derive(Clone)]
 pub struct Gaps {
     bounds: VirtRange,
     guard_pages: u64,
-    /// End by start.
-    by_start: BTreeMap<VirtAddr, VirtAddr>,
+    /// By start.
+    by_start: BTreeMap<VirtAddr, Gap>,
     /// Starts by class, of the gaps with any room; no set is empty.
     by_class: BTreeMap<u64, BTreeSet<VirtAddr>>,
 }
@@ -58,13 +79,13 @@ impl Gaps {
     pub fn new(bounds: VirtRange, guard_pages: u64) -> Gaps {
         let (by_start, by_class) = (BTreeMap::new(), BTreeMap::new());
         let mut gaps = Gaps { bounds, guard_pages, by_start, by_class };
-        gaps.add(bounds);
+        gaps.add(Gap { range: bounds, above: Above::Nothing });
         gaps
     }
 
     /// The gaps, by address.
-    pub fn iter(&self) -> impl Iterator<Item = VirtRange> + '_ {
-        self.by_start.iter().map(|(&start, &end)| VirtRange::new(start, end))
+    pub fn iter(&self) -> impl Iterator<Item = Gap> + '_ {
+        self.by_start.values().copied()
     }
 
     /// Does `range` lie in one gap?
@@ -72,38 +93,70 @@ impl Gaps {
         self.holding(range).is_some()
     }
 
-    /// The highest gap with room for `pages`, which is not 0.
-    pub fn highest(&self, pages: u64) -> Option<VirtRange> {
+    /// Does `range` lie in one gap, and not in a stack's guard?
+    pub fn has_room_at(&self, range: VirtRange) -> bool {
+        self.holding(range).is_some_and(|gap| {
+            let above = VirtRange::new(range.end, gap.range.end);
+            gap.above != Above::Stack || above.pages() >= STACK_GUARD_PAGES
+        })
+    }
+
+    /// The highest gap with room for `pages`, which is not 0, below `limit`. A gap that
+    /// passes the limit is cut there.
+    pub fn highest(&self, pages: u64, limit: VirtAddr) -> Option<Gap> {
+        let (_, &last) = self.by_start.range(..limit).next_back()?;
+        let cut = match limit < last.range.end {
+            true => Gap { range: VirtRange::new(last.range.start, limit), above: Above::Nothing },
+            false => last,
+        };
+        if self.room(cut) >= pages {
+            return Some(cut);
+        }
+        self.highest_before(pages, last.range.start)
+    }
+
+    /// The highest gap with room, of those that start before `limit`.
+    fn highest_before(&self, pages: u64, limit: VirtAddr) -> Option<Gap> {
         let own = class(pages);
         let larger = self.by_class.range(own + 1..);
-        let best = larger.filter_map(|(_, starts)| starts.last()).max().copied();
+        let best = larger.filter_map(|(_, starts)| starts.range(..limit).next_back()).max();
+        let best = best.copied();
         let same = self.by_class.get(&own).and_then(|starts| {
-            let above = starts.range(best.unwrap_or(self.bounds.start)..);
-            above.rev().copied().find(|&start| self.room(self.at(start)) >= pages)
+            let above = starts.range(best.unwrap_or(self.bounds.start)..limit);
+            above.rev().copied().find(|start| self.room(self.by_start[start]) >= pages)
         });
-        same.or(best).map(|start| self.at(start))
+        same.or(best).map(|start| self.by_start[&start])
     }
 
-    /// An area takes `range`, which lies in a gap.
-    pub fn take(&mut self, range: VirtRange) {
+    /// The pages that stay free between what is placed in a gap and what is `above` it.
+    pub fn guard(&self, above: Above) -> u64 {
+        match above {
+            Above::Nothing => 0,
+            Above::Area => self.guard_pages,
+            Above::Stack => self.guard_pages.max(STACK_GUARD_PAGES),
+        }
+    }
+
+    /// An area takes `range`, which lies in a gap; the gap below it ends at `above`.
+    pub fn take(&mut self, range: VirtRange, above: Above) {
         let gap = self.holding(range).expect("an area takes addresses that are free");
         self.remove(gap);
-        self.add(VirtRange::new(gap.start, range.start));
-        self.add(VirtRange::new(range.end, gap.end));
+        self.add(Gap { range: VirtRange::new(gap.range.start, range.start), above });
+        self.add(Gap { range: VirtRange::new(range.end, gap.range.end), ..gap });
     }
 
-    /// An area gives up `range`.
-    pub fn give(&mut self, range: VirtRange) {
-        let mut gap = range;
-        if let Some((&start, &end)) = self.by_start.range(..range.start).next_back()
-            && end == range.start
+    /// An area gives up `range`; `above` is what is there then.
+    pub fn give(&mut self, range: VirtRange, above: Above) {
+        let mut gap = Gap { range, above };
+        if let Some((_, &low)) = self.by_start.range(..range.start).next_back()
+            && low.range.end == range.start
         {
-            self.remove(VirtRange::new(start, end));
-            gap.start = start;
+            self.remove(low);
+            gap.range.start = low.range.start;
         }
-        if let Some(&end) = self.by_start.get(&range.end) {
-            self.remove(VirtRange::new(range.end, end));
-            gap.end = end;
+        if let Some(&high) = self.by_start.get(&range.end) {
+            self.remove(high);
+            gap = Gap { range: VirtRange::new(gap.range.start, high.range.end), ..high };
         }
         self.add(gap);
     }
@@ -114,7 +167,7 @@ impl Gaps {
         for gap in self.iter() {
             let room = self.room(gap);
             let listed =
-                self.by_class.get(&class(room)).is_some_and(|set| set.contains(&gap.start));
+                self.by_class.get(&class(room)).is_some_and(|set| set.contains(&gap.range.start));
             assert_eq!(listed, room > 0, "{gap:?} with room for {room} is in another class");
             roomy += usize::from(room > 0);
         }
@@ -124,38 +177,32 @@ impl Gaps {
     }
 
     /// The pages that can be placed in `gap`, with the guards kept.
-    fn room(&self, gap: VirtRange) -> u64 {
-        let below = u64::from(gap.start != self.bounds.start);
-        let above = u64::from(gap.end != self.bounds.end);
-        gap.pages().saturating_sub(self.guard_pages.saturating_mul(below + above))
+    fn room(&self, gap: Gap) -> u64 {
+        let below = if gap.range.start == self.bounds.start { 0 } else { self.guard_pages };
+        gap.range.pages().saturating_sub(below.saturating_add(self.guard(gap.above)))
     }
 
-    fn at(&self, start: VirtAddr) -> VirtRange {
-        VirtRange::new(start, self.by_start[&start])
+    fn holding(&self, range: VirtRange) -> Option<Gap> {
+        let (_, &gap) = self.by_start.range(..=range.start).next_back()?;
+        gap.range.encloses(range).then_some(gap)
     }
 
-    fn holding(&self, range: VirtRange) -> Option<VirtRange> {
-        let (&start, &end) = self.by_start.range(..=range.start).next_back()?;
-        let gap = VirtRange::new(start, end);
-        gap.encloses(range).then_some(gap)
-    }
-
-    fn add(&mut self, gap: VirtRange) {
-        if gap.is_empty() {
+    fn add(&mut self, gap: Gap) {
+        if gap.range.is_empty() {
             return;
         }
-        self.by_start.insert(gap.start, gap.end);
+        self.by_start.insert(gap.range.start, gap);
         let room = self.room(gap);
         if room > 0 {
-            self.by_class.entry(class(room)).or_default().insert(gap.start);
+            self.by_class.entry(class(room)).or_default().insert(gap.range.start);
         }
     }
 
-    fn remove(&mut self, gap: VirtRange) {
-        self.by_start.remove(&gap.start);
+    fn remove(&mut self, gap: Gap) {
+        self.by_start.remove(&gap.range.start);
         let class = class(self.room(gap));
         if let Some(starts) = self.by_class.get_mut(&class) {
-            starts.remove(&gap.start);
+            starts.remove(&gap.range.start);
             if starts.is_empty() {
                 self.by_class.remove(&class);
             }

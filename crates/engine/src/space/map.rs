@@ -1,33 +1,29 @@
-//! `map`: a new area, and where it goes.
+//! `map`: a new area.
 //!
 //! ```text
-//!   Anywhere         the highest gap with room, at its upper end
-//!   Hint             there if that is free, else Anywhere
-//!   Fixed            there, whatever was there before
-//!   FixedNoReplace   there, or not at all
+//!   areas       ┌─── A ───┐  ┌─ B ─┐
+//!   Fixed            ╞═══ new ═══╡
+//!   after       ┌ A ─┐╞═══ new ═══╡┌ B ┐
+//!   replaced         └─ A ┘  └ B ┘
 //! ```
 //!
-//! Source: mmap(2), and what Linux 6 does where that says nothing: a hint is rounded
-//! down, and placement is top-down.
+//! Where it goes is in `place`. What it needs of files (rights of a descriptor, seals of
+//! a memfd) is checked before, by whoever knows files.
+//!
+//! Source: mmap(2); the order of the checks is that of Linux 6.18.
 
 use alloc::vec::Vec;
 
 use faultless_addr::{PAGE_BYTES, PAGE_SHIFT, Prot, VirtAddr, VirtRange};
 
-use super::{AddressSpace, Backing, Merge, Sharing, Vma, VmaFlags, unmap::covering};
+use super::edit::{TooManyAreas, merged};
+use super::{
+    AddressSpace, AnonSide, Backing, Merge, Place, Sharing, UnmapError, Vma, VmaFlags, errno,
+};
 
-/// Where a new area shall be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Where there is room.
-    Anywhere,
-    /// At this address, rounded down to a page, if nothing is there.
-    Hint(VirtAddr),
-    /// At this address, in place of what is there (`MAP_FIXED`).
-    Fixed(VirtAddr),
-    /// At this address, where nothing may be (`MAP_FIXED_NOREPLACE`).
-    FixedNoReplace(VirtAddr),
-}
+/// The page after the last one that an object can have: its size is a signed number, so
+/// there is no page whose end would be 2^63.
+const OBJECT_END: u64 = (1 << (63 - PAGE_SHIFT)) - 1;
 
 /// A new area, before it has a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +59,25 @@ impl MapRequest {
             backing: self.backing,
             flags: self.flags,
             merge: self.merge,
+            anon: AnonSide::untouched(range.start),
+        }
+    }
+
+    /// Is it something that can be?
+    fn check(&self) -> Result<(), MapError> {
+        let pages = self.len.div_ceil(PAGE_BYTES);
+        let grows = self.flags.contains(VmaFlags::GROWS_DOWN);
+        match self.backing {
+            Backing::Object { first, .. }
+                if first.0.checked_add(pages).is_none_or(|end| end > OBJECT_END) =>
+            {
+                Err(MapError::OffsetTooLarge)
+            }
+            Backing::Object { .. } if grows => Err(MapError::CannotGrow),
+            Backing::Anonymous if grows && self.sharing == Sharing::Shared => {
+                Err(MapError::CannotGrow)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -88,6 +103,64 @@ pub enum MapError {
     /// The limit of areas would be passed: unmap some, or raise it.
     #[error("there are as many areas as there may be")]
     TooManyAreas,
+    /// The fixed address is below the lowest one there is: choose another.
+    #[error("the address is below those that may be mapped")]
+    BelowBounds,
+    /// There would be more pages, or more private ones, than there may be: unmap some,
+    /// or raise the limit.
+    #[error("there are as many pages as there may be")]
+    TooManyPages,
+    /// There would be more locked pages than there may be: unlock some, or raise the
+    /// limit.
+    #[error("there are as many locked pages as there may be")]
+    TooManyLocked,
+    /// It shall be locked, and nothing may be locked at all.
+    #[error("locking memory is not allowed")]
+    LockForbidden,
+    /// The object has no pages so far up: begin lower.
+    #[error("the offset is larger than any file")]
+    OffsetTooLarge,
+    /// Only private memory without an object grows down.
+    #[error("only private anonymous memory grows down")]
+    CannotGrow,
+    /// A sealed area is in the way: it stays.
+    #[error("a sealed area would be replaced")]
+    Sealed,
+}
+
+impl MapError {
+    /// What Linux calls it.
+    pub fn errno(self) -> i32 {
+        match self {
+            MapError::Empty | MapError::Unaligned | MapError::CannotGrow => errno::EINVAL,
+            MapError::Occupied => errno::EEXIST,
+            MapError::OutOfBounds
+            | MapError::NoRoom
+            | MapError::TooManyAreas
+            | MapError::TooManyPages => errno::ENOMEM,
+            MapError::TooManyLocked => errno::EAGAIN,
+            MapError::BelowBounds | MapError::LockForbidden | MapError::Sealed => errno::EPERM,
+            MapError::OffsetTooLarge => errno::EOVERFLOW,
+        }
+    }
+}
+
+impl From<TooManyAreas> for MapError {
+    fn from(_: TooManyAreas) -> MapError {
+        MapError::TooManyAreas
+    }
+}
+
+impl From<UnmapError> for MapError {
+    fn from(error: UnmapError) -> MapError {
+        match error {
+            UnmapError::Empty => MapError::Empty,
+            UnmapError::Unaligned => MapError::Unaligned,
+            UnmapError::OutOfBounds => MapError::OutOfBounds,
+            UnmapError::TooManyAreas => MapError::TooManyAreas,
+            UnmapError::Sealed { .. } => MapError::Sealed,
+        }
+    }
 }
 
 impl AddressSpace {
@@ -95,70 +168,58 @@ impl AddressSpace {
     /// into `replaced`, in pieces, by address.
     ///
     /// The answer is the range of what was asked for; [`find`](AddressSpace::find) may
-    /// show a larger area, if it merged.
+    /// show a larger area, if it merged, and it may be locked without having asked
+    /// ([`lock_all`](AddressSpace::lock_all)).
     pub fn map(
         &mut self,
         request: MapRequest,
         replaced: &mut Vec<Vma>,
     ) -> Result<VirtRange, MapError> {
-        let range = self.place(&request)?;
-        let area = request.at(range);
-        if self.len_with(&area) > self.config.areas_max {
-            return Err(MapError::TooManyAreas);
-        }
-        self.remove_all(range, replaced);
-        self.gaps.take(range);
-        self.pages += range.pages();
-        self.insert_merged(area);
-        Ok(range)
-    }
-
-    /// Decides where an area goes.
-    fn place(&self, request: &MapRequest) -> Result<VirtRange, MapError> {
         if request.len == 0 {
             return Err(MapError::Empty);
         }
-        match request.place {
-            Place::Anywhere => self.highest_place(request),
-            Place::Hint(addr) => {
-                let hinted = request
-                    .len_aligned()
-                    .and_then(|len| VirtRange::from_len(addr.page_start(), len))
-                    .filter(|&range| self.gaps.encloses(range));
-                hinted.map_or_else(|| self.highest_place(request), Ok)
-            }
-            Place::Fixed(addr) => self.fixed_place(request, addr),
-            Place::FixedNoReplace(addr) => {
-                let range = self.fixed_place(request, addr)?;
-                self.gaps.encloses(range).then_some(range).ok_or(MapError::Occupied)
-            }
+        let len = request.len_aligned();
+        let mut area = request.at(self.config.bounds);
+        let range = self.place(request.place, &area, len)?;
+        area = request.at(range);
+        area.flags = self.locks_of(request.flags, range.pages())?;
+        request.check()?;
+        if self.len_with(&area) > self.config.areas_max {
+            return Err(MapError::TooManyAreas);
         }
+        self.replace(area, replaced)?;
+        Ok(range)
     }
 
-    fn fixed_place(&self, request: &MapRequest, addr: VirtAddr) -> Result<VirtRange, MapError> {
-        if !addr.is_page_aligned() {
-            return Err(MapError::Unaligned);
+    /// Puts an area in place of everything that is there, if seals and limits allow it.
+    /// What goes is taken off what comes, whatever kind it is.
+    pub(super) fn replace(&mut self, area: Vma, replaced: &mut Vec<Vma>) -> Result<(), MapError> {
+        let range = area.range;
+        if self.sealed_in(range).is_some() {
+            return Err(MapError::Sealed);
         }
-        request
-            .len_aligned()
-            .and_then(|len| VirtRange::from_len(addr, len))
-            .filter(|&range| self.config.bounds.encloses(range))
-            .ok_or(MapError::OutOfBounds)
+        let parts = self.overlapping(range).map(|old| old.range.intersect(range).pages());
+        let added = range.pages() - parts.sum::<u64>();
+        if !self.may_add(&area, added) {
+            return Err(MapError::TooManyPages);
+        }
+        self.remove_all(range, replaced);
+        self.add(area);
+        Ok(())
     }
 
-    /// The upper end of the highest gap with room. Room is measured with both guards,
-    /// but an area that merges with the one above it touches that: a guard in the middle
-    /// of one area would guard nothing.
-    fn highest_place(&self, request: &MapRequest) -> Result<VirtRange, MapError> {
-        let len = request.len_aligned().ok_or(MapError::NoRoom)?;
-        let gap = self.gaps.highest(len >> PAGE_SHIFT).ok_or(MapError::NoRoom)?;
-        let ending_at = |end: u64| VirtRange::new(VirtAddr(end - len), VirtAddr(end));
-        let touching = ending_at(gap.end.0);
-        let apart =
-            gap.end != self.config.bounds.end && self.merges_above(&request.at(touching)).is_none();
-        match apart {
-            true => Ok(ending_at(gap.end.0 - (self.config.guard_pages << PAGE_SHIFT))),
-            false => Ok(touching),
+    /// The flags of a new area, with the locks that new areas have; those win over the
+    /// ones it asks for.
+    pub(super) fn locks_of(&self, flags: VmaFlags, pages: u64) -> Result<VmaFlags, MapError> {
+        if flags.contains(VmaFlags::LOCKED) && !self.limits.allow_locks() {
+            return Err(MapError::LockForbidden);
+        }
+        let flags = flags | self.future_locks;
+        match self.may_lock(flags, pages) {
+            // What a device has mapped stays anyway.
+            true if flags.contains(VmaFlags::DEVICE) => Ok(flags - VmaFlags::LOCKS),
+            true => Ok(flags),
+            false => Err(MapError::TooManyLocked),
         }
     }
 
@@ -167,11 +228,11 @@ impl AddressSpace {
         let range = area.range;
         let whole = |old: &&Vma| range.encloses(old.range);
         let removed = self.overlapping(range).filter(whole).count();
-        let split = usize::from(covering(self, range).is_some());
+        let split = usize::from(self.covering(range).is_some());
         // What is cut off at an end is a neighbour then, and may merge like one.
-        let below = self.find_before(range.start).is_some_and(|low| low.can_merge(area));
-        let above = self.find_part_from(range.end).is_some_and(|high| area.can_merge(&high));
-        self.len() - removed + split + 1 - usize::from(below) - usize::from(above)
+        let (low, high) = (self.find_before(range.start), self.find_part_from(range.end));
+        let (_, neighbours) = merged(*area, low, high);
+        self.len() - removed + split + 1 - neighbours
     }
 
     /// The part below `addr` of the area that reaches it from below.

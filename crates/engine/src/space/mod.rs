@@ -12,27 +12,82 @@
 //! its complement, the gaps. Areas never overlap and never are empty; neighbours
 //! that could be one area are one area, because each verb merges what it changes.
 //!
-//! A verb has a file: [`map`](AddressSpace::map), [`unmap`](AddressSpace::unmap),
-//! [`protect`](AddressSpace::protect). They change areas only. What was mapped where an
-//! area went is for the caller to take away, from the pieces that a verb hands back.
+//! A verb has a file, and is one of Linux's calls, to the error number:
+//!
+//! | file | verb | call |
+//! |---|---|---|
+//! | `map`, `place` | [`map`](AddressSpace::map) | mmap |
+//! | `unmap` | [`unmap`](AddressSpace::unmap) | munmap |
+//! | `protect` | [`protect`](AddressSpace::protect) | mprotect |
+//! | `remap`, `carry` | [`remap`](AddressSpace::remap) | mremap |
+//! | `advise` | [`advise`](AddressSpace::advise) | madvise |
+//! | `lock` | [`lock`](AddressSpace::lock), [`unlock`](AddressSpace::unlock), [`lock_all`](AddressSpace::lock_all), [`unlock_all`](AddressSpace::unlock_all) | mlock2, munlock, mlockall, munlockall |
+//! | `seal` | [`seal`](AddressSpace::seal) | mseal |
+//! | `file_pages` | [`remap_file_pages`](AddressSpace::remap_file_pages) | the same |
+//! | `layout`, `brk` | [`set_up`](AddressSpace::set_up), [`brk`](AddressSpace::brk) | prctl, brk |
+//! | `grow` | [`grow_down`](AddressSpace::grow_down) | a fault below a stack |
+//! | `fork` | [`fork`](AddressSpace::fork) | fork |
+//! | `populate` | [`to_populate`](AddressSpace::to_populate) | what of these is brought in |
+//! | `text` | [`write_maps`](AddressSpace::write_maps) | /proc/PID/maps |
+//!
+//! They change areas only. What was mapped where an area went, or is elsewhere now, is
+//! for the caller to do, from the pieces that a verb hands back. Underneath, `edit`
+//! changes the map of areas, `gaps` finds places, `limits` counts, `guards` marks pages,
+//! and `anon` knows which own pages may be in one area.
+//!
+//! Where this differs from Linux: neighbours that could be one area are one, always.
+//! Linux leaves some apart until a later call merges them: those at the ends of a range
+//! whose removal a seal stopped, those that `DONT_UNMAP` unlocked, and a child's.
 //!
 //! There is no lock, no translation and no page here.
 
+mod advise;
+mod anon;
+mod brk;
+mod carry;
+mod edit;
+pub mod errno;
+mod file_pages;
+mod fork;
 mod gaps;
+mod grow;
+mod guards;
+mod layout;
+mod limits;
+mod lock;
 mod map;
+mod place;
+mod populate;
 mod protect;
+mod remap;
+mod seal;
 #[cfg(test)]
 mod tests;
+mod text;
 mod unmap;
 mod vma;
 
 use alloc::collections::BTreeMap;
 
-use faultless_addr::{VirtAddr, VirtRange};
+use faultless_addr::{Prot, VirtAddr, VirtRange};
 
-use gaps::Gaps;
-pub use map::{MapError, MapRequest, Place};
+pub use advise::{Advice, AdviseError};
+pub use anon::{AnonId, AnonSet, AnonSide};
+pub use brk::BrkError;
+pub use file_pages::FilePagesError;
+use gaps::{Above, Gap, Gaps};
+pub use grow::GrowError;
+pub use guards::Guards;
+pub use layout::{Layout, LayoutError};
+use limits::Counts;
+pub use limits::{Limits, LockRight};
+pub use lock::{LockAll, LockError, LockKind};
+pub use map::{MapError, MapRequest};
+pub use place::Place;
 pub use protect::ProtectError;
+pub use remap::{DeviceVerb, Left, Moved, RemapEffects, RemapError, RemapFlags, RemapRequest};
+pub use seal::SealError;
+pub use text::{MapsLine, ObjectName, Usage};
 pub use unmap::UnmapError;
 pub use vma::{Backing, Merge, Sharing, Vma, VmaFlags};
 
@@ -61,11 +116,19 @@ pub struct AddressSpace {
     areas: BTreeMap<VirtAddr, Vma>,
     /// The complement of `areas` within the bounds.
     gaps: Gaps,
-    pages: u64,
+    /// Pages that no access may touch, areas or not.
+    guards: Guards,
+    counts: Counts,
+    limits: Limits,
+    /// Locked pages that are counted and are locked no more.
+    locked_lost: u64,
+    /// Locks of areas to come (`MCL_FUTURE`).
+    future_locks: VmaFlags,
+    /// Where a program's parts are, once it has been set up.
+    layout: Option<Layout>,
+    /// The number of the last set of own pages.
+    next_anon: u32,
 }
-
-/// The area limit would be passed. The verbs have this in their own errors.
-struct TooManyAreas;
 
 impl AddressSpace {
     /// A space without areas, with Linux's usual limit on their number.
@@ -78,7 +141,18 @@ impl AddressSpace {
     pub fn with_config(config: SpaceConfig) -> AddressSpace {
         assert!(config.bounds.is_page_aligned(), "the bounds lie between pages");
         let gaps = Gaps::new(config.bounds, config.guard_pages);
-        AddressSpace { config, areas: BTreeMap::new(), gaps, pages: 0 }
+        AddressSpace {
+            config,
+            areas: BTreeMap::new(),
+            gaps,
+            guards: Guards::default(),
+            counts: Counts::default(),
+            limits: Limits::NONE,
+            locked_lost: 0,
+            future_locks: VmaFlags::empty(),
+            layout: None,
+            next_anon: 0,
+        }
     }
 
     /// What the space was made with.
@@ -94,11 +168,6 @@ impl AddressSpace {
     /// Are there no areas?
     pub fn is_empty(&self) -> bool {
         self.areas.is_empty()
-    }
-
-    /// The number of pages in all areas: what `RLIMIT_AS` limits.
-    pub fn pages(&self) -> u64 {
-        self.pages
     }
 
     /// The area that holds `addr`.
@@ -122,13 +191,18 @@ impl AddressSpace {
 
     /// The ranges without an area, by address.
     pub fn gaps(&self) -> impl Iterator<Item = VirtRange> + '_ {
-        self.gaps.iter()
+        self.gaps.iter().map(|gap| gap.range)
     }
 
-    /// Panics unless the areas are in order and apart, whatever can be merged is, and
-    /// the gaps are what the areas leave.
+    /// The pages that no access may touch (`MADV_GUARD_INSTALL`).
+    pub fn guards(&self) -> &Guards {
+        &self.guards
+    }
+
+    /// Panics unless the areas are in order and apart, whatever can be merged is, the
+    /// gaps are what the areas leave, guards are in areas, and the counts are right.
     pub fn check_invariants(&self) {
-        let (mut end, mut pages) = (self.config.bounds.start, 0);
+        let (mut end, mut counts) = (self.config.bounds.start, Counts::default());
         let mut before: Option<&Vma> = None;
         let mut gaps = self.gaps.iter();
         for (&start, area) in &self.areas {
@@ -137,77 +211,21 @@ impl AddressSpace {
             assert!(start >= end, "{area:?} overlaps its neighbour or leaves the bounds");
             assert!(!before.is_some_and(|low| low.can_merge(area)), "{before:?} and {area:?}");
             if end < start {
-                assert_eq!(gaps.next(), Some(VirtRange::new(end, start)), "another gap");
+                let gap = Gap { range: VirtRange::new(end, start), above: edit::seen_below(area) };
+                assert_eq!(gaps.next(), Some(gap), "another gap");
             }
-            pages += area.range.pages();
+            counts.add(area);
             (end, before) = (area.range.end, Some(area));
         }
         let bounds = self.config.bounds;
         assert!(end <= bounds.end, "an area leaves the bounds");
-        let last = (end < bounds.end).then_some(VirtRange::new(end, bounds.end));
-        assert_eq!(gaps.next(), last, "another last gap");
+        let last = Gap { range: VirtRange::new(end, bounds.end), above: Above::Nothing };
+        assert_eq!(gaps.next(), (end < bounds.end).then_some(last), "another last gap");
         assert_eq!(gaps.next(), None, "a gap too many");
-        assert_eq!(pages, self.pages, "another number of pages");
+        assert_eq!(counts, self.counts, "other counts");
         assert!(self.len() <= self.config.areas_max, "too many areas");
+        let free = |range| self.gaps().any(|gap| gap.overlaps(range));
+        assert!(!self.guards.iter().any(free), "a guard without an area");
         self.gaps.check_invariants();
-    }
-
-    /// The area that ends where `area` starts, if both could be one.
-    fn merges_below(&self, area: &Vma) -> Option<Vma> {
-        let (_, low) = self.areas.range(..area.range.start).next_back()?;
-        low.can_merge(area).then_some(*low)
-    }
-
-    /// The area that starts where `area` ends, if both could be one.
-    fn merges_above(&self, area: &Vma) -> Option<Vma> {
-        let high = self.areas.get(&area.range.end)?;
-        area.can_merge(high).then_some(*high)
-    }
-
-    /// Adds an area where there is none, as one with the neighbours that it merges with.
-    /// The gaps and the page count are the caller's.
-    fn insert_merged(&mut self, area: Vma) {
-        let mut range = area.range;
-        let mut whole = area;
-        if let Some(low) = self.merges_below(&area) {
-            // The lower one's backing begins where the merged one's does.
-            whole = low;
-            range.start = low.range.start;
-        }
-        if let Some(high) = self.merges_above(&area) {
-            self.areas.remove(&high.range.start);
-            range.end = high.range.end;
-        }
-        whole.range = range;
-        self.areas.insert(range.start, whole);
-    }
-
-    /// Takes the addresses of `range` out of `area`, which holds all of them, and leaves
-    /// the rest of it. The gaps and the page count are the caller's.
-    fn cut(&mut self, area: Vma, range: VirtRange) {
-        let head = VirtRange::new(area.range.start, range.start);
-        let tail = VirtRange::new(range.end, area.range.end);
-        self.areas.remove(&area.range.start);
-        for rest in [head, tail] {
-            if !rest.is_empty() {
-                self.areas.insert(rest.start, area.part(rest));
-            }
-        }
-    }
-
-    /// Puts `piece` in place of the addresses that it has in common with `area`, which
-    /// holds all of them.
-    fn change(&mut self, area: Vma, piece: Vma) -> Result<(), TooManyAreas> {
-        let head = area.range.start < piece.range.start;
-        let tail = piece.range.end < area.range.end;
-        let below = !head && self.merges_below(&piece).is_some();
-        let above = !tail && self.merges_above(&piece).is_some();
-        let count = self.len() + usize::from(head) + usize::from(tail);
-        if count - usize::from(below) - usize::from(above) > self.config.areas_max {
-            return Err(TooManyAreas);
-        }
-        self.cut(area, piece.range);
-        self.insert_merged(piece);
-        Ok(())
     }
 }

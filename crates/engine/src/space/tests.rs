@@ -11,7 +11,19 @@ use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, VirtAddr, VirtRange}
 
 use super::*;
 
+mod advise;
+mod brk;
+mod file_pages;
+mod fork;
+mod grow;
+mod limits;
+mod lock;
 mod oracle;
+mod pages;
+mod remap;
+mod seal;
+mod text;
+mod verbs;
 
 const BASE: u64 = 0x10_0000;
 const PAGES: u64 = 32;
@@ -72,6 +84,18 @@ fn place(space: &mut AddressSpace, kind: char, start: u64, end: u64) {
     let range = map_at(space, &request, Place::Fixed(addr(start)), &mut Vec::new());
     assert_eq!(range, Ok(pages(start, end)));
     space.check_invariants();
+}
+
+/// Private zeros at these pages.
+fn private(space: &mut AddressSpace, start: u64, end: u64) {
+    let request = anonymous(end - start, READ_WRITE);
+    map_at(space, &request, Place::Fixed(addr(start)), &mut Vec::new()).unwrap();
+    space.check_invariants();
+}
+
+/// The flags of the page at a number.
+fn flags(space: &AddressSpace, page: u64) -> VmaFlags {
+    space.find(addr(page)).expect("it is mapped").flags
 }
 
 /// The space that a picture without borders shows.
@@ -291,7 +315,7 @@ fn arguments_are_checked_before_anything_changes() {
     assert_eq!(map(0, Place::Anywhere), Err(MapError::Empty));
     assert_eq!(map(1, Place::Fixed(VirtAddr(BASE + 1))), Err(MapError::Unaligned));
     assert_eq!(map(1, Place::Fixed(addr(PAGES))), Err(MapError::OutOfBounds));
-    assert_eq!(map(1, Place::Fixed(VirtAddr(0))), Err(MapError::OutOfBounds));
+    assert_eq!(map(1, Place::Fixed(VirtAddr(0))), Err(MapError::BelowBounds));
     assert_eq!(map(u64::MAX, Place::Fixed(addr(1))), Err(MapError::OutOfBounds));
     assert_eq!(map(u64::MAX, Place::Hint(addr(1))), Err(MapError::NoRoom));
     assert_eq!(map(2, Place::FixedNoReplace(addr(1))), Err(MapError::Occupied));

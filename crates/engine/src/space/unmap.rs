@@ -7,13 +7,15 @@
 //!   removed          └ A ┘  └─ B ─┘ └── C ──┘
 //! ```
 //!
-//! Source: munmap(2). Holes are fine.
+//! Holes are fine. A sealed area anywhere in the range, and nothing goes at all.
+//!
+//! Source: munmap(2).
 
 use alloc::vec::Vec;
 
-use faultless_addr::VirtRange;
+use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 
-use super::{AddressSpace, Vma};
+use super::{AddressSpace, Vma, errno};
 
 /// Why nothing was unmapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,23 @@ pub enum UnmapError {
     /// one from an end, or raise the limit.
     #[error("there are as many areas as there may be")]
     TooManyAreas,
+    /// A sealed area is in the range: it stays.
+    #[error("the area at {at:?} is sealed")]
+    Sealed {
+        /// Where the area starts.
+        at: VirtAddr,
+    },
+}
+
+impl UnmapError {
+    /// What Linux calls it.
+    pub fn errno(self) -> i32 {
+        match self {
+            UnmapError::Empty | UnmapError::Unaligned | UnmapError::OutOfBounds => errno::EINVAL,
+            UnmapError::TooManyAreas => errno::ENOMEM,
+            UnmapError::Sealed { .. } => errno::EPERM,
+        }
+    }
 }
 
 impl AddressSpace {
@@ -45,29 +64,31 @@ impl AddressSpace {
         if range.end > self.config.bounds.end {
             return Err(UnmapError::OutOfBounds);
         }
-        if covering(self, range).is_some() && self.len() >= self.config.areas_max {
-            return Err(UnmapError::TooManyAreas);
-        }
+        self.check_removal(range)?;
         self.remove_all(range, removed);
         Ok(())
     }
 
-    /// Removes everything in `range`, which lies between pages.
-    pub(super) fn remove_all(&mut self, range: VirtRange, removed: &mut Vec<Vma>) {
-        let first_removed = removed.len();
-        removed.extend(self.overlapping(range).copied());
-        for piece in &mut removed[first_removed..] {
-            let area = *piece;
-            *piece = area.part(area.range.intersect(range));
-            self.cut(area, piece.range);
-            self.gaps.give(piece.range);
-            self.pages -= piece.range.pages();
+    /// The range of whole pages that an address and a number of bytes name.
+    pub fn unmap_range(&self, start: VirtAddr, len: u64) -> Result<VirtRange, UnmapError> {
+        if len == 0 {
+            return Err(UnmapError::Empty);
         }
+        if !start.is_page_aligned() {
+            return Err(UnmapError::Unaligned);
+        }
+        len.checked_next_multiple_of(PAGE_BYTES)
+            .and_then(|len| VirtRange::from_len(start, len))
+            .filter(|range| range.end <= self.config.bounds.end)
+            .ok_or(UnmapError::OutOfBounds)
     }
-}
 
-/// The area that `range` would leave in two.
-pub fn covering(space: &AddressSpace, range: VirtRange) -> Option<&Vma> {
-    let inside = |area: &&Vma| area.range.start < range.start && range.end < area.range.end;
-    space.find(range.start).filter(inside)
+    /// May everything in `range` go?
+    pub(super) fn check_removal(&self, range: VirtRange) -> Result<(), UnmapError> {
+        if self.covering(range).is_some() && self.len() >= self.config.areas_max {
+            return Err(UnmapError::TooManyAreas);
+        }
+        let sealed = self.sealed_in(range).map(|area| area.range.start);
+        sealed.map_or(Ok(()), |at| Err(UnmapError::Sealed { at }))
+    }
 }

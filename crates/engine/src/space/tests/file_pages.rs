@@ -1,0 +1,49 @@
+//! remap_file_pages(2): line 62 of the checklist.
+
+use super::*;
+
+fn show(space: &mut AddressSpace, start: u64, count: u64, first: u64) -> Result<(), i32> {
+    let len = count * PAGE_BYTES;
+    let done = space.remap_file_pages(addr(start), len, 0, PageIndex(first), &mut Vec::new());
+    space.check_invariants();
+    done.map(|_| ()).map_err(FilePagesError::errno)
+}
+
+#[test]
+fn line_62_other_pages_of_the_object() {
+    let mut space = drawn("AAAAA");
+    show(&mut space, 1, 2, 7).unwrap();
+    let shown = (0..5).map(|page| space.find(addr(page)).unwrap().page_at(addr(page)).unwrap().0);
+    assert!(shown.eq([0, 7, 8, 3, 4]));
+    show(&mut space, 0, 5, 0).expect("areas of one object do, whichever pages they show");
+    assert_eq!(space.len(), 1);
+}
+
+#[test]
+fn line_62_what_is_invalid() {
+    let mut space = drawn("AABB aa");
+    let none = PageIndex(0);
+    for (len, prot) in [(0, 0), (4095, 0), (PAGE_BYTES, 1), (u64::MAX, 0)] {
+        let done = space.remap_file_pages(addr(0), len, prot, none, &mut Vec::new());
+        assert_eq!(done, Err(FilePagesError::Invalid));
+    }
+    assert_eq!(show(&mut space, 1, 2, 0), Err(errno::EINVAL), "another object");
+    assert_eq!(show(&mut space, 3, 2, 0), Err(errno::EINVAL), "a hole");
+    private(&mut space, 8, 9);
+    assert_eq!(show(&mut space, 8, 1, 0), Err(errno::EINVAL), "private");
+    let read_only = MapRequest { flags: VmaFlags::NEVER_WRITE, ..shared('a', 0, 1) };
+    map_at(&mut space, &read_only, Place::Fixed(addr(9)), &mut Vec::new()).unwrap();
+    assert_eq!(show(&mut space, 9, 1, 0), Err(errno::EINVAL), "open for reading only");
+    space.seal(addr(0), 1, 0).unwrap();
+    assert_eq!(show(&mut space, 0, 1, 4), Err(errno::EPERM));
+}
+
+#[test]
+fn line_62_marks_of_advice_are_gone_and_locks_stay() {
+    let mut space = drawn("AAAA");
+    space.advise(addr(0), 4 * PAGE_BYTES, Advice::Random, &mut Vec::new()).unwrap();
+    space.lock(addr(0), 4 * PAGE_BYTES, LockKind::OnFault).unwrap();
+    show(&mut space, 1, 1, 9).unwrap();
+    assert_eq!(flags(&space, 1), VmaFlags::LOCKED);
+    assert_eq!(space.locked_pages(), 4);
+}
