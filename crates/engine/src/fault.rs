@@ -26,7 +26,7 @@
 
 use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
-use crate::engine::{Engine, Scope};
+use crate::engine::{Addresses, Engine, Scope};
 use crate::frame::{Kind, Shown, Site, State, Want};
 use crate::object::readahead::Ahead;
 use crate::object::{Backing, Failure, KeptError, OnError, Rights};
@@ -152,6 +152,7 @@ impl Engine {
     ) -> Outcome {
         match self.start_read(key, plan) {
             Ok(no) => {
+                self.object_mut(key.object).looked_at = (touch.site, key.page);
                 self.stats.faults_major += 1;
                 if private && touch.access == Access::Write {
                     return self.come_again(no, touch);
@@ -190,7 +191,9 @@ impl Engine {
             }
             return Outcome::Resolved;
         }
-        if touch.access == Access::Write && !self.may_store(no, touch.site) {
+        if !self.may_store(no, touch.site)
+            && (touch.access == Access::Write || self.is_elsewhere(no))
+        {
             return self.promote(no, touch, plan);
         }
         match here {
@@ -238,6 +241,12 @@ impl Engine {
             Sharing::Private if frame.dirty && self.is_sole(key) => WriteAccess::Allowed,
             _ => WriteAccess::Tracked,
         })
+    }
+
+    /// Is the page at the one address that the machine can show it at? Then a private
+    /// reader gets its copy early, rather than that both take it from each other.
+    fn is_elsewhere(&self, no: FrameNo) -> bool {
+        self.config.addresses == Addresses::One && self.frames[no].is_mapped()
     }
 
     /// May a store at `site` go to this very page, rather than to a copy?

@@ -59,7 +59,7 @@ impl Engine {
         if asked || doomed {
             self.settle(no, plan);
         } else if kind != Kind::Marker
-            && let Some(site) = self.only_site(key)
+            && let Some(site) = self.likely_site(key)
             && !self.is_mark_changing(site)
             && let Some(stores) = self.stores_at(no, site)
         {
@@ -67,14 +67,20 @@ impl Engine {
         }
     }
 
-    /// The address where a page that was read ahead will be looked for, if it is one.
-    fn only_site(&self, key: PageKey) -> Option<Site> {
+    /// The address where a page that was read ahead will be looked for.
+    fn likely_site(&self, key: PageKey) -> Option<Site> {
         if key.object == ANON {
             return None;
         }
-        let mut addresses = self.object(key.object).windows.addresses(key.page);
+        let object = self.object(key.object);
+        let mut addresses = object.windows.addresses(key.page);
         let (space, at) = addresses.next()?;
-        addresses.next().is_none().then(|| Site::new(space, at))
+        if addresses.next().is_none() {
+            return Some(Site::new(space, at));
+        }
+        let (site, page) = object.looked_at;
+        let number = site.number().checked_add_signed(key.page.0 as i64 - page.0 as i64)?;
+        (site != Site::NONE).then(|| Site::of_number(site.space(), number))
     }
 
     fn page_failed(&mut self, no: FrameNo, end: ReadEnd, plan: &mut Plan) {

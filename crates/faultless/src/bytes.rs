@@ -4,6 +4,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::copy::MapCopy;
 use crate::map::{Map, MapMut};
 use crate::memory::Memory;
 use crate::pin::{Pinned, PinnedMut};
@@ -70,6 +71,22 @@ impl DerefMut for MapMut {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above; and that nobody else reads the bytes meanwhile is part of
         // that promise.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
+    }
+}
+
+impl Deref for MapCopy {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as for `Map`, by the promise of whoever called `MapOptions::map_copy`.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+}
+
+impl DerefMut for MapCopy {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; and stores go to pages that are this map's alone.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
     }
 }

@@ -34,6 +34,7 @@
 
 mod bytes;
 mod catalog;
+mod copy;
 mod error;
 pub mod host;
 mod map;
@@ -45,6 +46,7 @@ mod raw;
 mod reader;
 mod vm;
 
+pub use copy::MapCopy;
 pub use error::Error;
 pub use faultless_engine::{OnError, Pattern, PolicyKind, Stats};
 pub use faultless_pager::{FaultyPager, MemoryPager, Pager};

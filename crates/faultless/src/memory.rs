@@ -48,14 +48,14 @@ impl Room {
         Room { limit, used: AtomicU64::new(0) }
     }
 
-    fn take(&self, bytes: u64) -> Result<(), Error> {
+    pub fn take(&self, bytes: u64) -> Result<(), Error> {
         let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
         let taken = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
         let refused = |used| Error::NoSwap { wanted: bytes, left: self.limit - used };
         taken.map(drop).map_err(refused)
     }
 
-    fn give(&self, bytes: u64) {
+    pub fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
@@ -123,7 +123,7 @@ impl fmt::Debug for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.vm.core.unmap_anonymous(self.space, self.range).is_ok() {
+        if self.vm.core.unmap_private(self.space, self.range).is_ok() {
             self.vm.room.give(self.range.len());
         }
     }

@@ -9,6 +9,7 @@ use faultless_linux::{INLINE, THREAD};
 use faultless_pager::{FilePager, Pager, Rights as FileRights};
 use faultless_runtime::NewObject;
 
+use crate::copy::MapCopy;
 use crate::error::Error;
 use crate::map::{Map, MapMut};
 use crate::mapping::Mapping;
@@ -155,6 +156,25 @@ impl MapOptions {
         Ok(MapMut::new(self.map_raw_mut(vm, file)?))
     }
 
+    /// Maps a file, open for reading, as a `&mut [u8]` whose stores are one's own: they go
+    /// to copies of its pages, which leave to swap when memory is short.
+    ///
+    /// Budget and swap must have room for a copy of every page, unless
+    /// [`no_reserve`](Self::no_reserve) says that few will be stored to; should there be
+    /// none for a copy then, the store ends in SIGBUS.
+    ///
+    /// # Safety
+    ///
+    /// As for [`map`](Self::map), but that this map may be stored to: pages that it has
+    /// not stored to are the file's.
+    #[allow(unsafe_code)]
+    pub unsafe fn map_copy(&self, vm: &Vm, file: &impl AsFd) -> Result<MapCopy, Error> {
+        let mapping = self.mapping(vm, file, FileRights::ReadOnly)?;
+        let size = mapping.size()?;
+        let len = self.len.unwrap_or(size.saturating_sub(self.offset));
+        MapCopy::new(mapping, self.offset, len, self.reserve != Some(0))
+    }
+
     /// Maps whatever a pager reads (and, if you will, writes). Every call makes
     /// pages of its own.
     pub fn map_pager(&self, vm: &Vm, pager: Arc<dyn Pager>) -> Result<MapRaw, Error> {
@@ -165,6 +185,16 @@ impl MapOptions {
     }
 
     fn make(&self, vm: &Vm, file: &impl AsFd, rights: FileRights) -> Result<MapRaw, Error> {
+        self.view(self.mapping(vm, file, rights)?, rights)
+    }
+
+    /// The file's mapping in the `Vm`, which is made if there is none.
+    fn mapping(
+        &self,
+        vm: &Vm,
+        file: &impl AsFd,
+        rights: FileRights,
+    ) -> Result<Arc<Mapping>, Error> {
         vm.inner.core.check_birthplace()?;
         let pager = Arc::new(FilePager::new(file, rights)?);
         let id = pager.identity();
@@ -177,14 +207,14 @@ impl MapOptions {
             if rights == FileRights::ReadWrite {
                 mapping.make_writable(file)?;
             }
-            return self.view(mapping, rights);
+            return Ok(mapping);
         }
         let name = pager.name();
         let size = pager.size().map_err(|source| Error::Size { name, source })?;
         let mapping = Arc::new(self.open(vm, pager.clone(), size, Some((id, pager)), rights)?);
         catalog.insert(id, &mapping);
         drop(catalog);
-        self.view(mapping, rights)
+        Ok(mapping)
     }
 
     fn open(

@@ -11,7 +11,7 @@
 //!   handlers  threads that handle the faults of threads that a machine holds
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
-//!   pins, objects, anonymous, flush   the verbs that people call
+//!   pins, objects, private, flush   the verbs that people call
 //! ```
 //!
 //! Which machine there is, is its user's choice: everything here takes any
@@ -19,7 +19,6 @@
 
 #![deny(unsafe_code)]
 
-mod anonymous;
 mod core;
 mod drive;
 mod error;
@@ -30,6 +29,7 @@ mod keeper;
 mod lock;
 mod objects;
 mod pins;
+mod private;
 mod serve;
 mod sleep;
 mod sync;

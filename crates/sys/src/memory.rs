@@ -76,6 +76,9 @@ impl Drop for Reservation {
     }
 }
 
+/// Drops locked pages, too: the program may have called mlockall(2).
+const DROP: i32 = libc::MADV_DONTNEED_LOCKED;
+
 /// Drops the pages of `range`: the next touch finds them absent.
 ///
 /// # Safety
@@ -83,7 +86,7 @@ impl Drop for Reservation {
 /// reference to them exists, and no transfer into them is under way.
 pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
     // SAFETY: the caller's promise is ours.
-    unsafe { madvise(range, libc::MADV_DONTNEED) }
+    unsafe { madvise(range, DROP) }
 }
 
 /// What accesses a range of memory allows, to programs and to system calls alike.
@@ -159,14 +162,7 @@ unsafe fn drop_vector(vector: &mut [libc::iovec]) -> Result<(), Errno> {
         // caller has promised that their bytes may vanish; 3. the descriptor means
         // this very process (`self_pidfd`).
         let advised = unsafe {
-            libc::syscall(
-                libc::SYS_process_madvise,
-                pidfd,
-                rest.as_ptr(),
-                rest.len(),
-                libc::MADV_DONTNEED,
-                0,
-            )
+            libc::syscall(libc::SYS_process_madvise, pidfd, rest.as_ptr(), rest.len(), DROP, 0)
         };
         if advised < 0 {
             match last_errno() {
@@ -223,7 +219,7 @@ fn self_pidfd() -> Option<i32> {
 unsafe fn madvise(range: VirtRange, advice: libc::c_int) -> Result<(), Errno> {
     loop {
         // SAFETY: 1. the caller owns the range; 2. of the advices used here only
-        // MADV_DONTNEED changes bytes, and its callers have promised that they may.
+        // Dropping changes bytes, and its callers have promised that they may.
         let result =
             unsafe { libc::madvise(range.start.0 as *mut _, range.len() as usize, advice) };
         match result {

@@ -13,6 +13,7 @@ use faultless_addr::{PageIndex, PageRange};
 use self::cache::PageCache;
 use self::readahead::ReadAhead;
 use self::reverse::ReverseMap;
+use crate::frame::Site;
 
 /// Where an object's pages come from when they aren't in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,9 @@ pub struct Object {
     pub(crate) cache: PageCache,
     pub(crate) windows: ReverseMap,
     pub(crate) ahead: ReadAhead,
+    /// Where a page of it was last missing, and which: what was read ahead is looked for
+    /// next to it.
+    pub(crate) looked_at: (Site, PageIndex),
     /// Frames that it holds.
     pub(crate) resident: u32,
     /// Those of them that are dirty.
@@ -135,6 +139,7 @@ impl Object {
             cache: PageCache::default(),
             windows: ReverseMap::default(),
             ahead: ReadAhead::default(),
+            looked_at: (Site::NONE, PageIndex(0)),
             resident: 0,
             dirty: 0,
             pinned: 0,

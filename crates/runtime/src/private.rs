@@ -1,8 +1,9 @@
-//! Anonymous memory: pages that begin as zeros and leave to swap.
+//! Private memory: pages that begin as zeros, or as those of an object, and of which
+//! what is stored to leaves to swap.
 
 use std::sync::Arc;
 
-use faultless_addr::{PAGE_BYTES, Prot, SpaceId, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use faultless_engine::{ObjectOptions, Rights};
 use faultless_machine::Machine;
@@ -23,13 +24,29 @@ impl<M: Machine> Core<M> {
 
     /// `len` bytes of zeros of their own.
     pub fn map_anonymous(&self, space: SpaceId, len: u64) -> Result<VirtRange, Error> {
+        self.map_private(space, Backing::Anonymous, len)
+    }
+
+    /// `len` bytes that show an object from page `first` on, until they are stored to:
+    /// stores go to copies. To be unmapped before the object is closed.
+    pub fn map_copy(
+        &self,
+        space: SpaceId,
+        object: ObjectId,
+        first: PageIndex,
+        len: u64,
+    ) -> Result<VirtRange, Error> {
+        self.map_private(space, Backing::Object { object, first }, len)
+    }
+
+    fn map_private(&self, space: SpaceId, backing: Backing, len: u64) -> Result<VirtRange, Error> {
         self.check_birthplace()?;
         let request = MapRequest {
             place: Place::Anywhere,
             len,
             prot: Prot::READ | Prot::WRITE,
             sharing: Sharing::Private,
-            backing: Backing::Anonymous,
+            backing,
             flags: VmaFlags::empty(),
             merge: Merge::No,
         };
@@ -41,7 +58,7 @@ impl<M: Machine> Core<M> {
     }
 
     /// Gives addresses back, and the pages that are the caller's own there.
-    pub fn unmap_anonymous(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
+    pub fn unmap_private(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
         self.check_birthplace()?;
         self.clear(space, range, |engine, plan| {
             engine.unmap(space, range, plan).expect("the range is an area");
