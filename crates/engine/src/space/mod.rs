@@ -38,7 +38,8 @@
 //!
 //! Where this differs from Linux: neighbours that could be one area are one, always.
 //! Linux leaves some apart until a later call merges them: those at the ends of a range
-//! whose removal a seal stopped, those that `DONT_UNMAP` unlocked, and a child's.
+//! whose removal a seal stopped, those that `DONT_UNMAP` unlocked, and a child's. And its
+//! mmap may pass the limit of areas by one, where here nothing does.
 //!
 //! There is no lock, no translation and no page here.
 
