@@ -89,8 +89,7 @@ impl AddressSpace {
 
     fn grow_heap(&mut self, range: VirtRange) -> Result<(), BrkError> {
         let end = range.end.checked_add(PAGE_BYTES).unwrap_or(range.end);
-        let everything_above = VirtRange::new(range.start, self.config.bounds.end.max(end));
-        if let Some(next) = self.overlapping(everything_above).next() {
+        if let Some(next) = self.first_above(range.start) {
             let grows = next.flags.contains(VmaFlags::GROWS_DOWN);
             let guard = if grows { STACK_GUARD_PAGES * PAGE_BYTES } else { 0 };
             if end.0 > next.range.start.0.saturating_sub(guard) {

@@ -24,7 +24,8 @@ pub enum FilePagesError {
     /// which stay as they are.
     #[error("the arguments make no sense")]
     Invalid,
-    /// The range is not all of one object, shared and writable, with one set of flags.
+    /// The range is not all of one object, shared and writable, with the same rights and
+    /// flags everywhere.
     #[error("the range does not show one shared object")]
     Unfit,
     /// The new map can't be.
@@ -60,7 +61,8 @@ impl AddressSpace {
         let range = range.ok_or(FilePagesError::Invalid)?;
         let area = *self.find(range.start).ok_or(FilePagesError::Unfit)?;
         let object = area.object().ok_or(FilePagesError::Unfit)?;
-        let is_same = |other: &Vma| other.object() == Some(object) && other.flags == area.flags;
+        let kind = |one: &Vma| (one.object(), one.prot, one.sharing, one.flags);
+        let is_same = |other: &Vma| kind(other) == kind(&area);
         let writable = !area.flags.contains(VmaFlags::NEVER_WRITE);
         let fits = area.sharing == Sharing::Shared
             && writable

@@ -53,7 +53,7 @@ impl AddressSpace {
     pub fn grow_down(&mut self, addr: VirtAddr) -> Result<VirtRange, GrowError> {
         assert!(self.find(addr).is_none(), "{addr:?} is in an area");
         let start = addr.page_start();
-        let above = self.areas.range(start..).next().map(|(_, &area)| area);
+        let above = self.first_above(start).copied();
         let growing = above.filter(|area| area.flags.contains(VmaFlags::GROWS_DOWN));
         let area = growing.ok_or(GrowError::NotGrowing)?;
         if start < self.config.bounds.start {

@@ -16,10 +16,8 @@ use alloc::vec::Vec;
 
 use faultless_addr::{PAGE_BYTES, PAGE_SHIFT, Prot, VirtAddr, VirtRange};
 
-use super::edit::{TooManyAreas, merged};
-use super::{
-    AddressSpace, AnonSide, Backing, Merge, Place, Sharing, UnmapError, Vma, VmaFlags, errno,
-};
+use super::edit::merged;
+use super::{AddressSpace, AnonSide, Backing, Merge, Place, Sharing, Vma, VmaFlags, errno};
 
 /// The page after the last one that an object can have: its size is a signed number, so
 /// there is no page whose end would be 2^63.
@@ -145,24 +143,6 @@ impl MapError {
     }
 }
 
-impl From<TooManyAreas> for MapError {
-    fn from(_: TooManyAreas) -> MapError {
-        MapError::TooManyAreas
-    }
-}
-
-impl From<UnmapError> for MapError {
-    fn from(error: UnmapError) -> MapError {
-        match error {
-            UnmapError::Empty => MapError::Empty,
-            UnmapError::Unaligned => MapError::Unaligned,
-            UnmapError::OutOfBounds => MapError::OutOfBounds,
-            UnmapError::TooManyAreas => MapError::TooManyAreas,
-            UnmapError::Sealed { .. } => MapError::Sealed,
-        }
-    }
-}
-
 impl AddressSpace {
     /// Adds an area and says where it is. What was there before (`Place::Fixed`) is put
     /// into `replaced`, in pieces, by address.
@@ -178,12 +158,11 @@ impl AddressSpace {
         if request.len == 0 {
             return Err(MapError::Empty);
         }
-        let len = request.len_aligned();
-        let mut area = request.at(self.config.bounds);
-        let range = self.place(request.place, &area, len)?;
-        area = request.at(range);
-        area.flags = self.locks_of(request.flags, range.pages())?;
+        let unplaced = request.at(self.config.bounds);
+        let range = self.place(request.place, &unplaced, request.len_aligned())?;
+        let flags = self.locks_of(request.flags, range.pages())?;
         request.check()?;
+        let area = Vma { flags, ..request.at(range) };
         if self.len_with(&area) > self.config.areas_max {
             return Err(MapError::TooManyAreas);
         }
@@ -193,7 +172,7 @@ impl AddressSpace {
 
     /// Puts an area in place of everything that is there, if seals and limits allow it.
     /// What goes is taken off what comes, whatever kind it is.
-    pub(super) fn replace(&mut self, area: Vma, replaced: &mut Vec<Vma>) -> Result<(), MapError> {
+    fn replace(&mut self, area: Vma, replaced: &mut Vec<Vma>) -> Result<(), MapError> {
         let range = area.range;
         if self.sealed_in(range).is_some() {
             return Err(MapError::Sealed);
@@ -210,7 +189,7 @@ impl AddressSpace {
 
     /// The flags of a new area, with the locks that new areas have; those win over the
     /// ones it asks for.
-    pub(super) fn locks_of(&self, flags: VmaFlags, pages: u64) -> Result<VmaFlags, MapError> {
+    fn locks_of(&self, flags: VmaFlags, pages: u64) -> Result<VmaFlags, MapError> {
         if flags.contains(VmaFlags::LOCKED) && !self.limits.allow_locks() {
             return Err(MapError::LockForbidden);
         }

@@ -22,10 +22,11 @@
 //! | `remap`, `carry` | [`remap`](AddressSpace::remap) | mremap |
 //! | `advise` | [`advise`](AddressSpace::advise) | madvise |
 //! | `lock` | [`lock`](AddressSpace::lock), [`unlock`](AddressSpace::unlock), [`lock_all`](AddressSpace::lock_all), [`unlock_all`](AddressSpace::unlock_all) | mlock2, munlock, mlockall, munlockall |
+//! | `sync` | [`sync`](AddressSpace::sync), [`mincore`](AddressSpace::mincore) | msync, mincore |
 //! | `seal` | [`seal`](AddressSpace::seal) | mseal |
 //! | `file_pages` | [`remap_file_pages`](AddressSpace::remap_file_pages) | the same |
 //! | `layout`, `brk` | [`set_up`](AddressSpace::set_up), [`brk`](AddressSpace::brk) | prctl, brk |
-//! | `grow` | [`grow_down`](AddressSpace::grow_down) | a fault below a stack |
+//! | `access`, `grow` | [`access`](AddressSpace::access), [`grow_down`](AddressSpace::grow_down) | a fault; one below a stack |
 //! | `fork` | [`fork`](AddressSpace::fork) | fork |
 //! | `populate` | [`to_populate`](AddressSpace::to_populate) | what of these is brought in |
 //! | `text` | [`write_maps`](AddressSpace::write_maps) | /proc/PID/maps |
@@ -37,10 +38,12 @@
 //!
 //! Where this differs from Linux: neighbours that could be one area are one, always.
 //! Linux leaves some apart until a later call merges them: those at the ends of a range
-//! whose removal a seal stopped, those that `DONT_UNMAP` unlocked, and a child's.
+//! whose removal a seal stopped, those that `DONT_UNMAP` unlocked, and a child's. And its
+//! mmap may pass the limit of areas by one, where here nothing does.
 //!
 //! There is no lock, no translation and no page here.
 
+mod access;
 mod advise;
 mod anon;
 mod brk;
@@ -61,6 +64,7 @@ mod populate;
 mod protect;
 mod remap;
 mod seal;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -71,6 +75,7 @@ use alloc::collections::BTreeMap;
 
 use faultless_addr::{Prot, VirtAddr, VirtRange};
 
+pub use access::AccessError;
 pub use advise::{Advice, AdviseError};
 pub use anon::{AnonId, AnonSet, AnonSide};
 pub use brk::BrkError;
@@ -87,6 +92,7 @@ pub use place::Place;
 pub use protect::ProtectError;
 pub use remap::{DeviceVerb, Left, Moved, RemapEffects, RemapError, RemapFlags, RemapRequest};
 pub use seal::SealError;
+pub use sync::{MincoreError, SyncError, SyncFlags};
 pub use text::{MapsLine, ObjectName, Usage};
 pub use unmap::UnmapError;
 pub use vma::{Backing, Merge, Sharing, Vma, VmaFlags};
@@ -174,6 +180,12 @@ impl AddressSpace {
     pub fn find(&self, addr: VirtAddr) -> Option<&Vma> {
         let (_, area) = self.areas.range(..=addr).next_back()?;
         area.range.contains(addr).then_some(area)
+    }
+
+    /// The first area that ends above `addr`.
+    fn first_above(&self, addr: VirtAddr) -> Option<&Vma> {
+        let next = || self.areas.range(addr..).next().map(|(_, area)| area);
+        self.find(addr).or_else(next)
     }
 
     /// Every area, by address.

@@ -22,6 +22,7 @@ mod oracle;
 mod pages;
 mod remap;
 mod seal;
+mod sync;
 mod text;
 mod verbs;
 

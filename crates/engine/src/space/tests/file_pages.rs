@@ -29,6 +29,8 @@ fn line_62_what_is_invalid() {
     }
     assert_eq!(show(&mut space, 1, 2, 0), Err(errno::EINVAL), "another object");
     assert_eq!(show(&mut space, 3, 2, 0), Err(errno::EINVAL), "a hole");
+    space.protect(pages(1, 2), Prot::READ).unwrap();
+    assert_eq!(show(&mut space, 0, 2, 0), Err(errno::EINVAL), "other rights");
     private(&mut space, 8, 9);
     assert_eq!(show(&mut space, 8, 1, 0), Err(errno::EINVAL), "private");
     let read_only = MapRequest { flags: VmaFlags::NEVER_WRITE, ..shared('a', 0, 1) };

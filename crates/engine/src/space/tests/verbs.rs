@@ -221,6 +221,19 @@ fn compare(space: &AddressSpace, oracle: &Oracle) {
 }
 
 proptest! {
+    /// Own pages come at any time, and areas stay in order.
+    #[test]
+    fn own_pages_keep_areas_in_order(
+        steps in prop::collection::vec((step(), 0..PAGES), 0..60),
+    ) {
+        let mut space = space();
+        for (step, page) in &steps {
+            step_of(&mut space, step).ok();
+            space.touched(addr(*page));
+            space.check_invariants();
+        }
+    }
+
     #[test]
     fn every_verb_agrees_with_each_page_for_itself(
         steps in prop::collection::vec(step(), 0..40),
