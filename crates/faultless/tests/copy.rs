@@ -47,7 +47,7 @@ fn contents(file: &File) -> Vec<u8> {
 fn stores_stay_private(delivery: Delivery) {
     let (vm, file, pages) = (vm(), file(2048), 2048);
     let before = contents(&file);
-    let mut copy = map(MapOptions::new().delivery(delivery), &vm, &file);
+    let mut copy = map(&MapOptions::new().delivery(delivery), &vm, &file);
     assert_eq!(copy.len(), pages * PAGE);
     for page in 0..pages {
         assert_eq!(copy[page * PAGE + 5], byte(page));
@@ -87,7 +87,7 @@ fn two_copies_and_a_shared_map_of_one_file() {
     for page in 0..64 {
         let mut seen = [0];
         shared.read_at((page * PAGE) as u64, &mut seen).unwrap();
-        assert_eq!((one[page * PAGE], two[page * PAGE], seen[0]), ([byte(page); 3]).into());
+        assert_eq!([one[page * PAGE], two[page * PAGE], seen[0]], [byte(page); 3]);
         one[page * PAGE] = 1;
         two[page * PAGE] = 2;
         shared.read_at((page * PAGE) as u64, &mut seen).unwrap();
@@ -111,7 +111,7 @@ fn a_pin_of_the_shared_page_is_not_disturbed() {
 #[test]
 fn any_offset_and_length() {
     let (vm, file) = (vm(), file(4));
-    let mut copy = map(MapOptions::new().offset(4097).len(5000), &vm, &file);
+    let mut copy = map(&MapOptions::new().offset(4097).len(5000), &vm, &file);
     assert_eq!((copy.len(), copy[0], copy[4999]), (5000, byte(1), byte(2)));
     copy.fill(9);
     assert!(copy.iter().all(|byte| *byte == 9));
@@ -128,7 +128,7 @@ fn a_file_that_may_only_be_read_and_room_that_is_not_there() {
     let error = unsafe { MapOptions::new().map_copy(&tight, &file) }.unwrap_err();
     assert_eq!(error.errno(), libc::ENOMEM);
     assert!(error.to_string().contains("swap"), "{error}");
-    let mut copy = map(MapOptions::new().no_reserve(), &tight, &file);
+    let mut copy = map(&MapOptions::new().no_reserve(), &tight, &file);
     copy[100] = 1;
     assert_eq!((copy[99], copy[100]), (5, 1));
     assert_eq!(std::fs::read(&path).unwrap()[100], 5);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PageRange, SpaceId, VirtAddr, VirtRange};
-use faultless_engine::{Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, Rights, Scope};
+use faultless_engine::{
+    Addresses, Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, Rights, Scope,
+};
 use faultless_software::SoftwareMachine;
 
 use crate::access::Pending;
@@ -90,6 +92,8 @@ impl World {
             guard_pages: 0,
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..8),
+            // As on machines with memory of their own, and as on Linux.
+            addresses: if options.seed % 4 == 3 { Addresses::One } else { Addresses::Many },
             #[cfg(feature = "canary")]
             canary: match options.bug {
                 Some(Bug::Engine(canary)) => Some(canary),
