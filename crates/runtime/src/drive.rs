@@ -289,6 +289,26 @@ impl<M: Machine> Core<M> {
         }
     }
 
+    /// Takes the steps of a verb, each with what follows from it, until there is none:
+    /// a step answers a frame that has to settle before the next.
+    pub(crate) fn finish_steps(
+        &self,
+        worker: &mut Worker,
+        mut step: impl FnMut(&mut Engine, &mut Plan) -> Option<FrameNo>,
+    ) {
+        loop {
+            let mut engine = self.engine.lock();
+            let Some(no) = step(&mut engine, &mut worker.plan) else { break };
+            if worker.plan.is_empty() {
+                drop(self.wait_settled(engine, no));
+                continue;
+            }
+            drop(engine);
+            self.finish(worker);
+        }
+        self.finish(worker);
+    }
+
     /// Reports jobs that have ended, without waiting; what follows is added to the plan.
     pub(crate) fn reap(&self, worker: &mut Worker) {
         debug_assert!(worker.plan.is_empty());

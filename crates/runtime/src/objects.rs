@@ -261,17 +261,7 @@ impl<M: Machine> Core<M> {
     /// Gives the object's memory and addresses back; what is dirty is lost.
     fn abandon(&self, handle: ObjectHandle) {
         let mut worker = self.worker();
-        loop {
-            let mut engine = self.engine.lock();
-            let Some(no) = engine.close_step(handle.object, &mut worker.plan) else { break };
-            if worker.plan.is_empty() {
-                drop(self.wait_settled(engine, no));
-                continue;
-            }
-            drop(engine);
-            self.finish(&mut worker);
-        }
-        self.finish(&mut worker);
+        self.finish_steps(&mut worker, |engine, plan| engine.close_step(handle.object, plan));
         self.rest(worker);
         let mut engine = self.clear_marks(handle);
         engine.remove(handle.object);

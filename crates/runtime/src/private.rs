@@ -82,17 +82,7 @@ impl<M: Machine> Core<M> {
         let mut worker = self.worker();
         begin(&mut self.engine.lock(), &mut worker.plan);
         self.finish(&mut worker);
-        loop {
-            let mut engine = self.engine.lock();
-            let Some(no) = engine.clear_step(space, range, &mut worker.plan) else { break };
-            if worker.plan.is_empty() {
-                drop(self.wait_settled(engine, no));
-                continue;
-            }
-            drop(engine);
-            self.finish(&mut worker);
-        }
-        self.finish(&mut worker);
+        self.finish_steps(&mut worker, |engine, plan| engine.clear_step(space, range, plan));
         self.rest(worker);
     }
 }
