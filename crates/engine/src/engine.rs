@@ -40,9 +40,21 @@ pub struct Config {
     pub run_max: u32,
     /// At how many addresses the machine can show a frame.
     pub addresses: Addresses,
+    /// How the machine shows that a page is used.
+    pub references: References,
     /// A bug to be planted, for those who check the engine.
     #[cfg(feature = "canary")]
     pub canary: Option<crate::Canary>,
+}
+
+/// How a machine shows that a page is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum References {
+    /// By a fault, after the page has been unmapped.
+    ByFault,
+    /// By accessed bits: its driver calls
+    /// [`reclaim_seeing`](Engine::reclaim_seeing).
+    Bits,
 }
 
 /// At how many addresses a machine can show a frame.
@@ -65,6 +77,7 @@ impl Config {
             ahead_max: 512,
             run_max: 128,
             addresses: Addresses::Many,
+            references: References::ByFault,
             #[cfg(feature = "canary")]
             canary: None,
         }

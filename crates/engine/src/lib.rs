@@ -72,7 +72,7 @@ mod tests;
 pub mod writeback;
 
 pub use canary::Canary;
-pub use engine::{Addresses, Config, Engine, Leave, Scope};
+pub use engine::{Addresses, Config, Engine, Leave, References, Scope};
 pub use fault::{Outcome, Waiter};
 pub use object::readahead::Pattern;
 pub use object::{Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights};

@@ -2,7 +2,7 @@
 
 use faultless_addr::{FrameNo, SpaceId, VirtAddr};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, References};
 use crate::frame::{Frame, State};
 
 impl Engine {
@@ -23,6 +23,11 @@ impl Engine {
     ) -> impl Iterator<Item = (SpaceId, VirtAddr, bool)> + '_ {
         let shown = self.translations.of(&self.frames, no);
         shown.map(|it| (it.space(), it.at(), it.writable))
+    }
+
+    /// How the machine shows that pages are used.
+    pub fn references(&self) -> References {
+        self.config.references
     }
 
     /// Anonymous pages that there are.

@@ -4,11 +4,11 @@
 //! held, so a mark is *changing* from the decision to the report.
 //!
 //! ```text
-//!              will_mark                    marked
+//!              will_mark, begin_poison      marked, poisoned
 //!        ┌────────────────► being set ──────────────────► set
 //!        │                                                 │  tick, set_size: may be tried
-//!     no mark            poisoned (a failed frame's)       │  again, if no page is there;
-//!        ▲ └───────────────────────────────────────────────┤  begin_map: before the page
+//!     no mark                                              │  again, if no page is there;
+//!        ▲                                                 │  begin_map: before the page
 //!        │                                                 ▼
 //!        └───────────────────────────────────────── being healed
 //!                            healed
@@ -47,16 +47,23 @@ impl Engine {
     pub(crate) fn begin_poison(&mut self, no: FrameNo, plan: &mut Plan) {
         self.begin(no, Busy::Poisoning, 1);
         self.frames[no].held = false;
-        let site = self.frames[no].site;
+        let (object, site) = (self.frames[no].object, self.frames[no].site);
+        // The address may mean another page before the driver gets there.
+        self.mark_is_coming(site, object);
         plan.ops.push(Op::Poison { space: site.space(), at: site.at(), frame: no });
     }
 
     /// Report: the address of a failed page is now an error.
-    pub fn poisoned(&mut self, no: FrameNo, plan: &mut Plan) {
+    pub fn poisoned(&mut self, space: SpaceId, at: VirtAddr, no: FrameNo, plan: &mut Plan) {
         self.end(no, Busy::Poisoning);
-        let (object, site) = (self.frames[no].object, self.frames[no].site);
-        mark_at(&mut self.marks, site, object, self.now).set = true;
         self.settle_failed(no, plan);
+        self.changed(Site::new(space, at), plan);
+    }
+
+    fn mark_is_coming(&mut self, site: Site, object: ObjectId) {
+        let mark = mark_at(&mut self.marks, site, object, self.now);
+        mark.changing += 1;
+        mark.set = true;
     }
 
     /// A held access at `addr` was answered with [`Signal::Bus`](crate::Signal::Bus): the
@@ -64,10 +71,7 @@ impl Engine {
     pub fn will_mark(&mut self, space: SpaceId, addr: VirtAddr) {
         let Some(area) = self.spaces[space.index()].find(addr) else { return };
         let object = area.object().unwrap_or(ANON);
-        let site = Site::new(space, addr.page_start());
-        let mark = mark_at(&mut self.marks, site, object, self.now);
-        mark.changing += 1;
-        mark.set = true;
+        self.mark_is_coming(Site::new(space, addr.page_start()), object);
     }
 
     /// Report: what `will_mark` was told has been done.

@@ -115,6 +115,13 @@ pub enum Op {
         /// Where.
         at: VirtAddr,
     },
+    /// Clear the accessed bit of a page, where it still is. No report.
+    ClearAccessed {
+        /// The space.
+        space: SpaceId,
+        /// Where.
+        at: VirtAddr,
+    },
     /// Stop stores to a page; report by `stopped`.
     Stop {
         /// The space.

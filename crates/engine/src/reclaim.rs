@@ -12,22 +12,28 @@
 //!                 └ whoever needs a frame reclaims
 //! ```
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr};
 
 use crate::anon::{AnonId, AnonPages};
-use crate::engine::{Engine, Leave, Scope};
+use crate::engine::{Engine, Leave, References, Scope};
 use crate::frame::{FrameTable, State};
 use crate::object::{Backing, Object};
-use crate::plan::Plan;
+use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
+use crate::shown::Translations;
 use alloc::boxed::Box;
 
 /// How long an object whose writes fail is left alone, in ticks.
 const WRITE_RETRY_TICKS: u32 = 1000;
 
+/// Has the page at this address been accessed since that was last cleared?
+pub type Accessed<'a> = dyn Fn(SpaceId, VirtAddr) -> bool + 'a;
+
 /// What policies may ask about frames.
 struct Frames<'a> {
     frames: &'a FrameTable,
+    translations: &'a Translations,
+    accessed: &'a Accessed<'a>,
     objects: &'a [Option<Box<Object>>],
     anons: &'a AnonPages,
     /// Dirty anonymous pages can be written to swap.
@@ -37,9 +43,11 @@ struct Frames<'a> {
 
 /// What a policy may see of an engine, which keeps its policy to itself meanwhile.
 macro_rules! frames_view {
-    ($engine:expr) => {
+    ($engine:expr, $accessed:expr) => {
         Frames {
             frames: &$engine.frames,
+            translations: &$engine.translations,
+            accessed: $accessed,
             objects: &$engine.objects,
             anons: &$engine.anons,
             slots_left: $engine.swap.as_ref().is_some_and(|swap| !swap.map.is_full()),
@@ -50,7 +58,8 @@ macro_rules! frames_view {
 
 impl View for Frames<'_> {
     fn is_referenced(&self, no: FrameNo) -> bool {
-        self.frames[no].is_mapped()
+        let mut shown = self.translations.of(self.frames, no);
+        shown.any(|it| (self.accessed)(it.space(), it.at()))
     }
 
     fn is_movable(&self, no: FrameNo) -> bool {
@@ -92,9 +101,20 @@ impl Engine {
 
     /// Begins to free up to `target` frames; returns how many will come of it.
     pub fn reclaim(&mut self, scope: Scope, target: u32, plan: &mut Plan) -> u32 {
+        self.reclaim_seeing(scope, target, &|_, _| true, plan)
+    }
+
+    /// As [`reclaim`](Self::reclaim), for a machine that keeps accessed bits.
+    pub fn reclaim_seeing(
+        &mut self,
+        scope: Scope,
+        target: u32,
+        accessed: &Accessed<'_>,
+        plan: &mut Plan,
+    ) -> u32 {
         self.forget_failed(plan);
         match scope {
-            Scope::All => self.reclaim_any(target, plan),
+            Scope::All => self.reclaim_any(target, accessed, plan),
             Scope::Object(object) => self.reclaim_of(object, target, plan),
         }
     }
@@ -108,14 +128,14 @@ impl Engine {
         }
     }
 
-    fn reclaim_any(&mut self, target: u32, plan: &mut Plan) -> u32 {
+    fn reclaim_any(&mut self, target: u32, accessed: &Accessed<'_>, plan: &mut Plan) -> u32 {
         let mut begun = 0;
         let looks_max = target.saturating_mul(4).saturating_add(64);
         for _ in 0..looks_max {
             if begun >= target {
                 break;
             }
-            let view = frames_view!(self);
+            let view = frames_view!(self, accessed);
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
                 Some(Verdict::Unreference(no)) => self.unreference(no, plan),
@@ -125,11 +145,20 @@ impl Engine {
         begun
     }
 
-    /// A second chance: unmapped, and kept. Being touched again is its reference.
+    /// A second chance: being touched again is its reference. A bit shows it; where there
+    /// is none, the page is unmapped and kept, and the fault shows it.
     fn unreference(&mut self, no: FrameNo, plan: &mut Plan) {
-        if self.frames[no].is_mapped() {
-            self.stats.second_chances += 1;
-            self.begin_leave(no, Leave::Keep, plan);
+        if !self.frames[no].is_mapped() {
+            return;
+        }
+        self.stats.second_chances += 1;
+        match self.config.references {
+            References::ByFault => self.begin_leave(no, Leave::Keep, plan),
+            References::Bits => {
+                for it in self.translations.of(&self.frames, no) {
+                    plan.ops.push(Op::ClearAccessed { space: it.space(), at: it.at() });
+                }
+            }
         }
     }
 
@@ -179,7 +208,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view = frames_view!(self);
+            let view = frames_view!(self, &|_, _| true);
             if view.is_movable(no) {
                 begun += self.evict(no, plan);
             }

@@ -154,6 +154,7 @@ impl<M: Machine> Core<M> {
                 let range = pages_at(at, 1);
                 must("stop writes", self.machine.set_write(space, range, WriteAccess::Tracked));
             }
+            Op::ClearAccessed { .. } => unreachable!("no machine with such bits is driven here"),
             Op::Copy { from, mapped, to } => self.copy(from, mapped, to),
             Op::Poison { space, at, .. } => {
                 must("mark a page", self.machine.poison(space, pages_at(at, 1)));
@@ -403,9 +404,9 @@ fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan)
             Op::Grant { space, at, frames } => engine.granted(space, at, plan.frames(frames), next),
             Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
             Op::Copy { from, to, .. } => engine.copied(from, to, next),
-            Op::Poison { frame, .. } => engine.poisoned(frame, next),
+            Op::Poison { space, at, frame } => engine.poisoned(space, at, frame, next),
             Op::Heal { space, range } => engine.healed(space, range, next),
-            Op::Wake { .. } | Op::Protect { .. } => {}
+            Op::Wake { .. } | Op::Protect { .. } | Op::ClearAccessed { .. } => {}
             Op::Read { .. } | Op::Write { .. } => {}
         }
     }

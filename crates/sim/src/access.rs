@@ -121,7 +121,7 @@ impl World {
             Outcome::Resolved | Outcome::Waiting(_) => false,
             Outcome::NoFrame(scope) => {
                 let target = self.rng.u32(1..6);
-                let begun = self.plan(|engine, plan| engine.reclaim(scope, target, plan));
+                let begun = self.reclaim(scope, target);
                 if begun == 0 && self.tasks.is_empty() && scope == Scope::All {
                     self.let_time_pass();
                 }

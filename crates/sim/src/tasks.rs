@@ -62,6 +62,10 @@ impl World {
                     continue;
                 }
                 Op::Heal { space, range } => Task::Heal(space, range),
+                Op::ClearAccessed { space, at } => {
+                    self.machine.clear_accessed(space, at);
+                    continue;
+                }
                 Op::Wake { .. } => continue,
             });
         }
@@ -90,10 +94,8 @@ impl World {
             Task::WriteEnds(run, frames, bytes) => self.end_write(run, &frames, &bytes),
             Task::Map(space, at, frames, write) => {
                 if let Err(error) = self.machine.map(space, at, &frames, write) {
-                    let there = self.machine.translation(space, at);
-                    let there = there.map(|it| self.engine.frame(it.frame));
-                    let new = self.engine.frame(frames[0]);
-                    panic!("{error}: {new:?} is to be mapped at {at:?}, where there is {there:?}");
+                    self.tell_what_is_there(space, at, &frames);
+                    panic!("{error}");
                 }
                 self.plan(|engine, plan| engine.mapped(space, at, &frames, write, plan));
             }
@@ -110,7 +112,7 @@ impl World {
             Task::Copy(from, to) => self.copy(from, to),
             Task::Poison(space, at, frame) => {
                 self.machine.poison(space, VirtRange::page(at)).expect("a page can be marked");
-                self.plan(|engine, plan| engine.poisoned(frame, plan));
+                self.plan(|engine, plan| engine.poisoned(space, at, frame, plan));
             }
             Task::Mark(space, at) => {
                 let there = self.machine.translation(space, at);
@@ -120,6 +122,16 @@ impl World {
             }
             Task::Heal(space, range) => self.heal(space, range),
             Task::Unmap(leaver, then) => self.unmap(leaver, then),
+        }
+    }
+
+    /// Before a panic: what is where frames are to be mapped?
+    fn tell_what_is_there(&self, space: SpaceId, at: VirtAddr, frames: &[FrameNo]) {
+        for (n, frame) in frames.iter().enumerate() {
+            let at = at.plus_pages(n as u64);
+            let there = self.machine.translation(space, at).map(|it| self.engine.frame(it.frame));
+            let marker = self.machine.marker(space, at);
+            eprintln!("{at:?} has {there:?} and {marker:?}, gets {:?}", self.engine.frame(*frame));
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PageRange, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::{
-    Addresses, Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, Rights, Scope,
+    Addresses, Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, References, Rights,
+    Scope,
 };
 use faultless_software::SoftwareMachine;
 
@@ -94,6 +95,7 @@ impl World {
             run_max: rng.u32(1..8),
             // As on machines with memory of their own, and as on Linux.
             addresses: if options.seed % 4 == 3 { Addresses::One } else { Addresses::Many },
+            references: if options.seed % 4 == 1 { References::Bits } else { References::ByFault },
             #[cfg(feature = "canary")]
             canary: match options.bug {
                 Some(Bug::Engine(canary)) => Some(canary),
@@ -187,12 +189,25 @@ impl World {
             60..92 => self.advance_task(),
             92..94 => {
                 let target = self.rng.u32(1..8);
-                self.plan(|engine, plan| engine.reclaim(Scope::All, target, plan));
+                self.reclaim(Scope::All, target);
             }
             94 => self.let_time_pass(),
             95 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
             _ => self.verb(),
         }
+    }
+
+    /// As a driver does: it knows of the machine's accessed bits.
+    pub(crate) fn reclaim(&mut self, scope: Scope, target: u32) -> u32 {
+        let mut plan = Plan::new();
+        let World { engine, machine, .. } = self;
+        let accessed = |space, at| machine.translation(space, at).is_some_and(|it| it.accessed);
+        let begun = match engine.references() {
+            References::Bits => engine.reclaim_seeing(scope, target, &accessed, &mut plan),
+            References::ByFault => engine.reclaim(scope, target, &mut plan),
+        };
+        self.take_apart(&plan);
+        begun
     }
 
     pub(crate) fn let_time_pass(&mut self) {
@@ -240,6 +255,7 @@ impl World {
             self.wait(no);
         }
         while self.engine.are_marks_changing(object) {
+            assert!(!self.tasks.is_empty(), "a mark changes for ever");
             self.advance_task();
         }
         self.engine.forget_marks(object);

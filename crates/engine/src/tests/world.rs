@@ -204,7 +204,10 @@ impl World {
                 Op::Poison { at, frame, .. } => Task::Poison(at, frame),
                 Op::Heal { range, .. } => Task::Heal(range),
                 Op::Wake { .. } => continue,
-                Op::Copy { .. } | Op::Protect { .. } | Op::Stop { .. } => unreachable!("{op:?}"),
+                Op::Copy { .. }
+                | Op::Protect { .. }
+                | Op::Stop { .. }
+                | Op::ClearAccessed { .. } => unreachable!("{op:?}"),
             };
             // What a plan says of an address before mapping it is done before; else, at
             // any time.
@@ -325,7 +328,7 @@ impl World {
             Task::Poison(at, frame) => {
                 assert!(!self.table.contains_key(&at.0), "a mapped page is poisoned");
                 self.poisoned.insert(at.0, ());
-                self.plan(|engine, plan| engine.poisoned(frame, plan));
+                self.plan(|engine, plan| engine.poisoned(SPACE, at, frame, plan));
             }
             Task::Mark(at) => {
                 assert!(!self.table.contains_key(&at.0), "a mapped page is marked");
