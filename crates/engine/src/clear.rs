@@ -81,8 +81,7 @@ impl Engine {
     ) {
         let mut sites = Vec::new();
         let mut look = |engine: &Engine, no: FrameNo, site: Site| {
-            // It may be this very address at which it is about to be shown.
-            let coming = engine.frames[no].busy == Busy::Mapping;
+            let coming = engine.may_be_writable(no);
             let here = engine.shown_at(no, site).is_some_and(|it| wrong(it.writable));
             if here || coming {
                 sites.push((site, no));
@@ -111,6 +110,13 @@ impl Engine {
                 self.begin_leave_at(no, site, plan);
             }
         }
+    }
+
+    /// Is something being done with the frame in whose course stores to it may pass, here or
+    /// elsewhere? It may be about to be shown or granted; or it is being written, and the
+    /// driver has not stopped stores yet.
+    pub(crate) fn may_be_writable(&self, no: FrameNo) -> bool {
+        matches!(self.frames[no].busy, Busy::Mapping | Busy::Granting | Busy::Writing)
     }
 
     /// Is a page at `site` that is not meant there any more? Then it is its time to leave.

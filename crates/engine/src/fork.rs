@@ -88,8 +88,7 @@ impl Engine {
         let mut wait = None;
         for (_, id) in self.privates[parent.index()].clone().iter() {
             let Some(no) = self.anons[id].frame else { continue };
-            let coming = matches!(self.frames[no].busy, Busy::Mapping | Busy::Granting);
-            if self.anons[id].refs < 2 || !(self.frames[no].writable || coming) {
+            if self.anons[id].refs < 2 || !(self.frames[no].writable || self.may_be_writable(no)) {
                 continue;
             }
             self.frames[no].waited = true;

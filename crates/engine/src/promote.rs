@@ -12,7 +12,7 @@
 //! busy while it is copied: it neither leaves nor changes its place. If it is a page
 //! of an object, others may store to it meanwhile, as they may on Linux.
 
-use faultless_addr::FrameNo;
+use faultless_addr::{FrameNo, WriteAccess};
 
 use crate::anon::AnonId;
 use crate::engine::{Engine, Scope};
@@ -141,7 +141,9 @@ impl Engine {
     pub(crate) fn serve(&mut self, no: FrameNo, site: Site, want: Want, plan: &mut Plan) {
         let stores = self.stores_at(no, site);
         let here = self.shown_at(no, site);
-        let store = want == Want::Write && stores.is_some() && self.may_store(no, site);
+        // The area may allow less by now than when the store faulted.
+        let allowed = stores.is_some_and(|it| it != WriteAccess::Forbidden);
+        let store = want == Want::Write && allowed && self.may_store(no, site);
         match (here, stores) {
             (Some(it), _) if want != Want::Write || it.writable => self.let_go_at(no, site, plan),
             (Some(_), _) if store => {
@@ -159,7 +161,7 @@ impl Engine {
                 if store {
                     self.set_dirty(no);
                 }
-                let stores = if store { faultless_addr::WriteAccess::Allowed } else { stores };
+                let stores = if store { WriteAccess::Allowed } else { stores };
                 self.begin_map(no, site, stores, plan);
             }
             // Another page is meant there by now, or a copy has to be made: by a new fault.

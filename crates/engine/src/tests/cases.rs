@@ -262,3 +262,14 @@ fn what_is_mapped_is_never_healed() {
     it.engine.unpin(&mut pin, &mut it.plan);
     assert_eq!(it.carry_out(), ["drop"]);
 }
+
+#[test]
+fn a_store_that_waits_does_not_outlive_the_right_to_it() {
+    let mut it = fixture(file(Rights::ReadWrite), Prot::READ | Prot::WRITE);
+    it.fault(1, Access::Write);
+    // The page is on its way, wanted for writing. Once it arrived writable all the same.
+    let range = VirtRange::page(it.base.plus_pages(1));
+    it.engine.protect(SPACE, range, Prot::READ, &mut it.plan).unwrap();
+    assert_eq!(it.carry_out(), ["read", "wake"]);
+    assert_eq!(it.fault(1, Access::Write), Outcome::Signal(Signal::SegvAccErr));
+}
