@@ -273,3 +273,28 @@ fn a_store_that_waits_does_not_outlive_the_right_to_it() {
     assert_eq!(it.carry_out(), ["read", "wake"]);
     assert_eq!(it.fault(1, Access::Write), Outcome::Signal(Signal::SegvAccErr));
 }
+
+#[test]
+fn rights_are_not_gone_while_a_write_has_not_stopped_stores() {
+    let mut it = fixture(file(Rights::ReadWrite), Prot::READ | Prot::WRITE);
+    it.fault(1, Access::Write);
+    it.carry_out();
+    let (object, mut rest) = (it.object, PageRange::all());
+    let mut write = Plan::new();
+    assert_eq!(it.engine.flush_step(object, &mut rest, &mut write), FlushStep::More);
+    // Told to write, the driver hasn't come to it: stores still pass.
+    let range = VirtRange::page(it.base.plus_pages(1));
+    it.engine.protect(SPACE, range, Prot::READ, &mut it.plan).unwrap();
+    let wait = it.engine.clear_step(SPACE, range, &mut it.plan);
+    assert!(wait.is_some(), "once the verb ended here");
+    let frames = write.ops.iter().filter_map(|op| match *op {
+        Op::Write { run, .. } => Some(write.frames(run.frames).to_vec()),
+        _ => None,
+    });
+    let frames: Vec<_> = frames.flatten().collect();
+    it.engine.write_ended(object, PageIndex(1), &frames, Ok(()), &mut it.plan);
+    it.carry_out();
+    while it.engine.clear_step(SPACE, range, &mut it.plan).is_some() {
+        it.carry_out();
+    }
+}
