@@ -39,18 +39,14 @@ pub struct Memory {
 /// the swap file. So memory that was given can be used: it is refused when it is asked
 /// for, not when it is touched. (Linux's overcommit mode 2.)
 pub(crate) struct Room {
-    limit: u64,
+    /// Bytes that there can be in all.
+    pub limit: u64,
     used: AtomicU64,
 }
 
 impl Room {
     pub fn new(limit: u64) -> Room {
         Room { limit, used: AtomicU64::new(0) }
-    }
-
-    /// Bytes that there can be in all.
-    pub fn limit(&self) -> u64 {
-        self.limit
     }
 
     /// Room for so many bytes more, if there is.

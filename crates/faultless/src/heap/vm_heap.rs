@@ -91,7 +91,7 @@ impl HeapOptions {
 
     /// Makes it. It takes nothing before the first request.
     pub fn build(&self, vm: &Vm) -> VmHeap {
-        let usable = usize::try_from(vm.inner.room.limit()).unwrap_or(usize::MAX / 2);
+        let usable = usize::try_from(vm.inner.room.limit).unwrap_or(usize::MAX / 2);
         let capacity = self.capacity.unwrap_or(usable.next_multiple_of(UNIT));
         let options = Options { capacity, threshold: self.threshold };
         let pages = VmPages::new(Mappings::new(vm, self.delivery));
