@@ -245,6 +245,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         Stats {
             pages_pinned: u64::from(self.pinned),
+            swap_slots_used: u64::from(self.swap_slots().0),
             bookkeeping_bytes: self.bookkeeping_bytes() as u64,
             ..self.stats
         }

@@ -44,6 +44,8 @@ pub struct Stats {
     pub frames_used_max: u64,
     /// Pages that differ from their backing, now.
     pub pages_dirty: u64,
+    /// Slots of swap that hold a page, now.
+    pub swap_slots_used: u64,
     /// Pages held in place by pins, now.
     pub pages_pinned: u64,
     /// Bytes that the engine's own tables take, now.

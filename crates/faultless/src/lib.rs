@@ -25,6 +25,8 @@
 //! - [`MapOptions`] make a [`MapRaw`] (pointers, pins, reads and writes: all safe but
 //!   the pointers), a [`Map`] (also `&[u8]`) or a [`MapMut`] (also `&mut [u8]`).
 //! - [`Pinned`] bytes are in memory and stay as they are while the pin lives.
+//! - [`Memory`] is anonymous memory beyond the budget. Allocators of such memory are
+//!   `VmHeap`, for single collections, and [`GlobalHeap`], for a whole process.
 //!
 //! What a plain pointer does where `mmap(2)` would do the same: it waits for the page.
 //! What it does beyond the end of the file, or where the page can't be read: SIGBUS,
@@ -36,6 +38,7 @@ mod bytes;
 mod catalog;
 mod copy;
 mod error;
+mod heap;
 pub mod host;
 mod map;
 mod mapping;
@@ -50,6 +53,9 @@ pub use copy::MapCopy;
 pub use error::Error;
 pub use faultless_engine::{OnError, Pattern, PolicyKind, Stats};
 pub use faultless_pager::{FaultyPager, MemoryPager, Pager};
+pub use heap::{GlobalHeap, unmanaged};
+#[cfg(feature = "allocator-api2")]
+pub use heap::{HeapOptions, HeapStats, VmHeap};
 pub use map::{Map, MapMut};
 pub use memory::Memory;
 pub use options::{Delivery, MapOptions};

@@ -8,7 +8,7 @@ use faultless_pager::{FileId, FilePager};
 use faultless_runtime::ObjectHandle;
 
 use crate::error::Error;
-use crate::vm::{Inner, LinuxCore};
+use crate::vm::{Entered, Inner};
 
 /// An object with its home range of addresses. Dropped with its last map or pin: it
 /// then writes what is dirty and gives everything back.
@@ -31,8 +31,8 @@ impl Mapping {
         Mapping { vm, handle, name, file, writable: AtomicBool::new(writable) }
     }
 
-    pub fn core(&self) -> &LinuxCore {
-        &self.vm.core
+    pub fn core(&self) -> Entered<'_> {
+        self.vm.core()
     }
 
     pub fn object(&self) -> ObjectId {

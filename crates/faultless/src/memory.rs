@@ -39,7 +39,8 @@ pub struct Memory {
 /// the swap file. So memory that was given can be used: it is refused when it is asked
 /// for, not when it is touched. (Linux's overcommit mode 2.)
 pub(crate) struct Room {
-    limit: u64,
+    /// Bytes that there can be in all.
+    pub limit: u64,
     used: AtomicU64,
 }
 
@@ -48,6 +49,7 @@ impl Room {
         Room { limit, used: AtomicU64::new(0) }
     }
 
+    /// Room for so many bytes more, if there is.
     pub fn take(&self, bytes: u64) -> Result<(), Error> {
         let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
         let taken = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
@@ -55,6 +57,7 @@ impl Room {
         taken.map(drop).map_err(refused)
     }
 
+    /// So many bytes are not needed any more.
     pub fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::AcqRel);
     }
@@ -75,7 +78,7 @@ impl Vm {
         let space = delivery.space();
         let bytes = (len.max(1) as u64).next_multiple_of(PAGE_BYTES);
         self.inner.room.take(bytes)?;
-        match self.inner.core.map_anonymous(space, bytes) {
+        match self.inner.core().map_anonymous(space, bytes) {
             Ok(range) => Ok(Memory { vm: self.inner.clone(), space, range, len }),
             Err(error) => {
                 self.inner.room.give(bytes);
@@ -108,7 +111,7 @@ impl Memory {
 
     /// All bytes are zeros again, and take no room.
     pub fn clear(&mut self) -> Result<(), Error> {
-        Ok(self.vm.core.dont_need(self.space, self.range)?)
+        Ok(self.vm.core().dont_need(self.space, self.range)?)
     }
 }
 
@@ -123,7 +126,7 @@ impl fmt::Debug for Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if self.vm.core.unmap_private(self.space, self.range).is_ok() {
+        if self.vm.core().unmap_private(self.space, self.range).is_ok() {
             self.vm.room.give(self.range.len());
         }
     }

@@ -195,7 +195,7 @@ impl MapOptions {
         file: &impl AsFd,
         rights: FileRights,
     ) -> Result<Arc<Mapping>, Error> {
-        vm.inner.core.check_birthplace()?;
+        vm.inner.core().check_birthplace()?;
         let pager = Arc::new(FilePager::new(file, rights)?);
         let id = pager.identity();
         let (mapping, mut catalog) = vm.inner.catalog.look_up(id);
@@ -229,7 +229,7 @@ impl MapOptions {
         let writable = rights == FileRights::ReadWrite;
         let prot = if writable { Prot::READ | Prot::WRITE } else { Prot::READ };
         let ahead = if writable { size.saturating_mul(2).max(1 << 30) } else { 0 };
-        let handle = vm.inner.core.open(NewObject {
+        let handle = vm.inner.core().open(NewObject {
             pager,
             options: self.object_options(size, rights)?,
             space: self.delivery.unwrap_or_default().space(),

@@ -110,11 +110,13 @@ impl MapRaw {
         &self,
         ranges: impl IntoIterator<Item = (u64, usize)>,
     ) -> Result<Vec<Pinned>, Error> {
+        // Entered first: what the runtime goes through is then never in memory of its own.
+        let core = self.mapping.core();
         let bytes: Result<Vec<_>, Error> =
             ranges.into_iter().map(|(offset, len)| self.bytes(offset, len as u64)).collect();
         let bytes = bytes?;
         let pages = bytes.iter().map(|bytes| bytes.pages());
-        let pins = self.mapping.core().pin_many(self.mapping.object(), pages)?;
+        let pins = core.pin_many(self.mapping.object(), pages)?;
         let held = bytes.iter().zip(pins);
         Ok(held
             .map(|(bytes, pin)| {
@@ -126,9 +128,10 @@ impl MapRaw {
     /// Begins to read ranges `(offset, len)` that will be needed, and doesn't wait.
     /// Goes as far as the budget allows; answers how many bytes were left out.
     pub fn prefetch(&self, ranges: impl IntoIterator<Item = (u64, u64)>) -> Result<u64, Error> {
+        // Entered first, as above.
+        let core = self.mapping.core();
         let pages: Result<Vec<_>, Error> =
             ranges.into_iter().map(|(offset, len)| Ok(self.bytes(offset, len)?.pages())).collect();
-        let core = self.mapping.core();
         let left_out = core.prefetch(self.mapping.object(), pages?.into_iter())?;
         Ok(left_out * PAGE_BYTES)
     }

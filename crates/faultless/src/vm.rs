@@ -1,5 +1,6 @@
 //! A [`Vm`]: a budget of memory, and the threads that keep it.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -8,7 +9,7 @@ use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
 use faultless_pager::SwapFile;
-use faultless_runtime::{Core, Options, Rings, Served, Threads};
+use faultless_runtime::{Core, Inside, Options, Rings, Served, Threads};
 
 use crate::catalog::Catalog;
 use crate::error::Error;
@@ -28,10 +29,31 @@ pub struct Vm {
 pub(crate) struct Inner {
     // Dropped in this order: the threads end before the machine goes.
     threads: Threads<LinuxMachine>,
-    pub core: Arc<LinuxCore>,
+    core: Arc<LinuxCore>,
     pub catalog: Catalog,
     pub room: Room,
     memory: u64,
+}
+
+/// The runtime, in the hands of a thread that is inside of it as long as this lives.
+pub(crate) struct Entered<'a> {
+    core: &'a LinuxCore,
+    _inside: Inside,
+}
+
+impl Deref for Entered<'_> {
+    type Target = LinuxCore;
+
+    fn deref(&self) -> &LinuxCore {
+        self.core
+    }
+}
+
+impl Inner {
+    /// The only way to the runtime: whoever goes it is inside.
+    pub fn core(&self) -> Entered<'_> {
+        Entered { _inside: Inside::enter(), core: &self.core }
+    }
 }
 
 /// Says how a [`Vm`] is to be.
@@ -69,7 +91,7 @@ impl Vm {
 
     /// Counters, and what they count now.
     pub fn stats(&self) -> Stats {
-        self.inner.core.stats()
+        self.inner.core().stats()
     }
 }
 
@@ -124,6 +146,7 @@ impl VmBuilder {
 
     /// Makes it: reserves addresses, starts threads; takes no memory yet.
     pub fn build(self) -> Result<Vm, Error> {
+        let _inside = Inside::enter();
         let pages = self.memory / PAGE_BYTES;
         let fits = u32::try_from(pages).ok().filter(|pages| *pages < 1 << 29);
         let Some(pages) = fits.filter(|_| self.memory >= Vm::MEMORY_MIN) else {
@@ -170,6 +193,7 @@ impl VmBuilder {
 
 /// A thread touched a page of a mapping with inline delivery that isn't there.
 fn serve_inline(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
+    let _inside = Inside::enter();
     let Some(core) = core.upgrade() else { return Resolved::NotOurs };
     match core.serve_here(INLINE, addr, access.unwrap_or(Access::Read)) {
         Served::Yes => Resolved::Yes,

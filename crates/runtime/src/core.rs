@@ -17,6 +17,7 @@ use faultless_sys::ring::RingUser;
 use crate::drive::Worker;
 use crate::error::Error;
 use crate::flush::Flush;
+use crate::inside::Inside;
 use crate::lock::{ENGINE, Guard, LEAF, Ranked};
 use crate::sleep::Sleepers;
 use crate::sync::Condvar;
@@ -212,6 +213,7 @@ impl<M: Machine> Threads<M> {
             .stack_size(256 << 10)
             .spawn(move || {
                 let _end = AbortOnPanic;
+                let _inside = Inside::enter();
                 body();
             })
             .map_err(|source| Error::Setup { what: "a thread", source })?;

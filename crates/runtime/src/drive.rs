@@ -17,6 +17,7 @@ use faultless_sys::ring::RingUser;
 use crate::core::{Core, HandedOff, Rings};
 use crate::io::{Io, Job, copy_page, zero};
 use crate::lock::assert_none_held;
+use crate::say::say;
 
 /// What is done with the reads of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Worker {
 /// to change a translation, so what programs see can't be kept right.
 fn must(what: &str, result: io::Result<()>) {
     if let Err(error) = result {
-        eprintln!("faultless: the kernel refused to {what}: {error}; stopping before data is lost");
+        say(format_args!("the kernel refused to {what}: {error}; stopping before data is lost"));
         std::process::abort();
     }
 }

@@ -17,6 +17,7 @@ use rustix::fd::AsFd;
 use crate::core::Core;
 use crate::drive::{Reads, Worker};
 use crate::io::TOKEN_POLL;
+use crate::say::say;
 use crate::serve::{PATIENCE, batch};
 
 const TOKEN_HELD: u64 = TOKEN_POLL;
@@ -79,7 +80,7 @@ impl<M: Machine> Core<M> {
     fn take_faults(&self, handler: &mut Handler) {
         if std::mem::take(&mut handler.look) {
             if let Err(error) = self.machine.held(TAKEN_AT_ONCE, &mut handler.held) {
-                eprintln!("faultless: reading faults: {error}");
+                say(format_args!("reading faults: {error}"));
             }
             handler.look = handler.held.len() == TAKEN_AT_ONCE;
         }
@@ -133,7 +134,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().marked(held.space, held.addr, plan);
         }
         if let Err(error) = result {
-            eprintln!("faultless: refusing an access at {:?}: {error}", held.addr);
+            say(format_args!("refusing an access at {:?}: {error}", held.addr));
         }
     }
 

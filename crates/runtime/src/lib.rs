@@ -12,6 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
+//!   inside    which threads others may be waiting for
 //! ```
 //!
 //! Which machine there is, is its user's choice: everything here takes any
@@ -24,17 +25,20 @@ mod drive;
 mod error;
 mod flush;
 mod handlers;
+mod inside;
 mod io;
 mod keeper;
 mod lock;
 mod objects;
 mod pins;
 mod private;
+mod say;
 mod serve;
 mod sleep;
 mod sync;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};
+pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use faultless_engine::{ObjectOptions, Rights};
 use faultless_machine::Machine;
@@ -41,20 +41,28 @@ impl<M: Machine> Core<M> {
 
     fn map_private(&self, space: SpaceId, backing: Backing, len: u64) -> Result<VirtRange, Error> {
         self.check_birthplace()?;
-        let request = MapRequest {
-            place: Place::Anywhere,
-            len,
-            prot: Prot::READ | Prot::WRITE,
-            sharing: Sharing::Private,
-            backing,
-            flags: VmaFlags::empty(),
-            merge: Merge::No,
-        };
-        let mapped = self.engine.lock().map(space, request);
-        mapped.map_err(|why| Error::NoAddresses {
-            pages: len.div_ceil(PAGE_BYTES),
-            why: why.to_string(),
-        })
+        let mapped = self.engine.lock().map(space, request(Place::Anywhere, backing, len));
+        mapped.map_err(|why| no_addresses(len, why))
+    }
+
+    /// `more` bytes of zeros, whole pages, right behind `range`: an error where something
+    /// is there, or where no page would be left between them and what follows.
+    pub fn extend_anonymous(
+        &self,
+        space: SpaceId,
+        range: VirtRange,
+        more: u64,
+    ) -> Result<VirtRange, Error> {
+        self.check_birthplace()?;
+        let beyond = range.end.0.saturating_add(more).saturating_add(PAGE_BYTES);
+        let needed = VirtRange::new(range.end, VirtAddr(beyond));
+        let mut engine = self.engine.lock();
+        if engine.space(space).overlapping(needed).next().is_some() {
+            return Err(no_addresses(more, "the addresses are taken"));
+        }
+        let place = Place::FixedNoReplace(range.end);
+        let mapped = engine.map(space, request(place, Backing::Anonymous, more));
+        mapped.map_err(|why| no_addresses(more, why))
     }
 
     /// Gives addresses back, and the pages that are the caller's own there.
@@ -85,4 +93,21 @@ impl<M: Machine> Core<M> {
         self.finish_steps(&mut worker, |engine, plan| engine.clear_step(space, range, plan));
         self.rest(worker);
     }
+}
+
+/// A private area.
+fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
+    MapRequest {
+        place,
+        len,
+        prot: Prot::READ | Prot::WRITE,
+        sharing: Sharing::Private,
+        backing,
+        flags: VmaFlags::empty(),
+        merge: Merge::No,
+    }
+}
+
+fn no_addresses(len: u64, why: impl ToString) -> Error {
+    Error::NoAddresses { pages: len.div_ceil(PAGE_BYTES), why: why.to_string() }
 }

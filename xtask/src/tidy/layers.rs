@@ -40,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faultless-sys",
             "faultless-linux",
             "faultless-runtime",
+            "faultless-heap",
         ],
     ),
     ("faultless-cli", &["faultless"]),
