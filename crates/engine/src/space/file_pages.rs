@@ -60,7 +60,10 @@ impl AddressSpace {
         let range = range.ok_or(FilePagesError::Invalid)?;
         let area = *self.find(range.start).ok_or(FilePagesError::Unfit)?;
         let object = area.object().ok_or(FilePagesError::Unfit)?;
-        let is_same = |other: &Vma| other.object() == Some(object) && other.flags == area.flags;
+        let is_same = |other: &Vma| {
+            other.object() == Some(object)
+                && (other.flags, other.prot, other.merge) == (area.flags, area.prot, area.merge)
+        };
         let writable = !area.flags.contains(VmaFlags::NEVER_WRITE);
         let fits = area.sharing == Sharing::Shared
             && writable

@@ -175,19 +175,26 @@ impl AddressSpace {
         request: MapRequest,
         replaced: &mut Vec<Vma>,
     ) -> Result<VirtRange, MapError> {
-        if request.len == 0 {
-            return Err(MapError::Empty);
-        }
-        let len = request.len_aligned();
-        let mut area = request.at(self.config.bounds);
-        let range = self.place(request.place, &area, len)?;
-        area = request.at(range);
+        let range = self.find_place(&request)?;
+        let mut area = request.at(range);
         area.flags = self.locks_of(request.flags, range.pages())?;
         request.check()?;
         if self.len_with(&area) > self.config.areas_max {
             return Err(MapError::TooManyAreas);
         }
         self.replace(area, replaced)?;
+        Ok(range)
+    }
+
+    /// Where [`map`](AddressSpace::map) would put it, if nothing that comes later (its
+    /// object, what is in the way) stops it: whoever knows files asks them in between.
+    pub fn find_place(&self, request: &MapRequest) -> Result<VirtRange, MapError> {
+        if request.len == 0 {
+            return Err(MapError::Empty);
+        }
+        let area = request.at(self.config.bounds);
+        let range = self.place(request.place, &area, request.len_aligned())?;
+        self.locks_of(request.flags, range.pages())?;
         Ok(range)
     }
 
@@ -216,8 +223,10 @@ impl AddressSpace {
         }
         let flags = flags | self.future_locks;
         match self.may_lock(flags, pages) {
-            // What a device has mapped stays anyway.
-            true if flags.contains(VmaFlags::DEVICE) => Ok(flags - VmaFlags::LOCKS),
+            // What a device has mapped stays anyway, and what may be dropped never does.
+            true if flags.intersects(VmaFlags::DEVICE | VmaFlags::DROPPABLE) => {
+                Ok(flags - VmaFlags::LOCKS)
+            }
             true => Ok(flags),
             false => Err(MapError::TooManyLocked),
         }
