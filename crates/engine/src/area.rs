@@ -1,11 +1,15 @@
 //! Areas: showing an object's pages at addresses, and ending it.
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
+use alloc::vec::Vec;
+
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
 
 use crate::engine::Engine;
 use crate::object::reverse::Window;
 use crate::plan::Plan;
-use crate::space::{Backing, MapError, MapRequest, Merge, Place, Sharing, Vma, VmaFlags};
+use crate::space::{
+    Backing, FilePagesError, MapError, MapRequest, Merge, Place, Sharing, Vma, VmaFlags,
+};
 
 impl Engine {
     /// Shows `count` pages of an object from `first` on, somewhere in `space`.
@@ -35,15 +39,56 @@ impl Engine {
             Place::Fixed(at) => MapRequest { place: Place::FixedNoReplace(at), ..request },
             _ => request,
         };
-        let mut replaced = alloc::vec::Vec::new();
+        let mut replaced = Vec::new();
         let range = self.spaces[space.index()].map(request, &mut replaced)?;
         debug_assert!(replaced.is_empty(), "nothing is replaced");
-        if let Backing::Object { object, first } = request.backing {
-            let pages = PageRange::from_len(first, range.pages());
-            let window = Window { space, at: range.start, pages, sharing: request.sharing };
-            self.object_mut(object).windows.add(window);
-        }
+        self.show(space, range);
         Ok(range)
+    }
+
+    /// A new area, in place of what is at a fixed address. To be followed by
+    /// [`clear_step`](Self::clear_step).
+    pub fn map_over(
+        &mut self,
+        space: SpaceId,
+        request: MapRequest,
+        plan: &mut Plan,
+    ) -> Result<VirtRange, MapError> {
+        let mut replaced = Vec::new();
+        let range = self.spaces[space.index()].map(request, &mut replaced)?;
+        self.clear_pieces(space, &replaced, plan);
+        self.show(space, range);
+        Ok(range)
+    }
+
+    /// Other pages of the object that an area shows (remap_file_pages(2)). To be followed
+    /// by [`clear_step`](Self::clear_step).
+    pub fn remap_file_pages(
+        &mut self,
+        space: SpaceId,
+        range: (VirtAddr, u64),
+        prot: u32,
+        first: PageIndex,
+        plan: &mut Plan,
+    ) -> Result<VirtRange, FilePagesError> {
+        let mut replaced = Vec::new();
+        let areas = &mut self.spaces[space.index()];
+        let range = areas.remap_file_pages(range.0, range.1, prot, first, &mut replaced)?;
+        self.clear_pieces(space, &replaced, plan);
+        self.show(space, range);
+        Ok(range)
+    }
+
+    /// The objects in new areas, or in areas that have become longer, learn of it.
+    pub(crate) fn show(&mut self, space: SpaceId, range: VirtRange) {
+        for piece in self.pieces(space, range) {
+            let Backing::Object { object, first } = piece.backing else { continue };
+            let pages = PageRange::from_len(first, piece.range.pages());
+            let window = Window { space, at: piece.range.start, pages, sharing: piece.sharing };
+            let windows = &mut self.object_mut(object).windows;
+            windows.remove(space, piece.range);
+            windows.add(window);
+        }
     }
 
     /// The rights of an area that shows an object grow or shrink. Pages that are
@@ -69,7 +114,7 @@ impl Engine {
     pub fn remove(&mut self, id: ObjectId) {
         let object = self.objects[id.index()].take().expect("the object exists");
         assert_eq!(object.resident, 0, "an object with pages in memory is removed");
-        let mut removed: alloc::vec::Vec<Vma> = alloc::vec::Vec::new();
+        let mut removed: Vec<Vma> = Vec::new();
         for window in object.windows.windows() {
             self.spaces[window.space.index()]
                 .unmap(window.range(), &mut removed)

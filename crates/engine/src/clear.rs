@@ -25,15 +25,28 @@ impl Engine {
     ) -> Result<(), UnmapError> {
         let mut pieces = Vec::new();
         self.spaces[space.index()].unmap(range, &mut pieces)?;
-        self.heal_range(space, range, plan);
-        for piece in &pieces {
+        self.clear_pieces(space, &pieces, plan);
+        Ok(())
+    }
+
+    /// Nothing is left in the space, seals or not: its program has ended. To be followed
+    /// by [`clear_step`](Self::clear_step).
+    pub fn unmap_all(&mut self, space: SpaceId, plan: &mut Plan) {
+        let mut pieces = Vec::new();
+        self.spaces[space.index()].unmap_all(&mut pieces);
+        self.clear_pieces(space, &pieces, plan);
+    }
+
+    /// The pages of pieces that are in no area any more go, too.
+    pub(crate) fn clear_pieces(&mut self, space: SpaceId, pieces: &[Vma], plan: &mut Plan) {
+        for piece in pieces {
+            self.heal_range(space, piece.range, plan);
             self.close(space, piece, |_| true, plan);
             self.forget_private(space, piece.range, plan);
             if let Some(object) = piece.object() {
                 self.object_mut(object).windows.remove(space, piece.range);
             }
         }
-        Ok(())
     }
 
     /// The rights of addresses change (mprotect(2)). To be followed by
@@ -65,14 +78,14 @@ impl Engine {
     }
 
     /// The parts of areas in a range.
-    fn pieces(&self, space: SpaceId, range: VirtRange) -> Vec<Vma> {
+    pub(crate) fn pieces(&self, space: SpaceId, range: VirtRange) -> Vec<Vma> {
         let areas = self.spaces[space.index()].overlapping(range);
         areas.map(|area| area.part(area.range.intersect(range))).collect()
     }
 
     /// The pages of a piece whose translation is `wrong` (told whether stores pass) begin
     /// to leave, and so will those that are being mapped.
-    fn close(
+    pub(crate) fn close(
         &mut self,
         space: SpaceId,
         piece: &Vma,
@@ -141,8 +154,8 @@ impl Engine {
     }
 
     /// The private pages of an object's windows that show `pages` are no more, because
-    /// the object has become shorter.
-    pub(crate) fn forget_copies(&mut self, id: ObjectId, pages: PageRange, plan: &mut Plan) {
+    /// the object has become shorter, or has other pages there.
+    pub fn forget_copies(&mut self, id: ObjectId, pages: PageRange, plan: &mut Plan) {
         let windows = self.object(id).windows.windows();
         let private = windows.iter().filter(|it| it.sharing == Sharing::Private).copied();
         let windows: Vec<_> = private.collect();

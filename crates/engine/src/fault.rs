@@ -3,7 +3,8 @@
 //! ```text
 //!   1 where          1a no area                          SIGSEGV, MAPERR
 //!                    1b the area forbids it              SIGSEGV, ACCERR
-//!                    1c beyond the object's end          SIGBUS (or zeros, if chosen)
+//!                    1c a guard is there                 SIGSEGV, MAPERR
+//!                    1d beyond the object's end          SIGBUS (or zeros, if chosen)
 //!   2 absent         2a a frame is free                  read it, and ahead of it
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
@@ -86,6 +87,12 @@ impl Engine {
         if !area.prot.allows(access) {
             return self.refuse(Signal::SegvAccErr);
         }
+        if self.spaces[space.index()].guards().contains(addr) {
+            return self.refuse(Signal::SegvMapErr);
+        }
+        if access == Access::Write && area.sharing == Sharing::Private {
+            self.spaces[space.index()].touched(addr);
+        }
         let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
         if let Some(no) = self.still_closing(touch.site, plan) {
             return self.come_again(no, touch);
@@ -126,7 +133,7 @@ impl Engine {
         Outcome::Signal(signal)
     }
 
-    /// Case 1c.
+    /// Case 1d.
     fn fault_beyond_end(&mut self, key: PageKey, touch: Touch, plan: &mut Plan) -> Outcome {
         let object = self.object_mut(key.object);
         if object.options.on_error == OnError::Signal {
@@ -216,7 +223,8 @@ impl Engine {
         if self.closing_at(site).is_some() {
             return None;
         }
-        let area = self.spaces.get(site.space().index())?.find(site.at())?;
+        let space = self.spaces.get(site.space().index())?;
+        let area = space.find(site.at()).filter(|_| !space.guards().contains(site.at()))?;
         let key = self.frames[no].key();
         let own = match area.sharing {
             Sharing::Private => self.anon_at(site),

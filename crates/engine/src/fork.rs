@@ -11,21 +11,27 @@
 //! No byte is copied: child and parent mean the same anonymous pages, and the first
 //! store of either promotes. Before fork returns, stores to all of them are stopped.
 
+use alloc::vec::Vec;
+
 use faultless_addr::{FrameNo, SpaceId, VirtRange};
 
-use crate::anon::AnonMap;
+use crate::anon::{AnonMap, numbers};
 use crate::canary::Canary;
 use crate::engine::Engine;
 use crate::frame::Busy;
-use crate::object::reverse::Window;
 use crate::plan::{Op, Plan};
-use crate::space::{AddressSpace, Sharing, VmaFlags};
+use crate::space::{AddressSpace, Sharing, SpaceConfig, Vma};
 
 impl Engine {
     /// An empty space.
     pub fn create_space(&mut self, bounds: VirtRange) -> SpaceId {
         let space = AddressSpace::new(bounds, self.config.guard_pages);
         self.add_space(space)
+    }
+
+    /// An empty space that is like this from the beginning.
+    pub fn create_space_with(&mut self, config: SpaceConfig) -> SpaceId {
+        self.add_space(AddressSpace::with_config(config))
     }
 
     fn add_space(&mut self, space: AddressSpace) -> SpaceId {
@@ -51,31 +57,19 @@ impl Engine {
 
     /// A space that is a copy of `parent` (fork(2)). To be followed by
     /// [`fork_step`](Self::fork_step) before either goes on.
-    pub fn fork(&mut self, parent: SpaceId, plan: &mut Plan) -> SpaceId {
-        let copy = self.spaces[parent.index()].clone();
+    pub fn fork(&mut self, parent: SpaceId) -> SpaceId {
+        let bounds = self.spaces[parent.index()].config().bounds;
+        let copy = self.spaces[parent.index()].fork();
         let child = self.add_space(copy);
-        for (number, id) in self.privates[parent.index()].clone().iter() {
-            self.anons[id].refs += 1;
-            self.privates[child.index()].insert(number, id);
-        }
-        let areas: alloc::vec::Vec<_> = self.spaces[child.index()].iter().copied().collect();
-        for area in &areas {
-            if area.flags.contains(VmaFlags::DONT_FORK) {
-                // Nothing is shown in the child yet: there is nothing to wait for.
-                let _ = self.unmap(child, area.range, plan);
-                continue;
-            }
-            if area.flags.contains(VmaFlags::WIPE_ON_FORK) {
-                self.dont_need(child, area.range, plan);
-            }
-            if let (Some(object), Some(first)) = (area.object(), area.page_at(area.range.start)) {
-                let pages = faultless_addr::PageRange::from_len(first, area.range.pages());
-                let sharing = area.sharing;
-                let at = area.range.start;
-                let window = Window { space: child, at, pages, sharing };
-                self.object_mut(object).windows.add(window);
+        let areas: Vec<Vma> = self.spaces[parent.index()].iter().copied().collect();
+        for area in areas.iter().filter(|area| area.is_copied_at_fork()) {
+            let own: Vec<_> = self.privates[parent.index()].range(numbers(area.range)).collect();
+            for (number, id) in own {
+                self.anons[id].refs += 1;
+                self.privates[child.index()].insert(number, id);
             }
         }
+        self.show(child, bounds);
         child
     }
 
@@ -102,7 +96,7 @@ impl Engine {
 
     fn begin_stop(&mut self, no: FrameNo, plan: &mut Plan) {
         let writable = self.translations.of(&self.frames, no).filter(|it| it.writable);
-        let sites: alloc::vec::Vec<_> = writable.map(|it| it.site).collect();
+        let sites: Vec<_> = writable.map(|it| it.site).collect();
         self.begin(no, Busy::Stopping, sites.len());
         for site in sites {
             plan.ops.push(Op::Stop { space: site.space(), at: site.at(), frame: no });

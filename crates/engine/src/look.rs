@@ -3,7 +3,17 @@
 use faultless_addr::{FrameNo, SpaceId, VirtAddr};
 
 use crate::engine::{Engine, References};
-use crate::frame::{Frame, State};
+use crate::frame::{Frame, Site, State};
+use crate::space::Sharing;
+
+/// Where the bytes of a page are (mincore(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residency {
+    /// In a frame.
+    Memory,
+    /// In swap, or they are zeros that nobody has a frame for.
+    Swap,
+}
 
 impl Engine {
     /// Every frame with its number.
@@ -33,6 +43,23 @@ impl Engine {
     /// Anonymous pages that there are.
     pub fn anonymous_pages(&self) -> usize {
         self.anons.count()
+    }
+
+    /// Is what is meant at an address in memory? `None`: nothing has been meant there yet.
+    pub fn residency(&self, space: SpaceId, at: VirtAddr) -> Option<Residency> {
+        let site = Site::new(space, at.page_start());
+        let area = self.spaces[space.index()].find(at)?;
+        if let Some(id) = self.anon_at(site).filter(|_| area.sharing == Sharing::Private) {
+            let frame = self.anons[id].frame;
+            return Some(if frame.is_some() { Residency::Memory } else { Residency::Swap });
+        }
+        let no = self.lookup(area.object()?, area.page_at(site.at())?);
+        no.map(|_| Residency::Memory)
+    }
+
+    /// Is a page of the space's own meant at an address, in place of an object's or zeros?
+    pub fn has_own_page(&self, space: SpaceId, at: VirtAddr) -> bool {
+        self.anon_at(Site::new(space, at.page_start())).is_some()
     }
 
     /// Does a frame hold a page's bytes, with nothing being done to it?

@@ -150,7 +150,7 @@ impl World {
             return;
         }
         let parent = SpaceId(process);
-        let child = self.plan(|engine, plan| engine.fork(parent, plan));
+        let child = self.engine.fork(parent);
         let pages: BTreeMap<_, _> = self.model.processes[&process].clone();
         self.model.processes.insert(child.0, pages);
         while let Some(no) = self.plan(|engine, plan| engine.fork_step(parent, plan)) {

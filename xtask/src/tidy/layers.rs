@@ -21,6 +21,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["faultless-addr", "faultless-machine", "faultless-software", "faultless-engine"],
     ),
     (
+        "faultless-posix",
+        &["faultless-addr", "faultless-machine", "faultless-software", "faultless-engine"],
+    ),
+    (
         "faultless-runtime",
         &[
             "faultless-addr",

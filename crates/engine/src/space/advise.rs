@@ -19,6 +19,7 @@
 //! | `COLD`, `PAGEOUT` | locked, a device's |
 //! | `REMOVE` | locked, anonymous (EINVAL); private, never writable (EACCES) |
 //! | `WIPEONFORK` | all but private anonymous |
+//! | `KEEPONFORK`, `DODUMP` | what may be dropped |
 //! | `DOFORK`, `DODUMP` | a device's |
 //! | `GUARD_INSTALL` | locked, a device's |
 //! | `GUARD_REMOVE` | a device's |
@@ -146,7 +147,11 @@ impl Advice {
             Advice::KeepOnFork => flags - VmaFlags::WIPE_ON_FORK,
             Advice::DontDump => flags | VmaFlags::DONT_DUMP,
             Advice::DoDump => flags - VmaFlags::DONT_DUMP,
-            Advice::Mergeable if area.sharing == Sharing::Private => flags | VmaFlags::MERGEABLE,
+            Advice::Mergeable
+                if area.sharing == Sharing::Private && !flags.contains(VmaFlags::DROPPABLE) =>
+            {
+                flags | VmaFlags::MERGEABLE
+            }
             Advice::Unmergeable => flags - VmaFlags::MERGEABLE,
             Advice::HugePage => (flags - huge) | VmaFlags::HUGE_PAGES,
             Advice::NoHugePage => (flags - huge) | VmaFlags::NO_HUGE_PAGES,
@@ -268,14 +273,18 @@ fn check(area: &Vma, advice: Advice) -> Result<(), AdviseError> {
         return Err(AdviseError::Sealed { at });
     }
     let is_device = area.flags.contains(VmaFlags::DEVICE);
+    let is_zero_file = area.flags.contains(VmaFlags::ZERO_FILE);
+    let is_droppable = area.flags.contains(VmaFlags::DROPPABLE);
     let is_unfit = match advice {
         Advice::DontNeed | Advice::Cold | Advice::PageOut | Advice::GuardInstall => {
             area.is_locked() || is_device
         }
         Advice::Free => area.is_locked() || is_device || !area.is_anonymous(),
-        Advice::DontNeedLocked | Advice::DoFork | Advice::DoDump | Advice::GuardRemove => is_device,
-        Advice::WipeOnFork => !area.is_anonymous(),
-        Advice::Remove => area.is_locked() || area.backing == Backing::Anonymous,
+        Advice::DontNeedLocked | Advice::DoFork | Advice::GuardRemove => is_device,
+        Advice::DoDump => is_device || is_droppable,
+        Advice::KeepOnFork => is_droppable,
+        Advice::WipeOnFork => !area.is_anonymous() || is_zero_file,
+        Advice::Remove => area.is_locked() || (area.backing == Backing::Anonymous && !is_zero_file),
         Advice::PopulateRead => is_device || !area.prot.contains(Prot::READ),
         Advice::PopulateWrite => is_device || !area.prot.contains(Prot::WRITE),
         Advice::Collapse => true,

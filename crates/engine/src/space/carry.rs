@@ -90,6 +90,10 @@ impl AddressSpace {
                 new: VirtAddr(request.new.0 + (piece.start.0 - range.start.0)),
                 ..*request
             };
+            // It has a way of its own to find addresses, and goes alone or not at all.
+            if area.flags.contains(VmaFlags::ZERO_FILE) && piece != range {
+                return Err(RemapError::AcrossAreas);
+            }
             self.check_remap_of(&area, &part)?;
             self.move_to(&part, effects)?;
         }

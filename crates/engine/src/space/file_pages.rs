@@ -61,7 +61,7 @@ impl AddressSpace {
         let range = range.ok_or(FilePagesError::Invalid)?;
         let area = *self.find(range.start).ok_or(FilePagesError::Unfit)?;
         let object = area.object().ok_or(FilePagesError::Unfit)?;
-        let kind = |one: &Vma| (one.object(), one.prot, one.sharing, one.flags);
+        let kind = |one: &Vma| (one.object(), one.prot, one.sharing, one.flags, one.merge);
         let is_same = |other: &Vma| kind(other) == kind(&area);
         let writable = !area.flags.contains(VmaFlags::NEVER_WRITE);
         let fits = area.sharing == Sharing::Shared

@@ -72,13 +72,15 @@ pub struct Gaps {
     by_start: BTreeMap<VirtAddr, Gap>,
     /// Starts by class, of the gaps with any room; no set is empty.
     by_class: BTreeMap<u64, BTreeSet<VirtAddr>>,
+    /// Starts of those below a stack.
+    below_stacks: BTreeSet<VirtAddr>,
 }
 
 impl Gaps {
     /// One gap: all of `bounds`.
     pub fn new(bounds: VirtRange, guard_pages: u64) -> Gaps {
-        let (by_start, by_class) = (BTreeMap::new(), BTreeMap::new());
-        let mut gaps = Gaps { bounds, guard_pages, by_start, by_class };
+        let (by_start, by_class, below_stacks) = Default::default();
+        let mut gaps = Gaps { bounds, guard_pages, by_start, by_class, below_stacks };
         gaps.add(Gap { range: bounds, above: Above::Nothing });
         gaps
     }
@@ -103,7 +105,25 @@ impl Gaps {
 
     /// The highest gap with room for `pages`, which is not 0, below `limit`. A gap that
     /// passes the limit is cut there.
-    pub fn highest(&self, pages: u64, limit: VirtAddr) -> Option<Gap> {
+    ///
+    /// Where a gap below a stack would do but for the stack's guard, Linux goes on below
+    /// that guard, and looks at no gap in between.
+    pub fn highest(&self, pages: u64, mut limit: VirtAddr) -> Option<Gap> {
+        loop {
+            let found = self.highest_below(pages, limit);
+            let lowest = found.map_or(self.bounds.start, |gap| gap.range.start);
+            let starts = self.below_stacks.range(lowest..limit).rev();
+            let mut blocked = starts.map(|start| self.by_start[start]).filter(|gap| {
+                let large = self.room(Gap { above: Above::Area, ..*gap }) >= pages;
+                large && self.room(*gap) < pages && gap.range.end <= limit
+            });
+            let Some(gap) = blocked.next() else { return found };
+            let guard = STACK_GUARD_PAGES << faultless_addr::PAGE_SHIFT;
+            limit = VirtAddr(gap.range.end.0.checked_sub(guard)?);
+        }
+    }
+
+    fn highest_below(&self, pages: u64, limit: VirtAddr) -> Option<Gap> {
         let (_, &last) = self.by_start.range(..limit).next_back()?;
         let cut = match limit < last.range.end {
             true => Gap { range: VirtRange::new(last.range.start, limit), above: Above::Nothing },
@@ -192,6 +212,9 @@ impl Gaps {
             return;
         }
         self.by_start.insert(gap.range.start, gap);
+        if gap.above == Above::Stack {
+            self.below_stacks.insert(gap.range.start);
+        }
         let room = self.room(gap);
         if room > 0 {
             self.by_class.entry(class(room)).or_default().insert(gap.range.start);
@@ -200,6 +223,7 @@ impl Gaps {
 
     fn remove(&mut self, gap: Gap) {
         self.by_start.remove(&gap.range.start);
+        self.below_stacks.remove(&gap.range.start);
         let class = class(self.room(gap));
         if let Some(starts) = self.by_class.get_mut(&class) {
             starts.remove(&gap.range.start);

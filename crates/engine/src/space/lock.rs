@@ -201,10 +201,11 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// A device's pages stay without a lock.
+    /// A device's pages stay without a lock, and what may be dropped has none.
     fn set_area_locks(&mut self, piece: Vma, locks: VmaFlags) -> Result<(), TooManyAreas> {
         let flags = (piece.flags - VmaFlags::LOCKS) | locks;
-        if flags == piece.flags || piece.flags.contains(VmaFlags::DEVICE) {
+        let has_none = piece.flags.intersects(VmaFlags::DEVICE | VmaFlags::DROPPABLE);
+        if flags == piece.flags || has_none {
             return Ok(());
         }
         self.change_flags(piece, flags)

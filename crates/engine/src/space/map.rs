@@ -155,11 +155,7 @@ impl AddressSpace {
         request: MapRequest,
         replaced: &mut Vec<Vma>,
     ) -> Result<VirtRange, MapError> {
-        if request.len == 0 {
-            return Err(MapError::Empty);
-        }
-        let unplaced = request.at(self.config.bounds);
-        let range = self.place(request.place, &unplaced, request.len_aligned())?;
+        let range = self.find_place(&request)?;
         let flags = self.locks_of(request.flags, range.pages())?;
         request.check()?;
         let area = Vma { flags, ..request.at(range) };
@@ -167,6 +163,18 @@ impl AddressSpace {
             return Err(MapError::TooManyAreas);
         }
         self.replace(area, replaced)?;
+        Ok(range)
+    }
+
+    /// Where [`map`](AddressSpace::map) would put it, if nothing that comes later (its
+    /// object, what is in the way) stops it: whoever knows files asks them in between.
+    pub fn find_place(&self, request: &MapRequest) -> Result<VirtRange, MapError> {
+        if request.len == 0 {
+            return Err(MapError::Empty);
+        }
+        let area = request.at(self.config.bounds);
+        let range = self.place(request.place, &area, request.len_aligned())?;
+        self.locks_of(request.flags, range.pages())?;
         Ok(range)
     }
 
@@ -195,8 +203,10 @@ impl AddressSpace {
         }
         let flags = flags | self.future_locks;
         match self.may_lock(flags, pages) {
-            // What a device has mapped stays anyway.
-            true if flags.contains(VmaFlags::DEVICE) => Ok(flags - VmaFlags::LOCKS),
+            // What a device has mapped stays anyway, and what may be dropped never does.
+            true if flags.intersects(VmaFlags::DEVICE | VmaFlags::DROPPABLE) => {
+                Ok(flags - VmaFlags::LOCKS)
+            }
             true => Ok(flags),
             false => Err(MapError::TooManyLocked),
         }

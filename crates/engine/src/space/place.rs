@@ -77,10 +77,12 @@ impl AddressSpace {
         let end = gap.range.end.0;
         let touching = ending_at(end);
         let merges = || self.merges_above(&area.at(touching)).is_some();
-        match gap.above {
-            Above::Area if merges() => Ok(touching),
-            above => Ok(ending_at(end - (self.gaps.guard(above) << PAGE_SHIFT))),
-        }
+        let range = match gap.above {
+            Above::Area if merges() => touching,
+            above => ending_at(end - (self.gaps.guard(above) << PAGE_SHIFT)),
+        };
+        // Where a null pointer leads, nothing is unless somebody says so.
+        Some(range).filter(|range| range.start.0 > 0).ok_or(MapError::NoRoom)
     }
 
     /// Below the base of mappings if there is room, else anywhere.

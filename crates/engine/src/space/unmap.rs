@@ -69,6 +69,11 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Removes everything, sealed or not, and puts the pieces into `removed`, by address.
+    pub fn unmap_all(&mut self, removed: &mut Vec<Vma>) {
+        self.remove_all(self.config.bounds, removed);
+    }
+
     /// The range of whole pages that an address and a number of bytes name.
     pub fn unmap_range(&self, start: VirtAddr, len: u64) -> Result<VirtRange, UnmapError> {
         if len == 0 {

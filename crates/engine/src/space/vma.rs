@@ -44,6 +44,8 @@ impl Backing {
 pub enum Merge {
     /// It may, as on Linux.
     Yes,
+    /// It may with those of the same number, because they are of one open file.
+    Like(u32),
     /// It stays apart, because somebody holds it by its bounds.
     No,
 }
@@ -86,6 +88,10 @@ bitflags::bitflags! {
         const NO_HUGE_PAGES = 1 << 14;
         /// Equal pages may become one (`MADV_MERGEABLE`); nobody looks for them yet.
         const MERGEABLE = 1 << 15;
+        /// Private zeros of a device's file (`/dev/zero`): some verbs take it for a file.
+        const ZERO_FILE = 1 << 16;
+        /// What its pages hold may be dropped at any time (`MAP_DROPPABLE`).
+        const DROPPABLE = 1 << 17;
 
         /// Both flags of a lock.
         const LOCKS = Self::LOCKED.bits() | Self::LOCK_ON_FAULT.bits();

@@ -30,6 +30,20 @@ fn line_11_a_fault_below_grows_the_stack() {
 }
 
 #[test]
+fn line_6_no_gap_within_a_stack_s_guard_is_looked_at() {
+    let mut space = wide();
+    let one = anonymous(1, READ_WRITE);
+    // The gap below the stack has ten pages, and none with the guard kept.
+    map_at(&mut space, &one, Place::Fixed(addr(1987)), &mut Vec::new()).unwrap();
+    map_at(&mut space, &one, Place::Fixed(addr(1950)), &mut Vec::new()).unwrap();
+    let above = MapRequest { len: (WIDE - 2000) * PAGE_BYTES, ..one };
+    map_at(&mut space, &above, Place::Fixed(addr(2000)), &mut Vec::new()).unwrap();
+    let placed = map_at(&mut space, &one, Place::Anywhere, &mut Vec::new()).unwrap();
+    assert_eq!(placed, pages(1741, 1742), "the gap from 1951 to 1987 is left out");
+    space.check_invariants();
+}
+
+#[test]
 fn line_11_only_the_next_area_grows() {
     let mut space = wide();
     place(&mut space, 'A', 1000, 1001);

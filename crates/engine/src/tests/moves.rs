@@ -1,0 +1,206 @@
+//! Pages that change their addresses or what is at them: remap, maps over maps, guards,
+//! and what a child doesn't have.
+
+use std::vec::Vec;
+
+use faultless_addr::*;
+
+use crate::fault::Waiter;
+use crate::space::{Backing, *};
+use crate::*;
+
+const SPACE: SpaceId = SpaceId(0);
+const BASE: u64 = 1 << 30;
+
+struct Fixture {
+    engine: Engine,
+    plan: Plan,
+}
+
+fn addr(page: u64) -> VirtAddr {
+    VirtAddr(BASE).plus_pages(page)
+}
+
+fn pages(start: u64, end: u64) -> VirtRange {
+    VirtRange::new(addr(start), addr(end))
+}
+
+fn fixture() -> Fixture {
+    let config = Config { guard_pages: 0, ..Config::new(16, std::vec![pages(0, 64)]) };
+    Fixture { engine: Engine::new(config), plan: Plan::new() }
+}
+
+impl Fixture {
+    fn request(range: VirtRange, backing: Backing, sharing: Sharing) -> MapRequest {
+        MapRequest {
+            place: Place::Fixed(range.start),
+            len: range.len(),
+            prot: Prot::READ | Prot::WRITE,
+            sharing,
+            backing,
+            flags: VmaFlags::empty(),
+            merge: Merge::Yes,
+        }
+    }
+
+    fn map(&mut self, range: VirtRange, backing: Backing, sharing: Sharing) {
+        let request = Fixture::request(range, backing, sharing);
+        self.engine.map_over(SPACE, request, &mut self.plan).unwrap();
+        self.clear(SPACE);
+    }
+
+    fn clear(&mut self, space: SpaceId) {
+        self.carry_out();
+        while self.engine.clear_step(space, pages(0, 64), &mut self.plan).is_some() {
+            self.carry_out();
+        }
+    }
+
+    /// Faults until nothing is in the way; answers the frame, or the signal.
+    fn touch(&mut self, space: SpaceId, page: u64, access: Access) -> Result<FrameNo, Signal> {
+        for _ in 0..10 {
+            let plan = &mut self.plan;
+            let outcome = self.engine.fault(space, addr(page), access, Waiter::Caller, plan);
+            self.carry_out();
+            match outcome {
+                Outcome::Resolved => return Ok(self.shown(space, page).expect("it is shown")),
+                Outcome::Signal(signal) => return Err(signal),
+                Outcome::Waiting(_) => {}
+                Outcome::NoFrame(_) => panic!("there are frames"),
+            }
+        }
+        panic!("page {page} is never served");
+    }
+
+    fn shown(&self, space: SpaceId, page: u64) -> Option<FrameNo> {
+        let at = (space, addr(page));
+        let is_there = |no: FrameNo| self.engine.addresses_of(no).any(|(s, a, _)| (s, a) == at);
+        self.engine.frames().map(|(no, _)| no).find(|no| is_there(*no))
+    }
+
+    fn carry_out(&mut self) {
+        while !self.plan.is_empty() {
+            let plan = core::mem::take(&mut self.plan);
+            let (engine, next) = (&mut self.engine, &mut self.plan);
+            for op in &plan.ops {
+                match *op {
+                    Op::Read { run, .. } => {
+                        engine.read_ended(run.first, plan.frames(run.frames), ReadEnd::GOOD, next);
+                    }
+                    Op::Map { space, at, frames, write } => {
+                        engine.mapped(space, at, plan.frames(frames), write, next);
+                    }
+                    Op::Grant { space, at, frames } => {
+                        engine.granted(space, at, plan.frames(frames), next);
+                    }
+                    Op::Copy { from, to, .. } => engine.copied(from, to, next),
+                    Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
+                    Op::Wake { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            let drops = plan.drop.iter().map(|it| (it, Leave::Drop));
+            for (leaver, then) in plan.keep.iter().map(|it| (it, Leave::Keep)).chain(drops) {
+                engine.unmapped(leaver, then, next);
+            }
+            engine.check_invariants();
+        }
+    }
+
+    fn remap(&mut self, from: VirtRange, to: u64, flags: RemapFlags) -> Remapped {
+        let flags = flags | RemapFlags::MAY_MOVE | RemapFlags::FIXED;
+        let (old, new) = (from.start, addr(to));
+        let (old_len, new_len) = (from.len(), from.len());
+        let request = RemapRequest { old, old_len, new_len, flags, new };
+        let remapped = self.engine.remap(SPACE, request, &mut self.plan).unwrap();
+        self.clear(SPACE);
+        remapped
+    }
+}
+
+#[test]
+fn a_moved_page_is_the_same_page_elsewhere() {
+    let mut it = fixture();
+    it.map(pages(0, 4), Backing::Anonymous, Sharing::Private);
+    let frame = it.touch(SPACE, 1, Access::Write).unwrap();
+    assert_eq!(it.remap(pages(1, 3), 20, RemapFlags::empty()).start, addr(20));
+    assert_eq!(it.shown(SPACE, 1), None, "it has left its old address");
+    assert_eq!(it.touch(SPACE, 1, Access::Read), Err(Signal::SegvMapErr));
+    assert_eq!(it.touch(SPACE, 20, Access::Read), Ok(frame));
+    assert_eq!(it.engine.anonymous_pages(), 1);
+}
+
+#[test]
+fn where_a_page_was_are_zeros_if_the_area_stays() {
+    let mut it = fixture();
+    it.map(pages(0, 2), Backing::Anonymous, Sharing::Private);
+    let frame = it.touch(SPACE, 0, Access::Write).unwrap();
+    it.remap(pages(0, 2), 20, RemapFlags::DONT_UNMAP);
+    assert_ne!(it.touch(SPACE, 0, Access::Read).unwrap(), frame);
+    assert_eq!(it.touch(SPACE, 20, Access::Read), Ok(frame));
+}
+
+#[test]
+fn an_object_is_found_where_its_area_has_gone() {
+    let mut it = fixture();
+    let object = it.engine.create(ObjectOptions::file(8 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(2) };
+    it.map(pages(0, 4), backing, Sharing::Shared);
+    let frame = it.touch(SPACE, 1, Access::Write).unwrap();
+    it.remap(pages(0, 4), 30, RemapFlags::empty());
+    assert_eq!(it.touch(SPACE, 31, Access::Read), Ok(frame));
+    it.engine.set_size(object, 0, ResizedBy::User, &mut it.plan);
+    it.carry_out();
+    assert_eq!(it.shown(SPACE, 31), None, "the object knows where it is shown");
+    assert_eq!(it.touch(SPACE, 31, Access::Read), Err(Signal::Bus));
+}
+
+#[test]
+fn what_is_mapped_over_is_gone() {
+    let mut it = fixture();
+    it.map(pages(0, 4), Backing::Anonymous, Sharing::Private);
+    let before = it.touch(SPACE, 1, Access::Write).unwrap();
+    let object = it.engine.create(ObjectOptions::file(8 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(0) };
+    it.map(pages(1, 2), backing, Sharing::Private);
+    assert_eq!(it.shown(SPACE, 1), None);
+    assert_eq!(it.engine.anonymous_pages(), 0, "{before:?} is free");
+    it.touch(SPACE, 1, Access::Read).unwrap();
+    assert!(it.engine.is_resident(PageKey { object, page: PageIndex(0) }));
+}
+
+#[test]
+fn case_1c_a_guard() {
+    let mut it = fixture();
+    it.map(pages(0, 4), Backing::Anonymous, Sharing::Private);
+    it.touch(SPACE, 1, Access::Write).unwrap();
+    let mut advise = |advice| {
+        let range = (addr(1), PAGE_BYTES);
+        it.engine.advise_range(SPACE, range, advice, &mut Vec::new(), &mut it.plan).unwrap();
+        it.clear(SPACE);
+        it.touch(SPACE, 1, Access::Read)
+    };
+    assert_eq!(advise(Advice::GuardInstall), Err(Signal::SegvMapErr));
+    assert!(advise(Advice::GuardRemove).is_ok());
+}
+
+#[test]
+fn a_child_has_no_pages_of_what_it_is_not_to_have() {
+    let mut it = fixture();
+    it.map(pages(0, 3), Backing::Anonymous, Sharing::Private);
+    for page in 0..3 {
+        it.touch(SPACE, page, Access::Write).unwrap();
+    }
+    for (page, advice) in [(0, Advice::DontFork), (1, Advice::WipeOnFork)] {
+        let range = (addr(page), PAGE_BYTES);
+        it.engine.advise_range(SPACE, range, advice, &mut Vec::new(), &mut it.plan).unwrap();
+    }
+    let child = it.engine.fork(SPACE);
+    while it.engine.fork_step(SPACE, &mut it.plan).is_some() {
+        it.carry_out();
+    }
+    assert_eq!(it.touch(child, 0, Access::Read), Err(Signal::SegvMapErr));
+    let wiped = it.touch(child, 1, Access::Read).unwrap();
+    assert_ne!(Some(wiped), it.shown(SPACE, 1));
+    assert_eq!(it.touch(child, 2, Access::Read).ok(), it.shown(SPACE, 2));
+}

@@ -1,0 +1,49 @@
+//! `Config`: how big a system is, and what its first process begins with.
+
+use faultless_addr::{VirtAddr, VirtRange};
+use faultless_engine::space::{Limits, SpaceConfig};
+
+use crate::flags::TASK_END;
+
+/// Can loads be kept from what may only be executed?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecOnly {
+    /// By protection keys.
+    Kept,
+    /// Whoever may execute may read.
+    Readable,
+}
+
+/// How big a system is. Begin with [`Config::new`] and change what should differ.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The budget.
+    pub frames: u32,
+    /// Pages that fit into swap.
+    pub swap_slots: u64,
+    /// Addresses of a process. An ordinary user's begin behind the first page.
+    pub bounds: VirtRange,
+    /// Where the break begins.
+    pub brk: VirtAddr,
+    /// The most areas that a process may have.
+    pub areas_max: usize,
+    /// Limits of the first process; children have their parent's.
+    pub limits: Limits,
+    /// What the processor knows.
+    pub exec_only: ExecOnly,
+}
+
+impl Config {
+    /// A budget of `frames`, and Linux's defaults.
+    pub fn new(frames: u32) -> Config {
+        Config {
+            frames,
+            swap_slots: 1 << 16,
+            bounds: VirtRange::new(VirtAddr(1 << 16), VirtAddr(TASK_END)),
+            brk: VirtAddr(1 << 32),
+            areas_max: SpaceConfig::AREAS_MAX,
+            limits: Limits::NONE,
+            exec_only: ExecOnly::Readable,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The driver: plans are carried out at once, in order, and faults are served until the
+//! access goes through or can't.
+//!
+//! ```text
+//!   verb or fault ──► engine ──► plan ──► carried out ──► reports ──► plan … until it is empty
+//! ```
+
+use faultless_addr::{
+    Access, FrameNo, ObjectId, PAGE_SIZE, PageIndex, PageRange, SpaceId, VirtAddr, VirtRange,
+    WriteAccess,
+};
+use faultless_engine::{
+    Engine, FlushStep, Leave, Leaver, Op, Outcome, Plan, ReadEnd, Run, Scope, Source, Waiter,
+};
+use faultless_machine::{Machine, Stores, Then};
+
+use crate::system::System;
+
+/// A fault that isn't served by so many tries never will be.
+const TRIES_MAX: u32 = 10_000;
+
+impl System {
+    /// Calls the engine, and does what it says until there is nothing to do.
+    pub(crate) fn plan<R>(&mut self, call: impl FnOnce(&mut Engine, &mut Plan) -> R) -> R {
+        let mut plan = Plan::new();
+        let result = call(&mut self.engine, &mut plan);
+        while !plan.is_empty() {
+            plan = self.carry_out(&plan);
+        }
+        result
+    }
+
+    /// Answers what is to be done next.
+    fn carry_out(&mut self, plan: &Plan) -> Plan {
+        let mut next = Plan::new();
+        for op in &plan.ops {
+            self.carry_out_op(plan, *op, &mut next);
+        }
+        for leaver in &plan.keep {
+            self.take_away(leaver, Leave::Keep, &mut next);
+        }
+        for leaver in &plan.drop {
+            self.take_away(leaver, Leave::Drop, &mut next);
+        }
+        next
+    }
+
+    fn carry_out_op(&mut self, plan: &Plan, op: Op, next: &mut Plan) {
+        match op {
+            Op::Read { run, source } => self.read(run, plan.frames(run.frames), source, next),
+            Op::Write { run, mapped } => self.write(run, plan.frames(run.frames), mapped, next),
+            Op::Map { space, at, frames, write } => {
+                let frames = plan.frames(frames);
+                self.machine.map(space, at, frames, write).expect("nothing is there");
+                self.engine.mapped(space, at, frames, write, next);
+            }
+            Op::Grant { space, at, frames } => {
+                let frames = plan.frames(frames);
+                for n in 0..frames.len() as u64 {
+                    self.set_write(space, at.plus_pages(n), WriteAccess::Allowed);
+                }
+                self.engine.granted(space, at, frames, next);
+            }
+            Op::Copy { from, to, .. } => {
+                self.empty(&[to]);
+                self.machine.copy_frame(from, to);
+                self.engine.copied(from, to, next);
+            }
+            Op::Protect { space, at } => self.set_write(space, at, WriteAccess::Tracked),
+            Op::Stop { space, at, frame } => {
+                self.set_write(space, at, WriteAccess::Tracked);
+                self.engine.stopped(space, at, frame, next);
+            }
+            Op::ClearAccessed { space, at } => {
+                self.machine.clear_accessed(space, at);
+            }
+            Op::Poison { .. } | Op::Heal { .. } => unreachable!("no read fails, nobody is held"),
+            Op::Wake { .. } => {}
+        }
+    }
+
+    fn set_write(&mut self, space: SpaceId, at: VirtAddr, write: WriteAccess) {
+        self.machine.set_write(space, VirtRange::page(at), write).expect("the page is there");
+    }
+
+    /// Frames with memory, and nothing in it.
+    fn empty(&mut self, frames: &[FrameNo]) {
+        self.machine.release(frames);
+        self.machine.back(frames).expect("frames have memory");
+    }
+
+    fn read(&mut self, run: Run, frames: &[FrameNo], source: Source, next: &mut Plan) {
+        self.empty(frames);
+        for (page, frame) in run.pages().iter().zip(frames) {
+            let bytes = match source {
+                Source::Zeros => None,
+                Source::Pager => self.files[&run.object].page(page.0),
+            };
+            match bytes {
+                Some(bytes) => self.machine.write_frame(*frame, 0, bytes),
+                None => self.machine.zero_frame(*frame),
+            }
+        }
+        self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
+    }
+
+    fn write(
+        &mut self,
+        run: Run,
+        frames: &[FrameNo],
+        mapped: Option<(SpaceId, VirtAddr)>,
+        next: &mut Plan,
+    ) {
+        let mut bytes = [0; PAGE_SIZE];
+        for (n, frame) in frames.iter().enumerate() {
+            if let Some((space, at)) = mapped {
+                self.set_write(space, at.plus_pages(n as u64), WriteAccess::Tracked);
+            }
+            self.machine.read_frame(*frame, 0, &mut bytes);
+            self.file_mut(run.object).write_page(run.first.0 + n as u64, &bytes);
+        }
+        self.engine.write_ended(run.object, run.first, frames, Ok(()), next);
+    }
+
+    fn take_away(&mut self, leaver: &Leaver, then: Leave, next: &mut Plan) {
+        let how = match then {
+            Leave::Drop => Then::Drop,
+            Leave::Keep if leaver.writable => Then::Keep(Stores::Pass),
+            Leave::Keep => Then::Keep(Stores::Stopped),
+        };
+        let pages = [(leaver.at, leaver.frame)];
+        let done = self.machine.unmap(leaver.space, &pages, how).expect("the page is there");
+        assert_eq!(done, 1, "nothing pins a page here");
+        self.engine.unmapped(leaver, then, next);
+    }
+
+    /// Serves a fault until the access would go through.
+    pub(crate) fn serve(
+        &mut self,
+        space: SpaceId,
+        addr: VirtAddr,
+        access: Access,
+    ) -> Result<(), faultless_engine::Signal> {
+        let mut waiter = Waiter::Caller;
+        for _ in 0..TRIES_MAX {
+            match self.plan(|engine, plan| engine.fault(space, addr, access, waiter, plan)) {
+                Outcome::Resolved => return Ok(()),
+                Outcome::Waiting(_) => {}
+                Outcome::NoFrame(scope) => self.reclaim(scope),
+                Outcome::Signal(signal) => self.grow_stack(space, addr).ok_or(signal)?,
+            }
+            waiter = Waiter::Again;
+        }
+        panic!("a fault at {addr:?} of {space:?} is never served");
+    }
+
+    fn reclaim(&mut self, scope: Scope) {
+        self.plan(|engine, plan| engine.reclaim(scope, 2, plan));
+    }
+
+    /// A fault below a stack, where no area is, makes it longer.
+    fn grow_stack(&mut self, space: SpaceId, addr: VirtAddr) -> Option<()> {
+        match self.engine.space(space).find(addr) {
+            Some(_) => None,
+            None => self.engine.grow_down(space, addr).ok().map(drop),
+        }
+    }
+
+    /// Goes on with what a verb began, until every page has left the range.
+    pub(crate) fn clear(&mut self, space: SpaceId, range: VirtRange) {
+        while self.plan(|engine, plan| engine.clear_step(space, range, plan)).is_some() {}
+    }
+
+    /// Writes the dirty pages of an object to what is behind it.
+    pub(crate) fn flush(&mut self, object: ObjectId, pages: PageRange) {
+        let mut rest = pages;
+        loop {
+            match self.plan(|engine, plan| engine.flush_step(object, &mut rest, plan)) {
+                FlushStep::Done => return,
+                FlushStep::More | FlushStep::Wait(_) => {}
+                FlushStep::Pinned(page) => unreachable!("{page:?} is pinned"),
+            }
+        }
+    }
+
+    /// Changes what is behind some pages of an object, which are read again afterwards.
+    pub(crate) fn rewrite(
+        &mut self,
+        object: ObjectId,
+        first: PageIndex,
+        change: impl FnOnce(&mut crate::file::File),
+    ) {
+        let pages = PageRange::new(first, PageRange::all().end);
+        self.flush(object, pages);
+        change(self.file_mut(object));
+        self.plan(|engine, plan| engine.discard(object, pages, plan));
+    }
+}

@@ -1,0 +1,56 @@
+//! mincore(2): which pages are in memory.
+
+use faultless_addr::{PAGE_BYTES, VirtAddr};
+use faultless_engine::Residency;
+use faultless_engine::space::{Sharing, Vma};
+
+use crate::errno::Errno;
+use crate::flags::TASK_END;
+use crate::process::Pid;
+use crate::system::System;
+
+/// Where a page is. mincore(2) has a bit for it: set where it is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// In memory. A page of a file in memory is, wherever its bytes are.
+    Memory,
+    /// In swap.
+    Swap,
+    /// Nowhere, or on a disk.
+    Absent,
+}
+
+impl System {
+    /// mincore(2); whoever calls has room for the answer.
+    pub fn mincore(&self, pid: Pid, addr: u64, len: u64) -> Result<Vec<Presence>, Errno> {
+        let start = VirtAddr(addr);
+        if !start.is_page_aligned() {
+            return Err(Errno::EINVAL);
+        }
+        if addr.checked_add(len).is_none_or(|end| end > TASK_END) {
+            return Err(Errno::ENOMEM);
+        }
+        let pages = (0..len.div_ceil(PAGE_BYTES)).map(|n| start.plus_pages(n));
+        let presence = |at| {
+            let area = self.engine.space(pid.space()).find(at).ok_or(Errno::ENOMEM)?;
+            Ok(self.presence(pid, area, at))
+        };
+        pages.map(presence).collect()
+    }
+
+    fn presence(&self, pid: Pid, area: &Vma, at: VirtAddr) -> Presence {
+        let space = pid.space();
+        let own = area.sharing == Sharing::Private && self.engine.has_own_page(space, at);
+        if let (Some(object), Some(page), false) = (area.object(), area.page_at(at), own)
+            && !self.file(object).is_on_disk()
+        {
+            let touched = self.file(object).touched.contains(&page.0);
+            return if touched { Presence::Memory } else { Presence::Absent };
+        }
+        match self.engine.residency(space, at) {
+            Some(Residency::Memory) => Presence::Memory,
+            Some(Residency::Swap) => Presence::Swap,
+            None => Presence::Absent,
+        }
+    }
+}

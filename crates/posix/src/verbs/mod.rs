@@ -1,0 +1,20 @@
+//! The calls, one file per verb.
+
+mod brk;
+mod fallocate;
+mod files;
+mod madvise;
+mod mincore;
+mod mlock;
+mod mmap;
+mod mprotect;
+mod mremap;
+mod msync;
+mod munmap;
+mod processes;
+mod remap_file_pages;
+mod seal;
+mod transfer;
+
+pub use mincore::Presence;
+pub use mmap::Mmap;
