@@ -76,9 +76,6 @@ impl Drop for Reservation {
     }
 }
 
-/// Drops locked pages, too: the program may have called mlockall(2).
-const DROP: i32 = libc::MADV_DONTNEED_LOCKED;
-
 /// Drops the pages of `range`: the next touch finds them absent.
 ///
 /// # Safety
@@ -86,7 +83,7 @@ const DROP: i32 = libc::MADV_DONTNEED_LOCKED;
 /// reference to them exists, and no transfer into them is under way.
 pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
     // SAFETY: the caller's promise is ours.
-    unsafe { madvise(range, DROP) }
+    unsafe { madvise(range, libc::MADV_DONTNEED) }
 }
 
 /// What accesses a range of memory allows, to programs and to system calls alike.
@@ -219,7 +216,7 @@ fn self_pidfd() -> Option<i32> {
 unsafe fn madvise(range: VirtRange, advice: libc::c_int) -> Result<(), Errno> {
     loop {
         // SAFETY: 1. the caller owns the range; 2. of the advices used here only
-        // Dropping changes bytes, and its callers have promised that they may.
+        // MADV_DONTNEED changes bytes, and its callers have promised that they may.
         let result =
             unsafe { libc::madvise(range.start.0 as *mut _, range.len() as usize, advice) };
         match result {
