@@ -159,7 +159,14 @@ unsafe fn drop_vector(vector: &mut [libc::iovec]) -> Result<(), Errno> {
         // caller has promised that their bytes may vanish; 3. the descriptor means
         // this very process (`self_pidfd`).
         let advised = unsafe {
-            libc::syscall(libc::SYS_process_madvise, pidfd, rest.as_ptr(), rest.len(), DROP, 0)
+            libc::syscall(
+                libc::SYS_process_madvise,
+                pidfd,
+                rest.as_ptr(),
+                rest.len(),
+                libc::MADV_DONTNEED,
+                0,
+            )
         };
         if advised < 0 {
             match last_errno() {
