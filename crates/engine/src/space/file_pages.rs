@@ -61,8 +61,8 @@ impl AddressSpace {
         let area = *self.find(range.start).ok_or(FilePagesError::Unfit)?;
         let object = area.object().ok_or(FilePagesError::Unfit)?;
         let is_same = |other: &Vma| {
-            other.object() == Some(object)
-                && (other.flags, other.prot, other.merge) == (area.flags, area.prot, area.merge)
+            let kind = |area: &Vma| (area.flags, area.prot, area.sharing, area.merge);
+            other.object() == Some(object) && kind(other) == kind(&area)
         };
         let writable = !area.flags.contains(VmaFlags::NEVER_WRITE);
         let fits = area.sharing == Sharing::Shared
