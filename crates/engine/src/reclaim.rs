@@ -177,6 +177,13 @@ impl Engine {
         1
     }
 
+    /// Begins to free a frame out of turn, if it can go.
+    pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) {
+        if frames_view!(self).is_movable(no) {
+            self.evict(no, plan);
+        }
+    }
+
     /// Writes a dirty page that is to leave, and its dirty neighbours on the way.
     fn launder(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
         match AnonId::of(self.frames[no].key()) {

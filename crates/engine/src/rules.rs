@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use faultless_addr::{SpaceId, VirtAddr, VirtRange};
 
+use crate::anon::numbers;
 use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::space::{
@@ -30,16 +31,26 @@ impl Engine {
             advice,
             Advice::DontNeed | Advice::DontNeedLocked | Advice::Free | Advice::GuardInstall
         );
-        // What was freed may be there until it is written: here it goes at once. So does
-        // what may be dropped, when it is to leave.
-        let goes = |piece: &Vma| {
-            let droppable = piece.flags.contains(crate::space::VmaFlags::DROPPABLE);
-            forgets || (advice == Advice::PageOut && droppable)
-        };
-        for piece in pieces.iter().filter(|piece| goes(piece)) {
-            self.dont_need(space, piece.range, plan);
+        for piece in pieces {
+            // What was freed may be there until it is written: here it goes at once.
+            if forgets {
+                self.dont_need(space, piece.range, plan);
+            }
+            if advice == Advice::PageOut {
+                self.page_out(space, piece.range, plan);
+            }
         }
         result
+    }
+
+    /// The space's own pages of a range that nobody else has begin to leave memory.
+    fn page_out(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
+        let own = self.privates[space.index()].range(numbers(range));
+        let sole = own.filter(|(_, id)| self.anons[*id].refs == 1);
+        let frames: Vec<_> = sole.filter_map(|(_, id)| self.anons[id].frame).collect();
+        for no in frames {
+            self.evict_if_movable(no, plan);
+        }
     }
 
     /// Locks pages (mlock(2)); says what is to be brought in.

@@ -97,7 +97,9 @@ fn run(options: &Differ) -> std::io::Result<bool> {
         seed += 1;
         bar.set_position(calls);
         if let Some(difference) = difference {
-            bar.suspend(|| eprintln!("{difference}\n"));
+            let differ::Found { seed, step, .. } = &difference;
+            let again = format!("differ --seed {seed} --calls {step}");
+            bar.suspend(|| eprintln!("{difference}: cargo run -p faultless-oracle -- {again}\n"));
             found.push(difference);
         }
     }

@@ -11,6 +11,7 @@ use faultless_oracle::system::{System, World};
 #[test]
 fn kernel_and_model_agree() {
     for seed in 0..36 {
+        println!("cargo run -p faultless-oracle -- differ --seed {seed} --calls {EPISODE_CALLS}");
         if let Some(reason) = why_not(&differ::world(seed)) {
             println!("seed {seed} is left out: {reason}");
             continue;

@@ -63,6 +63,24 @@ pub struct Gap {
     pub above: Above,
 }
 
+impl Gap {
+    /// The part below `limit`. A stack's guard is left out of it, too.
+    fn cut(self, limit: VirtAddr) -> Gap {
+        let end = match self.above {
+            _ if limit >= self.range.end => return self,
+            Above::Stack => limit.min(self.guard_start()),
+            Above::Area | Above::Nothing => limit,
+        };
+        Gap { range: VirtRange::new(self.range.start, end), above: Above::Nothing }
+    }
+
+    /// Where the guard of the stack above begins.
+    fn guard_start(self) -> VirtAddr {
+        let guard = STACK_GUARD_PAGES << faultless_addr::PAGE_SHIFT;
+        VirtAddr(self.range.end.0.saturating_sub(guard))
+    }
+}
+
 /// The complement of the areas.
 #[derive(Clone)]
 pub struct Gaps {
@@ -114,21 +132,17 @@ impl Gaps {
             let lowest = found.map_or(self.bounds.start, |gap| gap.range.start);
             let starts = self.below_stacks.range(lowest..limit).rev();
             let mut blocked = starts.map(|start| self.by_start[start]).filter(|gap| {
-                let large = self.room(Gap { above: Above::Area, ..*gap }) >= pages;
-                large && self.room(*gap) < pages && gap.range.end <= limit
+                let whole = Gap { above: Above::Area, ..*gap }.cut(limit);
+                self.room(whole) >= pages && self.room(gap.cut(limit)) < pages
             });
             let Some(gap) = blocked.next() else { return found };
-            let guard = STACK_GUARD_PAGES << faultless_addr::PAGE_SHIFT;
-            limit = VirtAddr(gap.range.end.0.checked_sub(guard)?);
+            limit = gap.guard_start();
         }
     }
 
     fn highest_below(&self, pages: u64, limit: VirtAddr) -> Option<Gap> {
         let (_, &last) = self.by_start.range(..limit).next_back()?;
-        let cut = match limit < last.range.end {
-            true => Gap { range: VirtRange::new(last.range.start, limit), above: Above::Nothing },
-            false => last,
-        };
+        let cut = last.cut(limit);
         if self.room(cut) >= pages {
             return Some(cut);
         }

@@ -87,6 +87,10 @@ impl Fixture {
                     Op::Read { run, .. } => {
                         engine.read_ended(run.first, plan.frames(run.frames), ReadEnd::GOOD, next);
                     }
+                    Op::Write { run, .. } => {
+                        let frames = plan.frames(run.frames);
+                        engine.write_ended(run.object, run.first, frames, Ok(()), next);
+                    }
                     Op::Map { space, at, frames, write } => {
                         engine.mapped(space, at, plan.frames(frames), write, next);
                     }
@@ -203,4 +207,20 @@ fn a_child_has_no_pages_of_what_it_is_not_to_have() {
     let wiped = it.touch(child, 1, Access::Read).unwrap();
     assert_ne!(Some(wiped), it.shown(SPACE, 1));
     assert_eq!(it.touch(child, 2, Access::Read).ok(), it.shown(SPACE, 2));
+}
+
+#[test]
+fn a_page_that_is_paged_out_is_read_back_from_swap() {
+    let mut it = fixture();
+    let swap = it.engine.create(ObjectOptions::file(8 * PAGE_BYTES, Rights::ReadWrite));
+    it.engine.set_swap(swap);
+    it.map(pages(0, 2), Backing::Anonymous, Sharing::Private);
+    it.touch(SPACE, 0, Access::Write).unwrap();
+    let range = (addr(0), PAGE_BYTES);
+    let plan = &mut it.plan;
+    it.engine.advise_range(SPACE, range, Advice::PageOut, &mut Vec::new(), plan).unwrap();
+    it.carry_out();
+    assert_eq!(it.engine.residency(SPACE, addr(0)), Some(Residency::Swap));
+    it.touch(SPACE, 0, Access::Read).unwrap();
+    assert_eq!(it.engine.residency(SPACE, addr(0)), Some(Residency::Memory));
 }

@@ -52,7 +52,7 @@ impl fmt::Display for Found {
             }
             None => writeln!(f, "the calls alone do not show it")?,
         }
-        write!(f, "again: cargo run -p faultless-oracle -- differ --seed {seed} --calls {step}")
+        write!(f, "again: the first {step} calls of seed {seed}")
     }
 }
 

@@ -49,3 +49,16 @@ fn line_62_marks_of_advice_are_gone_and_locks_stay() {
     assert_eq!(flags(&space, 1), VmaFlags::LOCKED);
     assert_eq!(space.locked_pages(), 4);
 }
+
+#[test]
+fn line_62_a_private_area_of_the_object_behind_a_shared_one_is_no_part_of_it() {
+    let mut space = space();
+    let request = shared('A', 4, 4);
+    let private = MapRequest { sharing: Sharing::Private, ..shared('A', 8, 4) };
+    for (page, request) in [(4, request), (8, private)] {
+        map_at(&mut space, &request, Place::Fixed(addr(page)), &mut Vec::new()).unwrap();
+    }
+    let len = 8 * PAGE_BYTES;
+    let result = space.remap_file_pages(addr(4), len, 0, PageIndex(0), &mut Vec::new());
+    assert_eq!(result, Err(FilePagesError::Unfit));
+}

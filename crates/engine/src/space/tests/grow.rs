@@ -44,6 +44,19 @@ fn line_6_no_gap_within_a_stack_s_guard_is_looked_at() {
 }
 
 #[test]
+fn line_6_a_second_stack_within_the_guard_of_the_first_keeps_its_own() {
+    let mut space = wide();
+    let one = anonymous(1, READ_WRITE);
+    let above = MapRequest { len: (WIDE - 2000) * PAGE_BYTES, ..one };
+    map_at(&mut space, &above, Place::Fixed(addr(2000)), &mut Vec::new()).unwrap();
+    let second = MapRequest { flags: VmaFlags::GROWS_DOWN, ..one };
+    map_at(&mut space, &second, Place::Fixed(addr(1900)), &mut Vec::new()).unwrap();
+    let placed = map_at(&mut space, &one, Place::Anywhere, &mut Vec::new()).unwrap();
+    assert_eq!(placed, pages(1643, 1644));
+    space.check_invariants();
+}
+
+#[test]
 fn line_11_only_the_next_area_grows() {
     let mut space = wide();
     place(&mut space, 'A', 1000, 1001);
