@@ -179,7 +179,7 @@ impl Engine {
 
     /// Begins to free a frame out of turn, if it can go.
     pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) {
-        if frames_view!(self).is_movable(no) {
+        if frames_view!(self, &|_, _| true).is_movable(no) {
             self.evict(no, plan);
         }
     }
