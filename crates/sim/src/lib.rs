@@ -23,9 +23,10 @@ mod backing;
 mod check;
 mod model;
 mod tasks;
+mod threads;
 mod verbs;
 mod world;
 
 #[cfg(feature = "canary")]
 pub use world::Bug;
-pub use world::{Options, World, run};
+pub use world::{Kind, Options, run};

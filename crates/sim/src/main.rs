@@ -5,17 +5,19 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use faultless_sim::{Options, World};
+use faultless_sim::{Kind, Options, run};
 
 const HELP: &str = "\
 Runs seeds of the simulator.
 
 Usage: cargo xtask sim [--seed N] [--seeds COUNT] [--minutes M] [--steps N]
+                       [--only KIND]
 
   --seed N       The first seed (0); alone: this one only
   --seeds COUNT  How many seeds
   --minutes M    As many seeds as fit in M minutes
   --steps N      Steps of each (1500)
+  --only KIND    All of them of this kind: `processes` or `threads` (each other seed)
 ";
 
 struct Args {
@@ -23,6 +25,7 @@ struct Args {
     seeds: Option<u64>,
     time: Option<Duration>,
     steps: Option<u32>,
+    kind: Option<Kind>,
 }
 
 fn main() -> ExitCode {
@@ -43,10 +46,10 @@ fn main() -> ExitCode {
         let replay = Replay(seed);
         let mut options = Options::new(seed);
         options.steps = args.steps.unwrap_or(options.steps);
-        let mut world = World::new(options);
-        world.run();
+        options.kind = args.kind.unwrap_or(options.kind);
+        let stats = run(options);
         std::mem::forget(replay);
-        add(&mut sum, &world.stats());
+        add(&mut sum, &stats);
         done += 1;
         if done % 500 == 0 {
             eprintln!("{done} seeds, {:.0} s", began.elapsed().as_secs_f64());
@@ -70,18 +73,27 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
-    let mut parsed = Args { seed: 0, seeds: None, time: None, steps: None };
+    let mut parsed = Args { seed: 0, seeds: None, time: None, steps: None, kind: None };
     while let Some(arg) = args.next() {
         let mut number = || args.next()?.parse::<u64>().ok();
         match arg.as_str() {
             "--seed" => parsed.seed = number()?,
             "--seeds" => parsed.seeds = Some(number()?),
             "--minutes" => parsed.time = Some(Duration::from_secs(60 * number()?)),
+            "--only" => parsed.kind = Some(kind(&args.next()?)?),
             "--steps" => parsed.steps = Some(u32::try_from(number()?).ok()?),
             _ => return None,
         }
     }
     Some(parsed)
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    match name {
+        "processes" => Some(Kind::Processes),
+        "threads" => Some(Kind::Threads),
+        _ => None,
+    }
 }
 
 fn add(sum: &mut faultless_engine::Stats, one: &faultless_engine::Stats) {

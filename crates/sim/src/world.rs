@@ -19,6 +19,8 @@ use crate::tasks::Task;
 pub struct Options {
     /// Decides everything else.
     pub seed: u64,
+    /// Which world lives.
+    pub kind: Kind,
     /// How many steps the world makes before it ends.
     pub steps: u32,
     /// May backings fail?
@@ -26,6 +28,15 @@ pub struct Options {
     /// A bug to be planted.
     #[cfg(feature = "canary")]
     pub bug: Option<Bug>,
+}
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Processes on the software machine; each operation is one step.
+    Processes,
+    /// Threads of one process, which carry plans out as on Linux.
+    Threads,
 }
 
 /// Bugs that the simulator must find.
@@ -43,17 +54,40 @@ impl Options {
     pub fn new(seed: u64) -> Options {
         Options {
             seed,
+            kind: if seed % 2 == 0 { Kind::Processes } else { Kind::Threads },
             steps: 1500,
-            failures: seed % 3 == 2,
+            failures: seed / 2 % 3 == 2,
             #[cfg(feature = "canary")]
             bug: None,
         }
     }
 }
 
+#[cfg(feature = "canary")]
+impl Options {
+    pub(crate) fn engine_bug(&self) -> Option<faultless_engine::Canary> {
+        match self.bug {
+            Some(Bug::Engine(canary)) => Some(canary),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn machine_bug(&self) -> Option<faultless_software::Canary> {
+        let missing = self.bug == Some(Bug::MissingFlush);
+        missing.then_some(faultless_software::Canary::MissingFlush)
+    }
+}
+
 /// Runs one seed from its beginning to its end; panics where something is wrong.
-pub fn run(options: Options) {
-    World::new(options).run();
+pub fn run(options: Options) -> faultless_engine::Stats {
+    match options.kind {
+        Kind::Threads => crate::threads::run(options),
+        Kind::Processes => {
+            let mut world = World::new(options);
+            world.run();
+            world.engine.stats()
+        }
+    }
 }
 
 /// Addresses of every process.
@@ -61,7 +95,7 @@ pub(crate) const BOUNDS: VirtRange =
     VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (96 << 12)) };
 
 /// Everything that there is.
-pub struct World {
+pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) rng: fastrand::Rng,
     pub(crate) engine: Engine,
@@ -84,7 +118,7 @@ pub struct World {
 
 impl World {
     /// The world of a seed, at its beginning: one process without memory.
-    pub fn new(options: Options) -> World {
+    fn new(options: Options) -> World {
         let mut rng = fastrand::Rng::with_seed(options.seed);
         let frames = rng.u32(12..48);
         let policy = PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())];
@@ -94,13 +128,14 @@ impl World {
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..8),
             // As on machines with memory of their own, and as on Linux.
-            addresses: if options.seed % 4 == 3 { Addresses::One } else { Addresses::Many },
-            references: if options.seed % 4 == 1 { References::Bits } else { References::ByFault },
-            #[cfg(feature = "canary")]
-            canary: match options.bug {
-                Some(Bug::Engine(canary)) => Some(canary),
-                _ => None,
+            addresses: if options.seed / 2 % 4 == 3 { Addresses::One } else { Addresses::Many },
+            references: if options.seed / 2 % 4 == 1 {
+                References::Bits
+            } else {
+                References::ByFault
             },
+            #[cfg(feature = "canary")]
+            canary: options.engine_bug(),
             ..Config::new(frames, vec![BOUNDS])
         };
         let machine = SoftwareMachine::new({
@@ -109,8 +144,7 @@ impl World {
             config.spaces = 1;
             #[cfg(feature = "canary")]
             {
-                let missing = options.bug == Some(Bug::MissingFlush);
-                config.canary = missing.then_some(faultless_software::Canary::MissingFlush);
+                config.canary = options.machine_bug();
             }
             config
         });
@@ -154,7 +188,7 @@ impl World {
     }
 
     /// Lives its steps, and ends: what the files hold then is what the model says.
-    pub fn run(&mut self) {
+    fn run(&mut self) {
         for _ in 0..self.options.steps {
             self.step();
             self.check();
@@ -176,11 +210,6 @@ impl World {
         assert_eq!(self.engine.stats().frames_used, 0, "frames are lost");
         assert_eq!(self.engine.anonymous_pages(), 0, "anonymous pages are lost");
         assert_eq!(self.engine.swap_slots().0, 0, "slots are lost");
-    }
-
-    /// Counters of the engine.
-    pub fn stats(&self) -> faultless_engine::Stats {
-        self.engine.stats()
     }
 
     fn step(&mut self) {
