@@ -270,10 +270,8 @@ async fn unmap(worker: &mut Worker, range: VirtRange) {
         return;
     }
     worker.with(|state| state.memory.pages.retain(|number, _| !is_in(range, *number)));
-    // Others may be given the addresses as soon as the area is gone: pages go before, and
-    // none comes where nothing is allowed.
-    let none = Prot::empty();
-    worker.plan(|engine, plan| engine.protect(SPACE, range, none, plan).expect("areas are there"));
+    // Others may be given the addresses as soon as the area is gone: pages go before.
+    worker.plan(|engine, plan| engine.retire(SPACE, range, plan).expect("nothing is sealed"));
     worker.finish().await;
     worker.finish_steps(|engine, plan| engine.clear_step(SPACE, range, plan)).await;
     worker.plan(|engine, plan| engine.unmap(SPACE, range, plan).expect("areas end"));
