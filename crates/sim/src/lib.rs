@@ -21,6 +21,7 @@
 mod access;
 mod backing;
 mod check;
+mod crash;
 mod model;
 mod tasks;
 mod threads;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PageRange, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{FrameNo, ObjectId, PageRange, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::{
     Addresses, Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, References, Rights,
     Scope,
@@ -94,14 +94,23 @@ pub fn run(options: Options) -> faultless_engine::Stats {
 pub(crate) const BOUNDS: VirtRange =
     VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (96 << 12)) };
 
+/// The space in which system calls look at files, and its addresses.
+pub(crate) const KERNEL: SpaceId = SpaceId(1);
+pub(crate) const WINDOW: VirtRange =
+    VirtRange { start: VirtAddr(1 << 30), end: VirtAddr((1 << 30) + (1 << 12)) };
+
 /// Everything that there is.
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) rng: fastrand::Rng,
     pub(crate) engine: Engine,
     pub(crate) machine: SoftwareMachine,
+    pub(crate) engine_config: Config,
+    pub(crate) machine_config: faultless_software::Config,
     pub(crate) model: Model,
     pub(crate) backings: BTreeMap<u32, Backing>,
+    /// What each file held when it was last made durable.
+    pub(crate) promised: BTreeMap<u32, Vec<u8>>,
     pub(crate) files: Vec<ObjectId>,
     pub(crate) swap: ObjectId,
     pub(crate) tasks: Vec<Task>,
@@ -110,6 +119,10 @@ pub(crate) struct World {
     pub(crate) failing: bool,
     /// Something has failed: signals are to be expected.
     pub(crate) failed: bool,
+    /// Pagers take their time.
+    pub(crate) stalled: bool,
+    /// How often in a row there was no frame, and nothing that would free one.
+    pub(crate) starved: u32,
     /// Some address has been made an error.
     pub(crate) marked: bool,
     pub(crate) now: u32,
@@ -121,70 +134,73 @@ impl World {
     fn new(options: Options) -> World {
         let mut rng = fastrand::Rng::with_seed(options.seed);
         let frames = rng.u32(12..48);
-        let policy = PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())];
-        let config = Config {
-            policy,
+        let engine_config = Config {
+            policy: PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())],
             guard_pages: 0,
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..8),
             // As on machines with memory of their own, and as on Linux.
-            addresses: if options.seed / 2 % 4 == 3 { Addresses::One } else { Addresses::Many },
-            references: if options.seed / 2 % 4 == 1 {
-                References::Bits
-            } else {
-                References::ByFault
-            },
+            addresses: if rng.u32(..4) == 0 { Addresses::One } else { Addresses::Many },
+            references: if rng.u32(..4) == 0 { References::Bits } else { References::ByFault },
             #[cfg(feature = "canary")]
             canary: options.engine_bug(),
-            ..Config::new(frames, vec![BOUNDS])
+            ..Config::new(frames, vec![BOUNDS, WINDOW])
         };
-        let machine = SoftwareMachine::new({
-            let mut config = faultless_software::Config::new(frames);
-            config.cpus = 2;
-            config.spaces = 1;
-            #[cfg(feature = "canary")]
-            {
-                config.canary = options.machine_bug();
-            }
-            config
-        });
+        let mut machine_config = faultless_software::Config::new(frames);
+        machine_config.cpus = 2;
+        machine_config.spaces = 2;
+        #[cfg(feature = "canary")]
+        {
+            machine_config.canary = options.machine_bug();
+        }
+        // Mostly there is room in swap for all; sometimes it fills.
+        let slots = match rng.u32(..4) {
+            0 => u64::from(frames) / 2,
+            _ => u64::from(frames) * rng.u64(4..12),
+        };
+        let lengths = [rng.u64(4..40), rng.u64(4..40)];
         let mut world = World {
             options,
-            engine: Engine::new(config),
-            machine,
+            engine: Engine::new(engine_config.clone()),
+            machine: SoftwareMachine::new(machine_config),
+            engine_config,
+            machine_config,
             model: Model::default(),
-            backings: BTreeMap::new(),
+            backings: BTreeMap::from([
+                (0, Backing::file(lengths[0], 0x51)),
+                (1, Backing::file(lengths[1], 0x52)),
+                // Shared memory without a name is a file that begins as zeros.
+                (2, Backing::zeros(16)),
+                (3, Backing::zeros(slots)),
+            ]),
+            promised: BTreeMap::new(),
             files: Vec::new(),
-            swap: ObjectId(0),
+            swap: ObjectId(3),
             tasks: Vec::new(),
-            processes: BTreeMap::from([(0, None)]),
+            processes: BTreeMap::new(),
             failing: false,
             failed: false,
+            stalled: false,
+            starved: 0,
             marked: false,
             now: 0,
-            machine_spaces: 1,
+            machine_spaces: 0,
             rng,
         };
-        world.model.processes.insert(0, BTreeMap::new());
-        world.add_objects(frames);
+        world.boot();
         world
     }
 
-    fn add_objects(&mut self, frames: u32) {
-        for n in 0..2 {
-            let pages = self.rng.u64(4..40);
-            let options = ObjectOptions::file(pages * PAGE_BYTES, Rights::ReadWrite);
-            let object = self.engine.create(options);
-            let backing = Backing::file(pages, 0x51 + n);
-            self.model.objects.insert(object.0, backing.bytes.clone());
-            self.backings.insert(object.0, backing);
-            self.files.push(object);
+    /// The engine learns of all files, and of swap.
+    pub(crate) fn add_objects(&mut self) {
+        let mut objects = Vec::new();
+        for backing in self.backings.values() {
+            let len = backing.bytes.len() as u64;
+            objects.push(self.engine.create(ObjectOptions::file(len, Rights::ReadWrite)));
         }
-        let slots = u64::from(frames) * self.rng.u64(4..12);
-        let options = ObjectOptions::file(slots * PAGE_BYTES, Rights::ReadWrite);
-        self.swap = self.engine.create(options);
-        self.backings.insert(self.swap.0, Backing::zeros(slots));
         self.engine.set_swap(self.swap);
+        objects.retain(|object| *object != self.swap);
+        self.files = objects;
     }
 
     /// Lives its steps, and ends: what the files hold then is what the model says.
@@ -222,6 +238,8 @@ impl World {
             }
             94 => self.let_time_pass(),
             95 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
+            95 => self.stalled = self.rng.u32(..4) == 0,
+            96 if self.rng.u32(..10) == 0 => self.crash(),
             _ => self.verb(),
         }
     }
@@ -298,18 +316,5 @@ impl World {
                 self.access_to_end(space, Pending::load(*number, 0));
             }
         }
-    }
-
-    /// Removes what is left of a process.
-    pub(crate) fn exit(&mut self, process: u32) {
-        let space = SpaceId(process);
-        self.processes.remove(&process);
-        self.model.processes.remove(&process);
-        self.clear(space, BOUNDS, |engine, plan| {
-            engine.unmap(space, BOUNDS, plan).expect("a whole space can be unmapped");
-        });
-        self.engine.remove_space(space);
-        let left: Vec<_> = self.machine.translations(space).collect();
-        assert!(left.is_empty(), "pages outlive their process: {left:?}");
     }
 }
