@@ -75,7 +75,20 @@ impl World {
             let now = self.now;
             self.plan(|engine, plan| engine.tick(now, plan));
         }
+        self.tell_why_not(process, access);
         panic!("process {process}: never served: {access:?}");
+    }
+
+    /// Before a panic: what is the engine waiting for?
+    fn tell_why_not(&mut self, process: u32, access: Pending) {
+        let kind = if access.store.is_some() { Access::Write } else { Access::Read };
+        let (space, at) = (SpaceId(process), access.addr());
+        let outcome = self.plan(|engine, plan| engine.fault(space, at, kind, Waiter::Caller, plan));
+        eprintln!("{outcome:?}, {} of {:?} slots", self.starved, self.engine.swap_slots());
+        for (no, frame) in self.engine.frames() {
+            eprintln!("{no:?}: {frame:?}");
+        }
+        eprintln!("tasks: {:?}", self.tasks);
     }
 
     /// Makes the access where the machine translates it, else faults. Answers whether it
@@ -98,6 +111,7 @@ impl World {
             }
         };
         let Err(fault) = result else {
+            self.starved = 0;
             assert_eq!(expected, Expected::Done, "process {process}: {access:?} must not happen");
             if let Some(value) = access.store {
                 self.model.store(process, access.number, access.offset, &value.to_le_bytes());
@@ -112,15 +126,16 @@ impl World {
         self.fault(process, access, expected)
     }
 
-    /// There is no frame, and nothing that would free one: if that stays so, swap is full,
-    /// and some process loses its memory.
+    /// There is no frame: if that stays so, swap is full, and some process loses its memory.
+    /// (A private store to a file needs two: the file's page, and one for the copy.)
     fn starve(&mut self) {
         self.starved += 1;
-        if self.starved < 20 {
+        if self.starved < 400 {
             return;
         }
         let (used, all) = self.engine.swap_slots();
-        assert!(used == all || self.failing, "no frame, with {used} of {all} slots in use");
+        assert!(used == all || self.failed, "no frame, with {used} of {all} slots in use");
+        self.tally.note("verb: killed, as swap is full");
         self.starved = 0;
         self.failing = false;
         let processes: Vec<u32> = self.processes.keys().copied().collect();
@@ -139,17 +154,15 @@ impl World {
         let (space, addr) = (SpaceId(process), access.addr());
         let outcome = self.plan(|engine, plan| engine.fault(space, addr, kind, waiter, plan));
         match outcome {
-            Outcome::Resolved | Outcome::Waiting(_) => {
-                self.starved = 0;
-                false
-            }
+            Outcome::Resolved | Outcome::Waiting(_) => false,
             Outcome::NoFrame(scope) => {
                 let target = self.rng.u32(1..6);
                 let begun = self.reclaim(scope, target);
                 if begun == 0 && self.tasks.is_empty() && scope == Scope::All {
                     self.let_time_pass();
-                    self.starve();
+                    self.starved += 10;
                 }
+                self.starve();
                 false
             }
             Outcome::Signal(signal) => {

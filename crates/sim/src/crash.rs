@@ -14,6 +14,8 @@ use crate::world::World;
 impl World {
     /// All that is in memory is gone, and so are the processes. What was promised is there.
     pub(crate) fn crash(&mut self) {
+        self.tally.note("verb: crash");
+        self.tally.add_stats(&self.engine.stats());
         for task in std::mem::take(&mut self.tasks) {
             self.tear_if_written(task);
         }

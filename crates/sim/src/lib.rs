@@ -23,11 +23,13 @@ mod backing;
 mod check;
 mod crash;
 mod model;
+mod tally;
 mod tasks;
 mod threads;
 mod verbs;
 mod world;
 
+pub use tally::Tally;
 #[cfg(feature = "canary")]
 pub use world::Bug;
 pub use world::{Kind, Options, run};

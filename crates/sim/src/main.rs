@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use faultless_sim::{Kind, Options, run};
+use faultless_sim::{Kind, Options, Tally, run};
 
 const HELP: &str = "\
 Runs seeds of the simulator.
@@ -40,35 +40,23 @@ fn main() -> ExitCode {
         (None, None) => 1,
     };
     let mut done = 0;
-    let mut sum = faultless_engine::Stats::default();
+    let mut sum = Tally::default();
     while done < seeds && args.time.is_none_or(|time| began.elapsed() < time) {
         let seed = args.seed + done;
         let replay = Replay(seed);
         let mut options = Options::new(seed);
         options.steps = args.steps.unwrap_or(options.steps);
         options.kind = args.kind.unwrap_or(options.kind);
-        let stats = run(options);
+        let tally = run(options);
         std::mem::forget(replay);
-        add(&mut sum, &stats);
+        sum.add(&tally);
         done += 1;
         if done % 500 == 0 {
             eprintln!("{done} seeds, {:.0} s", began.elapsed().as_secs_f64());
         }
     }
     println!("{done} seeds clean, from {}: {:.1} s", args.seed, began.elapsed().as_secs_f64());
-    println!(
-        "faults: {} major, {} minor, {} writes, {} copies, {} zeros; {} signals",
-        sum.faults_major,
-        sum.faults_minor,
-        sum.faults_write,
-        sum.faults_copy,
-        sum.faults_zero,
-        sum.signals
-    );
-    println!(
-        "pages: {} written, {} evicted, {} second chances; errors: {} read, {} write",
-        sum.pages_written, sum.evictions, sum.second_chances, sum.read_errors, sum.write_errors
-    );
+    println!("{sum}");
     ExitCode::SUCCESS
 }
 
@@ -94,20 +82,6 @@ fn kind(name: &str) -> Option<Kind> {
         "threads" => Some(Kind::Threads),
         _ => None,
     }
-}
-
-fn add(sum: &mut faultless_engine::Stats, one: &faultless_engine::Stats) {
-    sum.faults_major += one.faults_major;
-    sum.faults_minor += one.faults_minor;
-    sum.faults_write += one.faults_write;
-    sum.faults_copy += one.faults_copy;
-    sum.faults_zero += one.faults_zero;
-    sum.signals += one.signals;
-    sum.pages_written += one.pages_written;
-    sum.evictions += one.evictions;
-    sum.second_chances += one.second_chances;
-    sum.read_errors += one.read_errors;
-    sum.write_errors += one.write_errors;
 }
 
 /// Says how to see it again, should the run not come to its end.

@@ -38,6 +38,12 @@ impl Page {
         Page { prot, shared, object, copy: None, guard: false, wiped: false, at_fork }
     }
 
+    /// May both be of one area?
+    pub fn is_like(&self, other: &Page) -> bool {
+        let object = |page: &Page| page.object.map(|(object, _)| object);
+        (self.prot, self.shared, object(self)) == (other.prot, other.shared, object(other))
+    }
+
     /// As a child has it.
     pub fn at_birth(&self) -> Page {
         let mut page = self.clone();

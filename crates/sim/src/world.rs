@@ -12,6 +12,7 @@ use faultless_software::SoftwareMachine;
 use crate::access::Pending;
 use crate::backing::Backing;
 use crate::model::Model;
+use crate::tally::Tally;
 use crate::tasks::Task;
 
 /// What is run.
@@ -79,13 +80,14 @@ impl Options {
 }
 
 /// Runs one seed from its beginning to its end; panics where something is wrong.
-pub fn run(options: Options) -> faultless_engine::Stats {
+pub fn run(options: Options) -> Tally {
     match options.kind {
         Kind::Threads => crate::threads::run(options),
         Kind::Processes => {
             let mut world = World::new(options);
             world.run();
-            world.engine.stats()
+            world.tally.add_stats(&world.engine.stats());
+            world.tally
         }
     }
 }
@@ -121,7 +123,9 @@ pub(crate) struct World {
     pub(crate) failed: bool,
     /// Pagers take their time.
     pub(crate) stalled: bool,
-    /// How often in a row there was no frame, and nothing that would free one.
+    /// How often what has happened, for those who doubt that it does.
+    pub(crate) tally: Tally,
+    /// Grows while there is no frame, and no access is served.
     pub(crate) starved: u32,
     /// Some address has been made an error.
     pub(crate) marked: bool,
@@ -155,7 +159,7 @@ impl World {
         }
         // Mostly there is room in swap for all; sometimes it fills.
         let slots = match rng.u32(..4) {
-            0 => u64::from(frames) / 2,
+            0 => rng.u64(2..8),
             _ => u64::from(frames) * rng.u64(4..12),
         };
         let lengths = [rng.u64(4..40), rng.u64(4..40)];
@@ -182,6 +186,7 @@ impl World {
             failed: false,
             stalled: false,
             starved: 0,
+            tally: Tally::default(),
             marked: false,
             now: 0,
             machine_spaces: 0,
@@ -230,16 +235,16 @@ impl World {
 
     fn step(&mut self) {
         match self.rng.u32(..100) {
-            0..60 => self.advance_process(),
-            60..92 => self.advance_task(),
-            92..94 => {
+            0..57 => self.advance_process(),
+            57..88 => self.advance_task(),
+            88..90 => {
                 let target = self.rng.u32(1..8);
                 self.reclaim(Scope::All, target);
             }
-            94 => self.let_time_pass(),
-            95 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
-            95 => self.stalled = self.rng.u32(..4) == 0,
-            96 if self.rng.u32(..10) == 0 => self.crash(),
+            90 => self.let_time_pass(),
+            91 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
+            91 => self.stalled = self.rng.u32(..4) == 0,
+            92 if self.rng.u32(..25) == 0 => self.crash(),
             _ => self.verb(),
         }
     }

@@ -241,7 +241,9 @@ impl Worker {
     async fn take_aside(&mut self, leaver: &Leaver) -> bool {
         if leaver.writable {
             let held = self.with(|state| state.rng.u32(..16) == 0);
-            if !held {
+            if held {
+                self.with(|state| state.tally.note("thread: page stays"));
+            } else {
                 self.with(|state| state.unmap(leaver, Then::Keep(Stores::Pass)));
             }
             pause().await;

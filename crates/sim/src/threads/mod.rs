@@ -27,6 +27,7 @@ use faultless_software::SoftwareMachine;
 
 use crate::Options;
 use crate::backing::Backing;
+use crate::tally::Tally;
 use drive::{HandedOff, Worker};
 use play::Memory;
 use schedule::{Body, Sleepers, Weights, advance};
@@ -62,10 +63,11 @@ pub struct State {
     /// Threads that have not come to their end.
     playing: usize,
     stopping: bool,
+    tally: Tally,
 }
 
-/// Runs one seed; panics where something is wrong. Answers the engine's counters.
-pub fn run(options: Options) -> faultless_engine::Stats {
+/// Runs one seed; panics where something is wrong. Answers what has happened.
+pub fn run(options: Options) -> Tally {
     let mut rng = fastrand::Rng::with_seed(options.seed);
     let players = rng.usize(2..6);
     let rounds = options.steps / 12;
@@ -85,7 +87,8 @@ pub fn run(options: Options) -> faultless_engine::Stats {
     run_all(&shared, &mut end);
     shared.with(|state| {
         state.check_end();
-        state.engine.stats()
+        state.tally.add_stats(&state.engine.stats());
+        std::mem::take(&mut state.tally)
     })
 }
 
@@ -148,6 +151,7 @@ impl State {
             now: 0,
             playing: players,
             stopping: false,
+            tally: Tally::default(),
             rng,
         };
         let slots = u64::from(frames) * state.rng.u64(2..8);

@@ -223,6 +223,7 @@ async fn map(worker: &mut Worker) -> Option<VirtRange> {
             true => VirtRange::new(all.start.plus_pages(front), all.start.plus_pages(pages - back)),
             false => all,
         };
+        state.tally.note("thread: maps");
         state.add_pages(me, kept, all, backing, sharing);
         Some((all, kept))
     })?;
@@ -242,6 +243,7 @@ fn extend(worker: &mut Worker, mine: &mut [VirtRange]) {
         if room && range.end.plus_pages(pages) <= BOUNDS.end {
             let (backing, sharing) = (Backing::Anonymous, Sharing::Private);
             if let Some(more) = state.map_pages(place, backing, sharing, pages) {
+                state.tally.note("thread: extends");
                 state.add_pages(me, more, more, backing, sharing);
                 range.end = more.end;
             }
@@ -271,6 +273,7 @@ async fn unmap(worker: &mut Worker, range: VirtRange) {
     }
     worker.with(|state| state.memory.pages.retain(|number, _| !is_in(range, *number)));
     // Others may be given the addresses as soon as the area is gone: pages go before.
+    worker.with(|state| state.tally.note("thread: unmaps"));
     worker.plan(|engine, plan| engine.retire(SPACE, range, plan).expect("nothing is sealed"));
     worker.finish().await;
     worker.finish_steps(|engine, plan| engine.clear_step(SPACE, range, plan)).await;
@@ -295,6 +298,7 @@ async fn forget(worker: &mut Worker, mine: &[VirtRange]) {
         gone.for_each(|(_, page)| page.words = [None; WORDS.len()]);
         range
     });
+    worker.with(|state| state.tally.note("thread: forgets"));
     worker.plan(|engine, plan| engine.dont_need(SPACE, range, plan));
     worker.finish().await;
     worker.finish_steps(|engine, plan| engine.clear_step(SPACE, range, plan)).await;

@@ -27,10 +27,22 @@ const ADVICE: [Advice; 16] = [
     Advice::KeepOnFork,
 ];
 
+fn name(advice: Advice) -> &'static str {
+    match advice {
+        Advice::DontNeed | Advice::DontNeedLocked | Advice::Free => "madvise: discards",
+        Advice::GuardInstall => "madvise: installs guards",
+        Advice::GuardRemove => "madvise: removes guards",
+        Advice::PageOut | Advice::Cold => "madvise: pages out",
+        Advice::WillNeed | Advice::PopulateRead | Advice::PopulateWrite => "madvise: brings in",
+        _ => "madvise: for forks",
+    }
+}
+
 impl World {
     pub(super) fn madvise(&mut self, process: u32) {
         let range = self.choose_range();
         let advice = ADVICE[self.rng.usize(..ADVICE.len())];
+        self.tally.note(name(advice));
         if matches!(advice, Advice::PopulateRead | Advice::PopulateWrite) {
             return self.populate(process, range);
         }
@@ -104,6 +116,7 @@ impl World {
 
     /// Pages are locked, and brought in; or locked no more.
     pub(super) fn mlock(&mut self, process: u32) {
+        self.tally.note("verb: mlock or munlock");
         let range = self.choose_range();
         let (space, bytes) = (SpaceId(process), (range.start, range.len()));
         match self.rng.u32(..3) {

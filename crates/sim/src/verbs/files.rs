@@ -16,6 +16,7 @@ impl World {
 
     /// A file has another length. Nobody runs meanwhile.
     pub(super) fn resize(&mut self) {
+        self.tally.note("file: resized");
         let object = self.choose_file();
         let pages = self.rng.u64(1..40);
         let size = pages * PAGE_BYTES;
@@ -28,6 +29,7 @@ impl World {
 
     /// Some pages of a file are zeros from now on: in private copies they stay.
     pub(super) fn punch(&mut self) {
+        self.tally.note("file: hole punched");
         let object = self.choose_file();
         let pages = self.choose_pages(object);
         let bytes = pages.start.offset() as usize..pages.end.offset() as usize;
@@ -45,6 +47,7 @@ impl World {
         if new == 0 || new > 40 * PAGE_BYTES {
             return;
         }
+        self.tally.note(if collapses { "file: collapsed" } else { "file: inserted" });
         let bytes = pages.start.offset() as usize..pages.end.offset() as usize;
         let behind = PageRange::new(pages.start, PageRange::all().end);
         self.rewrite(object, behind, |file| match collapses {
@@ -89,6 +92,7 @@ impl World {
             let same = self.backings[&object.0].bytes == self.model.objects[&object.0];
             assert!(same, "{object:?}: a store was lost");
             self.backing_mut(object).sync();
+            self.tally.note("file: synced");
             self.promise(object);
         }
     }
@@ -111,6 +115,7 @@ impl World {
         self.model.pages_mut(KERNEL.0).insert(number, shown);
         self.engine.map(KERNEL, request).expect("the kernel's space is empty");
         let store = self.rng.bool().then(|| self.rng.u64(..));
+        self.tally.note(if store.is_some() { "file: write" } else { "file: read" });
         let offset = self.rng.usize(..PAGE_SIZE / 8) * 8;
         self.access_to_end(KERNEL.0, Pending { store, ..Pending::load(number, offset) });
         self.unmap_window(WINDOW);

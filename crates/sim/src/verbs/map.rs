@@ -4,6 +4,7 @@ use faultless_addr::{PAGE_BYTES, PageIndex, Prot, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 
 use super::{addr, numbers};
+use crate::access::Pending;
 use crate::model::Page;
 use crate::world::World;
 
@@ -37,6 +38,7 @@ impl World {
             self.model.pages_mut(process).insert(number, Page::new(prot, shared, object));
         }
         let space = SpaceId(process);
+        self.tally.note(if over { "verb: mmap over maps" } else { "verb: mmap" });
         let mapped = match over {
             true => self.clear(space, range, |engine, plan| engine.map_over(space, request, plan)),
             false => self.engine.map(space, request),
@@ -52,7 +54,17 @@ impl World {
         });
     }
 
+    /// As a program that fills a buffer: stores to page after page.
+    pub(super) fn fill(&mut self, process: u32) {
+        self.tally.note("verb: buffer filled");
+        for number in self.model.processes[&process].keys().copied().collect::<Vec<_>>() {
+            let store = Some(self.rng.u64(..));
+            self.access_to_end(process, Pending { store, ..Pending::load(number, 0) });
+        }
+    }
+
     pub(super) fn munmap(&mut self, process: u32) {
+        self.tally.note("verb: munmap");
         let range = self.choose_range();
         self.munmap_range(process, range);
     }
@@ -60,6 +72,7 @@ impl World {
     /// A hole is an error; what was before it has changed.
     pub(super) fn mprotect(&mut self, process: u32) {
         let range = self.choose_range();
+        self.tally.note("verb: mprotect");
         let prot = match self.rng.u32(..3) {
             0 => Prot::READ,
             1 => Prot::empty(),
@@ -88,6 +101,7 @@ impl World {
         if result.is_err() {
             return;
         }
+        self.tally.note(if old < new { "verb: brk up" } else { "verb: brk down" });
         for number in numbers(range) {
             let page = Page::new(Prot::READ | Prot::WRITE, false, None);
             match old < new {

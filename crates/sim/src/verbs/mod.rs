@@ -38,7 +38,7 @@ impl World {
         let resting: Vec<u32> =
             self.processes.iter().filter(|(_, it)| it.is_none()).map(|(p, _)| *p).collect();
         let Some(process) = self.rng.choice(resting) else { return };
-        match self.rng.u32(..34) {
+        match self.rng.u32(..35) {
             0..8 => self.mmap(process),
             8..10 => self.munmap(process),
             10..12 => self.mprotect(process),
@@ -52,6 +52,7 @@ impl World {
             28 => self.punch(),
             29 => self.shift(),
             30 => self.msync(),
+            31 => self.fill(process),
             _ => self.transfer(),
         }
     }

@@ -13,6 +13,7 @@ impl World {
         if self.processes.len() >= 4 {
             return;
         }
+        self.tally.note("verb: fork");
         let parent = SpaceId(process);
         let child = self.engine.fork(parent);
         let parents = self.model.processes[&process].iter();
@@ -41,6 +42,7 @@ impl World {
 
     /// Removes what is left of a process.
     pub(crate) fn exit(&mut self, process: u32) {
+        self.tally.note("verb: exit");
         let space = SpaceId(process);
         self.processes.remove(&process);
         self.model.processes.remove(&process);

@@ -22,6 +22,17 @@ impl Move {
         self.flags.intersects(RemapFlags::FIXED | RemapFlags::DONT_UNMAP)
     }
 
+    fn name(self, moved: bool) -> &'static str {
+        match (self.flags.contains(RemapFlags::DONT_UNMAP), self.old_pages) {
+            (_, 0) => "mremap: second map",
+            (true, _) => "mremap: old area stays",
+            _ if self.flags.contains(RemapFlags::FIXED) => "mremap: to an address",
+            _ if moved => "mremap: elsewhere to grow",
+            (_, old) if old < self.new_pages => "mremap: grows in place",
+            _ => "mremap: shrinks",
+        }
+    }
+
     /// Area by area, holes kept.
     fn moves_all(self) -> bool {
         self.flags.contains(RemapFlags::FIXED) && self.old_pages == self.new_pages
@@ -42,8 +53,14 @@ impl World {
         // Others run only after the model has changed, too.
         let remapped = self.plan(|engine, plan| engine.remap(space, request, plan));
         match &remapped {
-            Ok(remapped) => self.move_in_model(process, ask, remapped.start),
-            Err(_) => self.forget_what_is_gone(process, ask),
+            Ok(remapped) => {
+                self.tally.note(ask.name(addr(ask.old) != remapped.start));
+                self.move_in_model(process, ask, remapped.start);
+            }
+            Err(_) => {
+                self.tally.note("mremap: refused");
+                self.forget_what_is_gone(process, ask);
+            }
         }
         self.clear(space, BOUNDS, |_, _| {});
         for range in remapped.map(|it| it.populate).unwrap_or_default() {
@@ -68,13 +85,26 @@ impl World {
             Some(number) => *number,
             None => self.rng.u64(first..last),
         };
-        let old_pages = match self.rng.u32(..8) {
-            0 => 0,
-            _ => self.rng.u64(1..16).min(last - old),
+        // Mostly within one area; a move to an address takes several, and holes.
+        let longest = match self.rng.bool() {
+            true => self.run_of_alike(process, old).min(16),
+            false => 16.min(last - old),
         };
+        let old_pages = if self.rng.u32(..8) == 0 { 0 } else { self.rng.u64(1..=longest) };
         let new_pages = if self.rng.bool() { old_pages.max(1) } else { self.rng.u64(1..20) };
         let flags = forms[self.rng.usize(..forms.len())];
-        Move { old, old_pages, new: self.rng.u64(first..last), new_pages, flags }
+        let overlaps = |new: u64| old + old_pages > new && new + new_pages > old;
+        let targets = || self.rng.u64(first..=last - new_pages);
+        let new = std::iter::repeat_with(targets).take(8).find(|new| !overlaps(*new));
+        Move { old, old_pages, new: new.unwrap_or(first), new_pages, flags }
+    }
+
+    /// How many pages from this one on are alike.
+    fn run_of_alike(&self, process: u32, old: u64) -> u64 {
+        let pages = &self.model.processes[&process];
+        let Some(first) = pages.get(&old) else { return 1 };
+        let alike = |number: &u64| pages.get(number).is_some_and(|page| page.is_like(first));
+        (old..).take_while(alike).count() as u64
     }
 
     /// What mremap(2) says, page by page.
