@@ -46,6 +46,8 @@ pub enum Kind {
 pub enum Bug {
     /// A page is unmapped, and CPUs still remember it.
     MissingFlush,
+    /// A driver gives addresses back while pages are still there.
+    NotRetired,
     /// One in the engine.
     Engine(faultless_engine::Canary),
 }
@@ -55,12 +57,22 @@ impl Options {
     pub fn new(seed: u64) -> Options {
         Options {
             seed,
-            kind: if seed % 2 == 0 { Kind::Processes } else { Kind::Threads },
+            kind: if seed.is_multiple_of(2) { Kind::Processes } else { Kind::Threads },
             steps: 1500,
             failures: seed / 2 % 3 == 2,
             #[cfg(feature = "canary")]
             bug: None,
         }
+    }
+}
+
+impl Options {
+    /// Does the driver see to it that pages leave before their addresses are free?
+    pub(crate) fn retires(&self) -> bool {
+        #[cfg(feature = "canary")]
+        return self.bug != Some(Bug::NotRetired);
+        #[cfg(not(feature = "canary"))]
+        true
     }
 }
 

@@ -29,6 +29,11 @@ fn a_missing_flush() {
 }
 
 #[test]
+fn addresses_that_are_given_away_with_their_pages() {
+    find(Bug::NotRetired);
+}
+
+#[test]
 fn a_lost_dirty_bit() {
     find(Bug::Engine(Canary::LostDirty));
 }

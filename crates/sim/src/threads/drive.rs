@@ -12,13 +12,11 @@
 use std::rc::Rc;
 
 use faultless_addr::Access;
-use faultless_addr::{
-    FrameNo, ObjectId, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
-};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, VirtAddr, WriteAccess};
 use faultless_engine::{
     Engine, Leave, Leaver, Op, Outcome, Plan, ReadEnd, Run, Scope, Signal, Source, Waiter,
 };
-use faultless_machine::{Machine, Stores, Then};
+use faultless_machine::{Stores, Then};
 
 use super::schedule::{Sleep, pause};
 use super::{SPACE, Shared, State};
@@ -62,10 +60,6 @@ pub struct Worker {
     plan: Plan,
     next: Plan,
     jobs: Vec<Job>,
-}
-
-fn page(at: VirtAddr) -> VirtRange {
-    VirtRange::page(at)
 }
 
 impl Worker {
@@ -412,54 +406,6 @@ fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan)
             Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
             Op::Copy { from, to, .. } => engine.copied(from, to, next),
             _ => {}
-        }
-    }
-}
-
-impl State {
-    fn back(&mut self, frames: &[FrameNo]) {
-        self.machine.release(frames);
-        self.machine.back(frames).expect("frames have memory");
-    }
-
-    fn bytes_of(&self, frame: FrameNo) -> Vec<u8> {
-        let mut bytes = vec![0; PAGE_SIZE];
-        self.machine.read_frame(frame, 0, &mut bytes);
-        bytes
-    }
-
-    fn unmap(&mut self, leaver: &Leaver, then: Then) {
-        let pages = [(leaver.at, leaver.frame)];
-        let done = self.machine.unmap(leaver.space, &pages, then).expect("the page is there");
-        assert_eq!(done, 1);
-    }
-
-    fn map(&mut self, space: SpaceId, at: VirtAddr, frame: FrameNo, write: WriteAccess) {
-        if let Err(error) = self.machine.map(space, at, &[frame], write) {
-            let there = self.machine.translation(space, at).map(|it| self.engine.frame(it.frame));
-            panic!("{error}: {there:?} is at {at:?}, which gets {:?}", self.engine.frame(frame));
-        }
-    }
-
-    fn set_write(&mut self, space: SpaceId, at: VirtAddr, write: WriteAccess) {
-        assert!(self.machine.translation(space, at).is_some(), "no page at {at:?}");
-        self.machine.set_write(space, page(at), write).expect("the page is there");
-    }
-
-    fn fill(&mut self, object: ObjectId, first: PageIndex, frames: &[FrameNo]) {
-        for (n, frame) in frames.iter().enumerate() {
-            let page = first.plus(n as u64);
-            let bytes = self.backings[&object.0].page(page).expect("nothing becomes shorter");
-            self.machine.write_frame(*frame, 0, bytes);
-        }
-    }
-
-    fn write(&mut self, object: ObjectId, first: PageIndex, frames: &[FrameNo], bytes: &[Vec<u8>]) {
-        for (n, (frame, bytes)) in frames.iter().zip(bytes).enumerate() {
-            let now = self.bytes_of(*frame);
-            assert_eq!(now, *bytes, "{frame:?}: a store passed while it was written");
-            let backing = self.backings.get_mut(&object.0).expect("it has a backing");
-            backing.write(first.plus(n as u64), bytes);
         }
     }
 }

@@ -11,11 +11,22 @@
 //!     │ verbs                                 │ steps, others between
 //!     └─────────── model ══ compared ══ machine
 //! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | `schedule` | who runs next, and who sleeps |
+//! | `play` | what threads do |
+//! | `memory` | what they must see |
+//! | `drive` | how plans are carried out, as `faultless-runtime` does it |
+//! | `steps` | single steps of the machine and of pagers |
+//! | `check` | what must never be |
 
 mod check;
 mod drive;
+mod memory;
 mod play;
 mod schedule;
+mod steps;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,7 +40,7 @@ use crate::Options;
 use crate::backing::Backing;
 use crate::tally::Tally;
 use drive::{HandedOff, Worker};
-use play::Memory;
+use memory::Memory;
 use schedule::{Body, Sleepers, Weights, advance};
 
 const SPACE: SpaceId = SpaceId(0);
@@ -63,6 +74,8 @@ pub struct State {
     /// Threads that have not come to their end.
     playing: usize,
     stopping: bool,
+    /// Pages leave before their addresses are free: a driver's duty.
+    retires: bool,
     tally: Tally,
 }
 
@@ -140,7 +153,6 @@ impl State {
             }
             config
         });
-        let _ = options;
         let mut state = State {
             engine: Engine::new(config),
             machine,
@@ -151,6 +163,7 @@ impl State {
             now: 0,
             playing: players,
             stopping: false,
+            retires: options.retires(),
             tally: Tally::default(),
             rng,
         };

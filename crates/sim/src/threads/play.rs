@@ -1,78 +1,17 @@
 //! What threads do: loads and stores that must agree with a model, and verbs on memory
 //! of their own.
 
-use std::collections::BTreeMap;
-
 use faultless_addr::{
-    Access, ObjectId, PAGE_SHIFT, PAGE_SIZE, PageIndex, PageRange, Prot, VirtAddr, VirtRange,
+    Access, ObjectId, PAGE_SHIFT, PageIndex, PageRange, Prot, VirtAddr, VirtRange,
 };
 use faultless_engine::FlushStep;
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use faultless_software::CpuNo;
 
 use super::drive::{Reads, Worker};
+use super::memory::{Page, WORDS};
 use super::schedule::{Sleep, pause};
 use super::{BOUNDS, SPACE, State};
-
-/// Where in a page words are that are looked at.
-const WORDS: [usize; 3] = [0, 2048, PAGE_SIZE - 8];
-
-/// A page of the process, as programs see it.
-struct Page {
-    /// Whose it is; everybody's, if nobody's.
-    owner: Option<usize>,
-    /// What it shows until it is stored to.
-    object: Option<(ObjectId, PageIndex)>,
-    sharing: Sharing,
-    /// What has been stored to private memory.
-    words: [Option<u64>; WORDS.len()],
-}
-
-/// All that programs see.
-#[derive(Default)]
-pub struct Memory {
-    pages: BTreeMap<u64, Page>,
-    files: Vec<ObjectId>,
-    bytes: BTreeMap<u32, Vec<u8>>,
-    /// Private pages that may be there.
-    pub room: u64,
-}
-
-impl Memory {
-    pub fn add_file(&mut self, object: ObjectId, bytes: Vec<u8>) {
-        self.files.push(object);
-        self.bytes.insert(object.0, bytes);
-    }
-
-    fn word(&self, number: u64, word: usize) -> u64 {
-        let page = &self.pages[&number];
-        let of_file = page.object.map(|(object, index)| {
-            let at = index.offset() as usize + WORDS[word];
-            u64::from_le_bytes(self.bytes[&object.0][at..at + 8].try_into().expect("8 bytes"))
-        });
-        page.words[word].or(of_file).unwrap_or(0)
-    }
-
-    fn store(&mut self, number: u64, word: usize, value: u64) {
-        let page = self.pages.get_mut(&number).expect("the page is there");
-        match (page.sharing, page.object) {
-            (Sharing::Shared, Some((object, index))) => {
-                let at = index.offset() as usize + WORDS[word];
-                let bytes = self.bytes.get_mut(&object.0).expect("the file is there");
-                bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
-            }
-            _ => page.words[word] = Some(value),
-        }
-    }
-
-    fn private(&self) -> u64 {
-        self.pages.values().filter(|page| page.sharing == Sharing::Private).count() as u64
-    }
-
-    fn has_file(&self, object: ObjectId, bytes: &[u8]) -> bool {
-        self.bytes[&object.0] == bytes
-    }
-}
 
 /// A thread's life: verbs and accesses.
 pub async fn play(mut worker: Worker, rounds: u32) {
@@ -272,18 +211,27 @@ async fn unmap(worker: &mut Worker, range: VirtRange) {
         return;
     }
     worker.with(|state| state.memory.pages.retain(|number, _| !is_in(range, *number)));
-    // Others may be given the addresses as soon as the area is gone: pages go before.
-    worker.with(|state| state.tally.note("thread: unmaps"));
+    let retires = worker.with(|state| {
+        state.tally.note("thread: unmaps");
+        state.retires
+    });
+    if retires {
+        retire(worker, range).await;
+    }
+    worker.plan(|engine, plan| engine.unmap(SPACE, range, plan).expect("areas end"));
+    worker.finish().await;
+    worker.finish_steps(|engine, plan| engine.clear_step(SPACE, range, plan)).await;
+}
+
+/// Others may be given the addresses as soon as the area is gone: pages go before.
+async fn retire(worker: &mut Worker, range: VirtRange) {
     worker.plan(|engine, plan| engine.retire(SPACE, range, plan).expect("nothing is sealed"));
     worker.finish().await;
     worker.finish_steps(|engine, plan| engine.clear_step(SPACE, range, plan)).await;
-    worker.plan(|engine, plan| engine.unmap(SPACE, range, plan).expect("areas end"));
     worker.with(|state| {
         let left = state.machine.translations(SPACE).find(|it| range.contains(it.at));
-        assert_eq!(left, None, "a page is where others may map already");
+        assert_eq!(left, None, "a page is where others may map");
     });
-    worker.finish().await;
-    worker.finish_steps(|engine, plan| engine.clear_step(SPACE, range, plan)).await;
 }
 
 /// Some of one's own pages are what they were at the beginning.
