@@ -83,7 +83,7 @@ pub struct State {
 pub fn run(options: Options) -> Tally {
     let mut rng = fastrand::Rng::with_seed(options.seed);
     let players = rng.usize(2..6);
-    let rounds = options.steps / 12;
+    let rounds = options.steps / 6;
     let shared = Rc::new(Shared(RefCell::new(State::new(&options, players, rng))));
     let mut bodies: Vec<Body> = Vec::new();
     for _ in 0..HANDLERS {
@@ -123,6 +123,7 @@ fn run_all(shared: &Shared, bodies: &mut [Body]) {
             shared.with(|state| state.sleepers.sleep(thread, schedule::Sleep::Ended));
         }
         steps += 1;
+        shared.with(|state| state.sleepers.step());
         if steps.is_multiple_of(16) {
             shared.with(|state| state.check());
         }

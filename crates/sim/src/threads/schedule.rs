@@ -2,7 +2,7 @@
 //!
 //! A thread runs from one pause to the next, as if it held a lock; at a pause all
 //! others may run for as long as the seed wants, so that some are stalled for long.
-//! Who sleeps isn't chosen until it has been woken: if all sleep, a wake was lost.
+//! Who sleeps isn't chosen until it has been woken: if nobody does that, a wake was lost.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -28,18 +28,36 @@ pub enum Sleep {
 #[derive(Default)]
 pub struct Sleepers {
     threads: Vec<Sleep>,
+    /// At which step each fell asleep.
+    since: Vec<u64>,
+    now: u64,
 }
+
+/// Whoever waits for a frame for so many steps waits for ever.
+const STEPS_ASLEEP: u64 = 200_000;
 
 impl Sleepers {
     /// A new thread's number.
     pub fn add(&mut self) -> usize {
         self.threads.push(Sleep::Awake);
+        self.since.push(0);
         self.threads.len() - 1
+    }
+
+    /// A step is over. Panics if somebody sleeps who should have been woken.
+    pub fn step(&mut self) {
+        self.now += 1;
+        for (thread, sleep) in self.threads.iter().enumerate() {
+            let slept = self.now - self.since[thread];
+            let forgotten = matches!(sleep, Sleep::Settled(_)) && slept > STEPS_ASLEEP;
+            assert!(!forgotten, "thread {thread} sleeps for ever: a wake was lost");
+        }
     }
 
     /// A thread is not chosen until what it waits for has come.
     pub fn sleep(&mut self, thread: usize, sleep: Sleep) {
         self.threads[thread] = sleep;
+        self.since[thread] = self.now;
     }
 
     /// Is it the thread's turn as soon as it is chosen?
