@@ -2,7 +2,6 @@
 //! around which everything is taken.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 use faultless_engine::space::{
@@ -20,10 +19,6 @@ use faultless_posix::{
     SyncFlags, System, Trouble,
 };
 
-/// Frames when memory is short: less than most runs have in use.
-const FEW_FRAMES: u32 = 24;
-/// And when there are enough.
-const MANY_FRAMES: u32 = 2048;
 /// Data that is there outside of the window, as every program has some.
 const DATA: u64 = 1 << 20;
 
@@ -36,20 +31,11 @@ pub struct Faultless {
     outside: u64,
 }
 
-/// With few frames: everything is evicted and swapped out again and again.
-pub fn short_of_memory(world: World) -> io::Result<Faultless> {
-    Ok(Faultless::new(world, FEW_FRAMES))
-}
-
-/// With more frames than anybody uses.
-pub fn with_memory(world: World) -> io::Result<Faultless> {
-    Ok(Faultless::new(world, MANY_FRAMES))
-}
-
 type Answer = Result<Outcome, faultless_posix::Errno>;
 
 impl Faultless {
-    fn new(world: World, frames: u32) -> Faultless {
+    /// In a world, with a budget of so many frames.
+    pub fn new(world: World, frames: u32) -> Faultless {
         let root = world.person.settled() == Person::Root;
         let mut config = Config::new(frames);
         let first = if root { 0 } else { PAGE_BYTES };
@@ -281,6 +267,10 @@ fn area_flags(flags: VmaFlags) -> AreaFlags {
 }
 
 impl system::System for Faultless {
+    fn name(&self) -> &'static str {
+        "Faultless"
+    }
+
     fn call(&mut self, process: ProcessId, call: &Call) -> Outcome {
         let Some(pid) = self.pids.get(&process).copied() else { return Outcome::NoProcess };
         let answer = match *call {
