@@ -12,11 +12,11 @@ use faultless_oracle::call::{Addr, Call, Fd, FileId, Node, ProcessId, Resource, 
 use faultless_oracle::flags::Prot;
 use faultless_oracle::kernel::PROCESSES_MAX;
 use faultless_oracle::model::keeps_exec_only;
-use faultless_oracle::outcome::{Errno, Outcome};
+use faultless_oracle::outcome::{self, Errno, Outcome};
 use faultless_oracle::system::{self, LOCKED_BYTES_MAX, Person, World};
 use faultless_posix::{
-    Config, ExecOnly, FallocFlags, MapFlags, Mmap, OpenFlags, Pid, Presence, Shows, Signal, Store,
-    SyncFlags, System, Trouble,
+    Config, ExecOnly, FallocFlags, Locked, MapFlags, Mmap, OpenFlags, Pid, Presence, Shows, Signal,
+    Store, SyncFlags, System, Trouble,
 };
 
 /// Data that is there outside of the window, as every program has some.
@@ -31,6 +31,9 @@ pub struct Faultless {
     outside: u64,
 }
 
+/// What the OOM killer sends.
+const SIGKILL: i32 = 9;
+
 type Answer = Result<Outcome, faultless_posix::Errno>;
 
 impl Faultless {
@@ -40,6 +43,7 @@ impl Faultless {
         let mut config = Config::new(frames);
         let first = if root { 0 } else { PAGE_BYTES };
         config.bounds = VirtRange::new(VirtAddr(first), config.bounds.end);
+        config.locked = Locked::Last;
         config.brk = VirtAddr(world.brk);
         config.limits.locked_bytes_max = LOCKED_BYTES_MAX;
         if root {
@@ -221,7 +225,7 @@ fn file_call(system: &mut System, pid: Pid, call: &Call) -> Answer {
     }
 }
 
-/// The model knows no pressure: what is in swap is as good as there.
+/// The kernel beside has memory for all: what is in swap here is there.
 fn mincore(system: &System, pid: Pid, addr: Addr, len: u64, vector: Vector) -> Answer {
     let pages = match (vector, system.mincore(pid, addr.bytes, len)) {
         (Vector::Good, pages) => pages?,
@@ -244,6 +248,7 @@ fn tell(signal: Signal) -> Outcome {
         Trouble::AccErr => Outcome::segv(2, addr),
         Trouble::PkuErr => Outcome::segv(4, addr),
         Trouble::Bus => Outcome::bus(addr),
+        Trouble::NoMemory => Outcome::Signal(outcome::Signal { number: SIGKILL, code: 0, addr }),
     }
 }
 
