@@ -11,6 +11,7 @@
 //! | [`faultless`] | Faultless as a system of the oracle |
 //! | [`differ`] | random calls, until two differ or all are done |
 //! | [`table`] | the checklist, line by line, on all three |
+//! | [`support`] | README's table of Linux's calls |
 //!
 //! ```
 //! use faultless_judge::{Budget, differ};
@@ -28,6 +29,7 @@
 
 pub mod differ;
 pub mod faultless;
+pub mod support;
 pub mod table;
 
 use faultless::Faultless;

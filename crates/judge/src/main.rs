@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use faultless_judge::Budget;
 use faultless_judge::differ::{Order, Report, Sides};
+use faultless_judge::support;
 use faultless_judge::table::{self, Line};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -29,6 +31,12 @@ enum Command {
     Differ(Differ),
     /// Every line of the checklist on the kernel, the model and Faultless, as a table.
     Directed,
+    /// The table of Linux's calls, as README has it.
+    Support {
+        /// Put it into this file, between the marks there.
+        #[arg(long)]
+        write: Option<PathBuf>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -58,6 +66,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Differ(options) => differ(&options),
         Command::Directed => directed(),
+        Command::Support { write } => support(write.as_deref()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -78,6 +87,19 @@ fn directed() -> io::Result<bool> {
         lines.push(line);
     }
     println!("{}", table::foot(&lines));
+    Ok(lines.iter().all(Line::is_right))
+}
+
+fn support(write: Option<&Path>) -> io::Result<bool> {
+    let lines: Vec<Line> = table::lines().collect::<io::Result<_>>()?;
+    let section = support::section(&lines);
+    match write {
+        None => print!("{section}"),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)?;
+            std::fs::write(path, support::put_in(&text, &section).map_err(io::Error::other)?)?;
+        }
+    }
     Ok(lines.iter().all(Line::is_right))
 }
 

@@ -170,7 +170,7 @@ impl System {
             if begun < 2 && locked {
                 engine.reclaim_locked(2 - begun, plan);
             }
-            !plan.is_empty()
+            begun > 0 || !plan.is_empty()
         });
         if moved { Ok(()) } else { Err(Trouble::NoMemory) }
     }

@@ -153,6 +153,26 @@ fn a_copy_takes_two_frames_and_one_is_not_enough() {
     system.check_invariants();
 }
 
+/// Seed 1082 of the differential runs: the page's neighbours in swap took the second frame.
+#[test]
+fn a_copy_of_a_page_that_comes_back_from_swap_takes_no_more_than_two() {
+    let (mut system, pid) = system(Config::new(FRAMES));
+    let at = map(&mut system, pid, 8, MapFlags::empty()).unwrap();
+    fill(&mut system, pid, at, 8).unwrap();
+    let child = system.fork(pid).unwrap();
+    let locked = u64::from(FRAMES) - 2;
+    let held = map(&mut system, pid, locked, MapFlags::empty()).unwrap();
+    system.mlock(pid, held, locked * PAGE, 0).unwrap();
+    for n in 0..8 {
+        system.store(child, at + n * PAGE, &(n + 50).to_le_bytes()).unwrap();
+        system.check_invariants();
+    }
+    for n in 0..8 {
+        assert_eq!(number(&mut system, child, at, n), n + 50);
+        assert_eq!(number(&mut system, pid, at, n), n + 1);
+    }
+}
+
 #[test]
 fn mincore_tells_what_is_in_swap() {
     let (mut system, pid) = system(Config::new(FRAMES));
