@@ -8,6 +8,7 @@ use faultless_addr::{PAGE_BYTES, SpaceId, VirtRange};
 
 use crate::error::Error;
 use crate::options::Delivery;
+use crate::verbs::range::Extent;
 use crate::vm::{Inner, Vm};
 
 /// Bytes that begin as zeros, of which as many are in memory as the budget has room
@@ -107,6 +108,14 @@ impl Memory {
     /// Is it of length 0?
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    pub(crate) fn vm(&self) -> &Inner {
+        &self.vm
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { space: self.space, start: self.range.start, len: self.len }
     }
 
     /// All bytes are zeros again, and take no room.

@@ -12,6 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
+//!   verbs     the calls on addresses: protect
 //!   inside    which threads others may be waiting for
 //! ```
 //!
@@ -36,6 +37,7 @@ mod say;
 mod serve;
 mod sleep;
 mod sync;
+mod verbs;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};

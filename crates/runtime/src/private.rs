@@ -2,6 +2,7 @@
 //! what is stored to leaves to swap.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
@@ -68,7 +69,7 @@ impl<M: Machine> Core<M> {
     /// Gives addresses back, and the pages that are the caller's own there.
     pub fn unmap_private(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
         self.check_birthplace()?;
-        self.clear(space, range, |engine, plan| {
+        self.take_away(space, range, |engine, plan| {
             engine.unmap(space, range, plan).expect("the range is an area");
         });
         Ok(())
@@ -77,23 +78,13 @@ impl<M: Machine> Core<M> {
     /// The pages of a range are zeros again.
     pub fn dont_need(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
         self.check_birthplace()?;
-        self.clear(space, range, |engine, plan| engine.dont_need(space, range, plan));
+        self.take_away(space, range, |engine, plan| engine.dont_need(space, range, plan));
         Ok(())
     }
-
-    fn clear(
-        &self,
-        space: SpaceId,
-        range: VirtRange,
-        begin: impl FnOnce(&mut faultless_engine::Engine, &mut faultless_engine::Plan),
-    ) {
-        let mut worker = self.worker();
-        begin(&mut self.engine.lock(), &mut worker.plan);
-        self.finish(&mut worker);
-        self.finish_steps(&mut worker, |engine, plan| engine.clear_step(space, range, plan));
-        self.rest(worker);
-    }
 }
+
+/// Tells mappings apart: areas become one only with areas of the same.
+static MAPPINGS: AtomicU32 = AtomicU32::new(0);
 
 /// A private area.
 fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
@@ -104,7 +95,7 @@ fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
         sharing: Sharing::Private,
         backing,
         flags: VmaFlags::empty(),
-        merge: Merge::No,
+        merge: Merge::Like(MAPPINGS.fetch_add(1, Ordering::Relaxed)),
     }
 }
 

@@ -1,0 +1,8 @@
+//! What `mmap(2)`'s relatives do to a mapping: one file for each call.
+//!
+//! | file | call |
+//! |---|---|
+//! | `protect` | mprotect |
+
+pub(crate) mod protect;
+pub(crate) mod range;
