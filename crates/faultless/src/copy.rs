@@ -78,11 +78,6 @@ impl MapCopy {
         let start = VirtAddr(self.range.start.0 + self.lead);
         Extent { space: self.space, start, len: self.len }
     }
-
-    /// Forgets what was stored: all bytes are the file's again.
-    pub fn discard(&mut self) -> Result<(), Error> {
-        Ok(self.mapping.core().dont_need(self.space, self.range)?)
-    }
 }
 
 impl fmt::Debug for MapCopy {

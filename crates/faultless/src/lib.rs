@@ -63,6 +63,7 @@ pub use options::{Delivery, MapOptions};
 pub use pin::{Pinned, PinnedMut};
 pub use raw::MapRaw;
 pub use reader::Reader;
+pub use verbs::advise::Advice;
 pub use verbs::protect::Protection;
 pub use vm::{Vm, VmBuilder};
 

@@ -117,11 +117,6 @@ impl Memory {
     pub(crate) fn extent(&self) -> Extent {
         Extent { space: self.space, start: self.range.start, len: self.len }
     }
-
-    /// All bytes are zeros again, and take no room.
-    pub fn clear(&mut self) -> Result<(), Error> {
-        Ok(self.vm.core().dont_need(self.space, self.range)?)
-    }
 }
 
 impl fmt::Debug for Memory {

@@ -12,7 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
-//!   verbs     the calls on addresses: protect
+//!   verbs     the calls on addresses: protect, advise
 //!   inside    which threads others may be waiting for
 //! ```
 //!

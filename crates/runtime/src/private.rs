@@ -74,13 +74,6 @@ impl<M: Machine> Core<M> {
         });
         Ok(())
     }
-
-    /// The pages of a range are zeros again.
-    pub fn dont_need(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
-        self.check_birthplace()?;
-        self.take_away(space, range, |engine, plan| engine.dont_need(space, range, plan));
-        Ok(())
-    }
 }
 
 /// Tells mappings apart: areas become one only with areas of the same.

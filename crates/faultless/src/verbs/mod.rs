@@ -3,6 +3,8 @@
 //! | file | call |
 //! |---|---|
 //! | `protect` | mprotect |
+//! | `advise` | madvise |
 
+pub(crate) mod advise;
 pub(crate) mod protect;
 pub(crate) mod range;

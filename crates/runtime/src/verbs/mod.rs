@@ -4,6 +4,7 @@
 //! any more leave before it returns. Ranges here are whole pages of one mapping, and whose
 //! that is, is its owner's to see to: verbs on one range exclude each other.
 
+mod advise;
 mod protect;
 
 use faultless_addr::{SpaceId, VirtRange};
