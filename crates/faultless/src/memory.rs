@@ -114,6 +114,22 @@ impl Memory {
         &self.vm
     }
 
+    /// All its pages.
+    pub(crate) fn pages(&self) -> VirtRange {
+        self.range
+    }
+
+    /// It is elsewhere from now on, and nobody has a slice of it.
+    pub(crate) fn set_pages(&mut self, range: VirtRange) {
+        self.range = range;
+    }
+
+    /// So many bytes of its pages are its own.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        debug_assert!(len as u64 <= self.range.len());
+        self.len = len;
+    }
+
     pub(crate) fn extent(&self) -> Extent {
         Extent { space: self.space, start: self.range.start, len: self.len }
     }

@@ -131,12 +131,5 @@ fn neighbours(delivery: Delivery) {
 
 #[test]
 fn neighbours_go_on_meanwhile() {
-    neighbours(Delivery::Thread);
-}
-
-/// See `verbs_protect.rs`.
-#[test]
-#[ignore = "several threads inline: see README"]
-fn neighbours_go_on_meanwhile_inline() {
-    neighbours(Delivery::Inline);
+    DELIVERIES.into_iter().for_each(neighbours);
 }

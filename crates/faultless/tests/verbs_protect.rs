@@ -257,13 +257,5 @@ fn neighbours(delivery: Delivery) {
 
 #[test]
 fn neighbours_go_on_meanwhile() {
-    neighbours(Delivery::Thread);
-}
-
-/// Memory that several threads use inline loses pages now and then, rights or not (README):
-/// to be run by the others when that is mended.
-#[test]
-#[ignore = "several threads inline: see README"]
-fn neighbours_go_on_meanwhile_inline() {
-    neighbours(Delivery::Inline);
+    DELIVERIES.into_iter().for_each(neighbours);
 }

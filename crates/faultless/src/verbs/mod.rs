@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `protect` | mprotect |
 //! | `advise` | madvise |
+//! | `remap` | mremap |
 
 pub(crate) mod advise;
 pub(crate) mod protect;
 pub(crate) mod range;
+mod remap;

@@ -6,6 +6,9 @@
 
 mod advise;
 mod protect;
+mod remap;
+
+pub use remap::Moving;
 
 use faultless_addr::{SpaceId, VirtRange};
 use faultless_engine::{Engine, Plan};
