@@ -82,6 +82,12 @@ impl Engine {
         waiter: Waiter,
         plan: &mut Plan,
     ) -> Outcome {
+        let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
+        // Also before the access is refused: a page that is still on its way in must not be
+        // met by who makes the address an error.
+        if let Some(no) = self.still_closing(touch.site, plan) {
+            return self.come_again(no, touch);
+        }
         let area = self.spaces[space.index()].find(addr).copied();
         let Some(area) = area else { return self.refuse(Signal::SegvMapErr) };
         if !area.prot.allows(access) {
@@ -92,10 +98,6 @@ impl Engine {
         }
         if access == Access::Write && area.sharing == Sharing::Private {
             self.spaces[space.index()].touched(addr);
-        }
-        let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
-        if let Some(no) = self.still_closing(touch.site, plan) {
-            return self.come_again(no, touch);
         }
         match area.backing {
             AreaBacking::Object { .. } => self.fault_object(&area, touch, plan),
