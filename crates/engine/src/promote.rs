@@ -157,7 +157,9 @@ impl Engine {
                 if self.frames[no].kind == Kind::Marker {
                     self.frames[no].kind = Kind::Plain;
                 }
-                self.policy.touch(no);
+                if !self.frames[no].is_device() {
+                    self.policy.touch(no);
+                }
                 if store {
                     self.set_dirty(no);
                 }

@@ -1,6 +1,7 @@
 //! `Config`: how big a system is, and what its first process begins with.
 
 use faultless_addr::{VirtAddr, VirtRange};
+use faultless_engine::References;
 use faultless_engine::space::{Limits, SpaceConfig};
 
 use crate::flags::TASK_END;
@@ -19,6 +20,8 @@ pub enum ExecOnly {
 pub struct Config {
     /// The budget.
     pub frames: u32,
+    /// Frames of devices, beyond the budget.
+    pub device_frames: u32,
     /// Pages that fit into swap.
     pub swap_slots: u64,
     /// Addresses of a process. An ordinary user's begin behind the first page.
@@ -31,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// What the processor knows.
     pub exec_only: ExecOnly,
+    /// How the engine learns that a page is used: the machine has accessed bits.
+    pub references: References,
 }
 
 impl Config {
@@ -38,12 +43,14 @@ impl Config {
     pub fn new(frames: u32) -> Config {
         Config {
             frames,
+            device_frames: 0,
             swap_slots: 1 << 16,
             bounds: VirtRange::new(VirtAddr(1 << 16), VirtAddr(TASK_END)),
             brk: VirtAddr(1 << 32),
             areas_max: SpaceConfig::AREAS_MAX,
             limits: Limits::NONE,
             exec_only: ExecOnly::Readable,
+            references: References::Bits,
         }
     }
 }
