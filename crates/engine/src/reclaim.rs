@@ -72,7 +72,7 @@ impl View for Frames<'_> {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
-            return self.slots_left || self.anons[id].slot.is_some();
+            return self.slots_left || self.anons[id].slot().is_some();
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object
