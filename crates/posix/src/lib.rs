@@ -68,4 +68,4 @@ pub use look::{Io, Traffic};
 pub use process::{Node, Pid};
 pub use system::{Shows, System};
 pub use user::{Signal, Trouble};
-pub use verbs::{Mmap, Presence};
+pub use verbs::{Mmap, Presence, Started};

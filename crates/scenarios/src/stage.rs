@@ -6,21 +6,28 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use faultless_addr::{FrameNo, ObjectId, SpaceId, VirtAddr};
+use faultless_engine::space::Vma;
 use faultless_posix::{
     Config, Device, Errno, MapFlags, Mmap, Node, OpenFlags, Pid, Signal, Store, System, Trouble,
 };
 
-use crate::record::{Picture, Played, Record, Stop, Writer};
+use faultless_software::Rights;
+
+use crate::record::{Picture, Played, Record, Section, Stop, Writer};
 use crate::states;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
+/// After so many looks for a page to leave, none will.
+const LOOKS_MAX: u32 = 200;
 /// Pages of memory of all devices.
 const DEVICE_FRAMES: u32 = 256;
 /// Loads.
 pub const READ: u32 = 1;
 /// Stores.
 pub const WRITE: u32 = 2;
+/// Instruction fetches.
+pub const EXEC: u32 = 4;
 /// As programs mostly ask.
 pub const READ_WRITE: u32 = READ | WRITE;
 
@@ -28,6 +35,7 @@ pub const READ_WRITE: u32 = READ | WRITE;
 pub struct Stage {
     system: System,
     writer: Writer,
+    shown: Vec<Section>,
     pub(crate) processes: Vec<(Pid, &'static str)>,
     pub(crate) paths: BTreeMap<u32, &'static str>,
     pub(crate) devices: BTreeMap<u32, &'static str>,
@@ -54,7 +62,10 @@ impl Stage {
         let (system, first) = System::new(config);
         let (paths, devices) = Default::default();
         let processes = vec![(first, "A")];
-        (Stage { system, writer: Writer::default(), processes, paths, devices }, first)
+        (
+            Stage { system, shown: vec![], writer: Writer::default(), processes, paths, devices },
+            first,
+        )
     }
 
     /// Begins a step; the one before ends, and its states are noted.
@@ -65,7 +76,8 @@ impl Stage {
 
     fn end_step(&mut self) {
         self.system.check_invariants();
-        let states = states::of(self);
+        let mut states = states::of(self);
+        states.append(&mut self.shown);
         self.writer.end(states);
     }
 
@@ -234,6 +246,43 @@ impl Stage {
     pub fn frame_at(&self, pid: Pid, at: u64) -> Option<FrameNo> {
         let found = self.system.machine().translation(SpaceId(pid.0), VirtAddr(at));
         found.map(|translation| translation.frame)
+    }
+
+    /// Memory is short until this page has left it.
+    pub fn evict(&mut self, pid: Pid, at: u64) -> Played {
+        for _ in 0..LOOKS_MAX {
+            if self.frame_at(pid, at).is_none() {
+                return Ok(());
+            }
+            self.system.press(1);
+        }
+        self.check(format!("the page at {at:x} leaves"), false)
+    }
+
+    /// Something else to be seen at this step.
+    pub fn show(&mut self, name: &'static str, lines: Vec<String>) {
+        self.shown.push(Section { name, lines });
+    }
+
+    /// Page faults until now.
+    pub fn faults(&self) -> u64 {
+        self.system.machine().stats().faults
+    }
+
+    /// Frames of the budget in use.
+    pub fn used(&self) -> u64 {
+        self.system.engine().stats().frames_used
+    }
+
+    /// The area that holds an address.
+    pub fn area(&self, pid: Pid, at: u64) -> Option<Vma> {
+        self.system.engine().space(SpaceId(pid.0)).find(VirtAddr(at)).copied()
+    }
+
+    /// Does the entry at an address let stores through?
+    pub fn stores_pass(&self, pid: Pid, at: u64) -> bool {
+        let found = self.system.machine().translation(SpaceId(pid.0), VirtAddr(at));
+        found.is_some_and(|entry| entry.rights.contains(Rights::WRITE))
     }
 
     /// The object of a file.

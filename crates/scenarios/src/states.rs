@@ -137,7 +137,7 @@ fn holder(stage: &Stage, no: FrameNo, frame: &Frame) -> String {
     let mut text = String::new();
     for (pid, who) in &stage.processes {
         let own = stage.engine().own_pages(space(*pid));
-        for (at, _) in own.filter(|(_, page)| page.frame == Some(no)) {
+        for (at, _) in own.filter(|(_, page)| page.frame() == Some(no)) {
             let _ =
                 write!(text, "{}{who}'s own {:x}", if text.is_empty() { "" } else { ", " }, at.0);
         }
@@ -162,8 +162,8 @@ fn swap(stage: &Stage) -> Vec<String> {
     let mut lines = Vec::new();
     for (pid, who) in &stage.processes {
         for (at, page) in stage.engine().own_pages(space(*pid)) {
-            let Some(slot) = page.slot else { continue };
-            let cached = match page.frame {
+            let Some(slot) = page.slot() else { continue };
+            let cached = match page.frame() {
                 Some(no) => format!("  in the swap cache: frame {}", no.0),
                 None => String::new(),
             };
