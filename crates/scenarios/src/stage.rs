@@ -285,6 +285,17 @@ impl Stage {
         found.is_some_and(|entry| entry.rights.contains(Rights::WRITE))
     }
 
+    /// Is the accessed bit of an entry set?
+    pub fn accessed(&self, pid: Pid, at: u64) -> bool {
+        self.system.machine().accessed(SpaceId(pid.0), VirtAddr(at))
+    }
+
+    /// The frames on a list of the policy.
+    pub fn list(&self, name: &str) -> Vec<FrameNo> {
+        let lists = self.system.engine().lists().into_iter();
+        lists.filter(|(known, _)| *known == name).flat_map(|(_, frames)| frames).collect()
+    }
+
     /// The object of a file.
     pub fn object(&self, node: Node) -> ObjectId {
         let Node::File(name) = node else { panic!("{node:?} is not a file") };
