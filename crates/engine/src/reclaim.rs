@@ -21,6 +21,7 @@ use crate::object::{Backing, Object};
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
 use crate::shown::Translations;
+use crate::swapping::Swap;
 use alloc::boxed::Box;
 
 /// How long an object whose writes fail is left alone, in ticks.
@@ -36,8 +37,7 @@ struct Frames<'a> {
     accessed: &'a Accessed<'a>,
     objects: &'a [Option<Box<Object>>],
     anons: &'a AnonPages,
-    /// Dirty anonymous pages can be written to swap.
-    slots_left: bool,
+    swap: Option<&'a Swap>,
     now: crate::Tick,
 }
 
@@ -50,7 +50,7 @@ macro_rules! frames_view {
             accessed: $accessed,
             objects: &$engine.objects,
             anons: &$engine.anons,
-            slots_left: $engine.swap.as_ref().is_some_and(|swap| !swap.map.is_full()),
+            swap: $engine.swap.as_ref(),
             now: $engine.now,
         }
     };
@@ -72,7 +72,7 @@ impl View for Frames<'_> {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
-            return self.slots_left || self.anons[id].slot.is_some();
+            return self.swap.is_some_and(|swap| swap.has_room_for(self.anons[id].slot));
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object

@@ -38,6 +38,7 @@ mod bytes;
 mod catalog;
 mod copy;
 mod error;
+mod fork;
 mod heap;
 pub mod host;
 mod map;
@@ -53,6 +54,7 @@ pub use copy::MapCopy;
 pub use error::Error;
 pub use faultless_engine::{OnError, Pattern, PolicyKind, Stats};
 pub use faultless_pager::{FaultyPager, MemoryPager, Pager};
+pub use fork::OnFork;
 pub use heap::{GlobalHeap, unmanaged};
 #[cfg(feature = "allocator-api2")]
 pub use heap::{HeapOptions, HeapStats, VmHeap};

@@ -3,9 +3,14 @@
 //! Whoever is inside may be what others wait for. If an allocator serves the whole
 //! process with memory of this runtime, it must give those threads other memory, or a
 //! handler could wait for itself. This flag is how it tells.
+//!
+//! Who is inside for a call is also at work ([`Active`]), and a fork waits for the end of
+//! that. The runtime's own threads are inside for good, and say themselves when they rest.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+
+use crate::gate::Active;
 
 thread_local! {
     /// How many [`Inside`]s this thread has. It has no destructor, so it can be read
@@ -18,13 +23,21 @@ thread_local! {
 pub struct Inside {
     /// It is of the thread that made it.
     not_send: PhantomData<*const ()>,
+    _active: Option<Active>,
 }
 
 impl Inside {
-    /// From now on this thread is inside.
+    /// From now on this thread is inside, and at work.
     pub fn enter() -> Inside {
+        let active = Active::enter();
+        Inside { _active: Some(active), ..Inside::at_rest() }
+    }
+
+    /// From now on this thread is inside, but a fork doesn't wait for it: it is one that
+    /// says itself when it is at work.
+    pub fn at_rest() -> Inside {
         DEPTH.set(DEPTH.get() + 1);
-        Inside { not_send: PhantomData }
+        Inside { not_send: PhantomData, _active: None }
     }
 }
 
@@ -46,8 +59,8 @@ mod tests {
     #[test]
     fn it_nests_and_is_of_one_thread() {
         assert!(!is_inside());
-        let outer = Inside::enter();
-        drop(Inside::enter());
+        let outer = Inside::at_rest();
+        drop(Inside::at_rest());
         assert!(is_inside());
         std::thread::spawn(|| assert!(!is_inside())).join().unwrap();
         drop(outer);

@@ -13,6 +13,8 @@
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
 //!   inside    which threads others may be waiting for
+//!   gate      who is at work, so that a fork can wait until nobody is
+//!   fork, inherit   rest before a fork; the copy that a child goes on with
 //! ```
 //!
 //! Which machine there is, is its user's choice: everything here takes any
@@ -24,7 +26,10 @@ mod core;
 mod drive;
 mod error;
 mod flush;
+mod fork;
+mod gate;
 mod handlers;
+mod inherit;
 mod inside;
 mod io;
 mod keeper;
@@ -39,6 +44,9 @@ mod sync;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};
+pub use fork::{Heir, register_heir};
+pub use gate::Active;
+pub use inherit::Lending;
 pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;
