@@ -11,8 +11,8 @@ use faultless_addr::{FrameNo, ObjectId};
 use crate::anon::AnonId;
 use crate::engine::Engine;
 use crate::frame::Busy;
-use crate::plan::{Plan, Source};
 use crate::lease::Lent;
+use crate::plan::{Plan, Source};
 use crate::swap::{SwapMap, SwapSlot};
 use alloc::vec::Vec;
 

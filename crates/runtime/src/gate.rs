@@ -126,10 +126,11 @@ pub fn open() {
     GATE.fetch_and(COUNT, Ordering::SeqCst);
 }
 
-/// In a child: nobody is at work, and the gate is as it was. Those who were just coming in
-/// are in the parent.
+/// In a child: nobody but this thread is at work, if it is, and the gate is as it was.
+/// Those who were just coming in are in the parent.
 pub fn forget_others() {
-    GATE.fetch_and(CLOSING | STILL, Ordering::SeqCst);
+    let gate = GATE.load(Ordering::SeqCst) & (CLOSING | STILL);
+    GATE.store(gate | u32::from(is_active()), Ordering::SeqCst);
 }
 
 #[cfg(test)]

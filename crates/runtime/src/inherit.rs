@@ -78,7 +78,8 @@ impl<M: Machine> Core<M> {
 
     /// Takes back what was kept for children that are gone.
     pub(crate) fn end_leases(&self) {
-        let gone: Vec<Kept> = self.kept.lock().extract_if(.., |kept| is_closed(&kept.pipe)).collect();
+        let gone: Vec<Kept> =
+            self.kept.lock().extract_if(.., |kept| is_closed(&kept.pipe)).collect();
         let mut engine = self.engine.lock();
         for kept in gone {
             engine.end_lease(kept.lease);

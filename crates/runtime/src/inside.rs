@@ -29,15 +29,18 @@ pub struct Inside {
 impl Inside {
     /// From now on this thread is inside, and at work.
     pub fn enter() -> Inside {
-        let active = Active::enter();
-        Inside { _active: Some(active), ..Inside::at_rest() }
+        Inside::with(Some(Active::enter()))
     }
 
     /// From now on this thread is inside, but a fork doesn't wait for it: it is one that
     /// says itself when it is at work.
     pub fn at_rest() -> Inside {
+        Inside::with(None)
+    }
+
+    fn with(active: Option<Active>) -> Inside {
         DEPTH.set(DEPTH.get() + 1);
-        Inside { not_send: PhantomData, _active: None }
+        Inside { not_send: PhantomData, _active: active }
     }
 }
 
@@ -59,8 +62,8 @@ mod tests {
     #[test]
     fn it_nests_and_is_of_one_thread() {
         assert!(!is_inside());
-        let outer = Inside::at_rest();
-        drop(Inside::at_rest());
+        let outer = Inside::enter();
+        drop((Inside::enter(), Inside::at_rest()));
         assert!(is_inside());
         std::thread::spawn(|| assert!(!is_inside())).join().unwrap();
         drop(outer);

@@ -55,6 +55,7 @@ struct Entry {
 }
 
 impl Entry {
+    #[allow(clippy::declare_interior_mutable_const, reason = "each use is an entry of its own")]
     const FREE: Entry = Entry {
         start: AtomicU64::new(0),
         len: AtomicU64::new(0),

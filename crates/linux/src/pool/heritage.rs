@@ -90,9 +90,8 @@ impl Pool {
         // pages are there and open to stores.
         unsafe { unshare(rest) }.map_err(|errno| Stopped { done, errno })?;
         // SAFETY: the caller's promise is ours.
-        let moved = unsafe {
-            uffd.move_pages(start(to), rest.start, rest.len() as usize, WhenBusy::Wait)
-        };
+        let moved =
+            unsafe { uffd.move_pages(start(to), rest.start, rest.len() as usize, WhenBusy::Wait) };
         moved.map_err(|stopped| Stopped { done: done + stopped.done, ..stopped })
     }
 }

@@ -75,10 +75,10 @@ impl InheritedSwap {
             used[layer_of[slot] as usize] = true;
         }
         let parents = Layer { file: self.own.clone(), _lease: Arc::new(lease) };
-        let earlier = self.layers.iter().map(|layer| Layer {
-            file: layer.file.clone(),
-            _lease: layer._lease.clone(),
-        });
+        let earlier = self
+            .layers
+            .iter()
+            .map(|layer| Layer { file: layer.file.clone(), _lease: layer._lease.clone() });
         // Layers of which nothing is held go, and with them their leases.
         let mut numbers = [OWN; LAYERS_MAX + 1];
         let mut layers = Vec::new();
