@@ -21,7 +21,7 @@ use faultless_addr::{FrameNo, ObjectId, PageRange, SpaceId, VirtRange};
 
 use crate::anon::AnonId;
 use crate::engine::Engine;
-use crate::frame::{Site, Want};
+use crate::frame::{Site, State, Want};
 use crate::plan::Plan;
 use crate::swap::SwapSlot;
 
@@ -36,12 +36,16 @@ impl Engine {
         self.starved = false;
         self.pinned = 0;
         for no in (0..self.frames.count()).map(FrameNo) {
-            let frame = &mut self.frames[no];
-            frame.want = Want::Nothing;
-            (frame.waited, frame.held) = (false, false);
-            (frame.pins, frame.pinned_for_write) = (0, false);
-            if AnonId::of(frame.key()).is_none() {
-                self.set_clean(no);
+            let frame = &self.frames[no];
+            let private = AnonId::of(frame.key()).is_some();
+            // What is only looked at stays shared with the parent.
+            if frame.waited || frame.held || !private && frame.state != State::Free {
+                let frame = &mut self.frames[no];
+                (frame.waited, frame.held, frame.want) = (false, false, Want::Nothing);
+                (frame.pins, frame.pinned_for_write) = (0, false);
+                if !private {
+                    self.set_clean(no);
+                }
             }
         }
         let swap = self.swap.as_ref().map(|swap| swap.object);
@@ -63,7 +67,14 @@ impl Engine {
     /// Ranges that hold every page to which stores are stopped, and none to which they go
     /// through; pages that are absent may be in them.
     pub fn stopped_ranges(&self) -> Vec<(SpaceId, VirtRange)> {
-        let shown = self.frames.iter().flat_map(|(no, _)| self.translations.of(&self.frames, no));
+        let shown = || {
+            let frames = self.frames.iter().filter(|(_, frame)| frame.is_mapped());
+            frames.flat_map(|(no, _)| self.translations.of(&self.frames, no))
+        };
+        if shown().all(|it| it.writable) {
+            return Vec::new();
+        }
+        let shown = shown();
         let mut sites: Vec<(Site, bool)> = shown.map(|it| (it.site, it.writable)).collect();
         sites.sort_unstable();
         let mut ranges: Vec<(SpaceId, VirtRange)> = Vec::new();

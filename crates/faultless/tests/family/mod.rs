@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+pub mod pages;
+
 use std::io::{PipeReader, PipeWriter, Read, Write};
 
 /// A child of this process. What isn't waited for is killed.
