@@ -11,7 +11,7 @@ use crate::anon::numbers;
 use crate::engine::Engine;
 use crate::frame::{Busy, Site};
 use crate::plan::Plan;
-use crate::space::{ProtectError, Sharing, UnmapError, Vma};
+use crate::space::{MapError, ProtectError, Sharing, UnmapError, Vma};
 use alloc::vec::Vec;
 
 impl Engine {
@@ -25,6 +25,24 @@ impl Engine {
     ) -> Result<(), UnmapError> {
         let mut pieces = Vec::new();
         self.spaces[space.index()].unmap(range, &mut pieces)?;
+        self.clear_pieces(space, &pieces, plan);
+        Ok(())
+    }
+
+    /// Addresses mean nothing any more, but nobody is given them yet: as long as a page is
+    /// still there, whoever gets them could use it without a fault, and lose what is
+    /// stored. To be followed by [`clear_step`](Self::clear_step), and then by
+    /// [`unmap`](Self::unmap), which has no page to take away any more.
+    ///
+    /// For drivers of which one thread maps while another one unmaps.
+    pub fn retire(
+        &mut self,
+        space: SpaceId,
+        range: VirtRange,
+        plan: &mut Plan,
+    ) -> Result<(), MapError> {
+        let mut pieces = Vec::new();
+        self.spaces[space.index()].retire(range, &mut pieces)?;
         self.clear_pieces(space, &pieces, plan);
         Ok(())
     }
@@ -103,7 +121,7 @@ impl Engine {
         if piece.sharing == Sharing::Private {
             let map = &self.privates[space.index()];
             for (number, id) in map.range(numbers(piece.range)) {
-                if let Some(no) = self.anons[id].frame {
+                if let Some(no) = self.anons[id].frame() {
                     look(self, no, Site::of_number(space, number));
                 }
             }

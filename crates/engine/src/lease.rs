@@ -34,6 +34,11 @@ impl Lent {
     pub fn slots(&self) -> impl Iterator<Item = SwapSlot> {
         self.slots.iter().copied()
     }
+
+    /// Bytes that it takes.
+    pub fn bookkeeping_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<SwapSlot>()
+    }
 }
 
 /// How large the swap area is to be made before it is lent.
@@ -67,7 +72,7 @@ impl Engine {
         let Some(swap) = &mut self.swap else { return Ok(None) };
         let lease = Lease(swap.lent.last().map_or(0, |last| last.lease.0.wrapping_add(1)));
         let mut slots = Vec::new();
-        for slot in self.anons.iter().filter_map(|(_, page)| page.slot) {
+        for slot in self.anons.iter().filter_map(|(_, page)| page.slot()) {
             if let Err(error) = swap.map.get(slot) {
                 put_all(swap, &slots);
                 return Err(error);

@@ -50,7 +50,7 @@ impl Engine {
         let site = Site::new(space, at.page_start());
         let area = self.spaces[space.index()].find(at)?;
         if let Some(id) = self.anon_at(site).filter(|_| area.sharing == Sharing::Private) {
-            let frame = self.anons[id].frame;
+            let frame = self.anons[id].frame();
             return Some(if frame.is_some() { Residency::Memory } else { Residency::Swap });
         }
         let no = self.lookup(area.object()?, area.page_at(site.at())?);

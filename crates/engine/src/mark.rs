@@ -109,7 +109,7 @@ impl Engine {
         if area.sharing == Sharing::Private
             && let Some(id) = self.anon_at(site)
         {
-            return self.anons[id].frame;
+            return self.anons[id].frame();
         }
         self.lookup(area.object()?, area.page_at(site.at())?)
     }

@@ -83,7 +83,7 @@ impl Engine {
 
     /// A fault where an anonymous page is meant.
     pub(crate) fn fault_anon(&mut self, id: AnonId, touch: Touch, plan: &mut Plan) -> Outcome {
-        if let Some(no) = self.anons[id].frame {
+        if let Some(no) = self.anons[id].frame() {
             return self.fault_cached(no, touch, plan);
         }
         let Some(no) = self.take_frame(id.key()) else { return self.no_frame(Scope::All) };
@@ -97,7 +97,7 @@ impl Engine {
     /// Fills a frame with what the page holds: its bytes in swap, or zeros.
     pub(crate) fn push_anon_read(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) {
         let longest = self.config.run_max;
-        match (self.anons[id].slot, &self.swap) {
+        match (self.anons[id].slot(), &self.swap) {
             (Some(slot), Some(swap)) => {
                 plan.push_read(swap.object, slot.page(), no, Source::Pager, longest);
             }
@@ -111,7 +111,7 @@ impl Engine {
         if self.anons[id].refs > 0 {
             return;
         }
-        match self.anons[id].frame {
+        match self.anons[id].frame() {
             None => self.remove_anon(id),
             Some(no) => {
                 self.frames[no].doomed = true;
@@ -123,7 +123,7 @@ impl Engine {
 
     /// A page without references and without a frame is no more.
     pub(crate) fn remove_anon(&mut self, id: AnonId) {
-        if let Some(slot) = self.anons[id].slot.take() {
+        if let Some(slot) = self.anons[id].slot() {
             self.free_slot(slot);
         }
         self.anons.remove(id);

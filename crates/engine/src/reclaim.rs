@@ -72,7 +72,7 @@ impl View for Frames<'_> {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
-            return self.swap.is_some_and(|swap| swap.has_room_for(self.anons[id].slot));
+            return self.swap.is_some_and(|swap| swap.has_room_for(self.anons[id].slot()));
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object

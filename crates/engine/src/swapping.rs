@@ -8,7 +8,7 @@
 
 use faultless_addr::{FrameNo, ObjectId};
 
-use crate::anon::AnonId;
+use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
 use crate::frame::Busy;
 use crate::lease::Lent;
@@ -42,6 +42,12 @@ impl Swap {
     fn is_own(&self, slot: SwapSlot) -> bool {
         self.map.holders(slot) == 1
     }
+
+    /// Bytes that the tables take.
+    pub fn bookkeeping_bytes(&self) -> usize {
+        let lent: usize = self.lent.iter().map(Lent::bookkeeping_bytes).sum();
+        self.map.bookkeeping_bytes() + self.owners.capacity() * size_of::<AnonId>() + lent
+    }
 }
 
 impl Engine {
@@ -66,18 +72,19 @@ impl Engine {
     /// Begins to write a dirty anonymous page to its slot.
     pub(crate) fn begin_swap_out(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) -> bool {
         let Some(swap) = &mut self.swap else { return false };
-        let slot = match self.anons[id].slot {
+        let slot = match self.anons[id].slot() {
             Some(slot) if swap.is_own(slot) => slot,
             before => {
                 let Some(slot) = swap.map.alloc() else { return false };
                 if let Some(lent) = before {
                     swap.map.put(lent);
                 }
-                if swap.owners.len() <= slot.index() {
-                    swap.owners.resize(slot.index() + 1, id);
+                while swap.owners.len() <= slot.index() {
+                    grow(&mut swap.owners);
+                    swap.owners.push(id);
                 }
                 swap.owners[slot.index()] = id;
-                self.anons[id].slot = Some(slot);
+                self.anons[id].set_slot(Some(slot));
                 slot
             }
         };
@@ -97,12 +104,12 @@ impl Engine {
 
     /// Reads the slots around a page's, as far as frames are to spare.
     pub(crate) fn read_cluster(&mut self, id: AnonId, plan: &mut Plan) {
-        let (Some(slot), Some(swap)) = (self.anons[id].slot, &self.swap) else { return };
+        let (Some(slot), Some(swap)) = (self.anons[id].slot(), &self.swap) else { return };
         let (object, cluster) = (swap.object, swap.map.cluster_of(slot, CLUSTER));
         for slot in cluster.iter() {
             let Some(swap) = &self.swap else { return };
             let owner = swap.owners[slot.index()];
-            if self.anons[owner].frame.is_some() || self.anons[owner].slot != Some(slot) {
+            if self.anons[owner].frame().is_some() || self.anons[owner].slot() != Some(slot) {
                 continue;
             }
             if self.spare_frames() == 0 {

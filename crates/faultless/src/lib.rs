@@ -28,6 +28,8 @@
 //! - [`Memory`] is anonymous memory beyond the budget. Allocators of such memory are
 //!   `VmHeap`, for single collections, and [`GlobalHeap`], for a whole process.
 //!
+//! - [`OnFork`] says what forked children have.
+//!
 //! What a plain pointer does where `mmap(2)` would do the same: it waits for the page.
 //! What it does beyond the end of the file, or where the page can't be read: SIGBUS,
 //! or zeros and a kept error, as [`MapOptions::on_error`] says.

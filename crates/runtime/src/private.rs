@@ -69,6 +69,10 @@ impl<M: Machine> Core<M> {
     pub fn unmap_private(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
         self.check_birthplace()?;
         self.clear(space, range, |engine, plan| {
+            engine.retire(space, range, plan).expect("no area is sealed");
+        });
+        // Only now may others be given the addresses: no page is left there.
+        self.clear(space, range, |engine, plan| {
             engine.unmap(space, range, plan).expect("the range is an area");
         });
         Ok(())

@@ -28,7 +28,8 @@
 //! 2. *Locks.* Those of the runtime are taken inside only and, by 1., never held at a
 //!    fault. This allocator has one, around the list of what is to be freed later: under
 //!    it there is only that list, which is `System`'s, as it grows inside only; it is let
-//!    go before anything is freed. `System`'s are held by code that touches its own
+//!    go before anything is freed. Who takes it is at work, so that no fork copies it taken.
+//!    `System`'s are held by code that touches its own
 //!    memory only. The lock of `std`'s stderr is not taken (`say.rs` of the runtime).
 //! 3. *Other faults served*, because it allocates, frees or reallocates. Inside,
 //!    allocating is `System`'s, and freeing the `Vm`'s memory is a note in that list.
