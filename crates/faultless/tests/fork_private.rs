@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use family::fork;
 use family::pages::*;
-use faultless::{MapOptions, Memory, Vm, VmHeap};
+use faultless::{Delivery, MapOptions, Memory, Vm, VmHeap};
 
 #[test]
 fn both_sides_of_a_fork_have_their_own_memory() {
@@ -219,13 +219,16 @@ fn a_sort_in_the_middle_of_which_a_fork_happens_ends_on_both_sides() {
 
 #[test]
 fn a_fork_while_others_store_loses_nothing() {
+    DELIVERIES.into_iter().for_each(fork_while_others_store);
+}
+
+fn fork_while_others_store(delivery: Delivery) {
     const THREADS: usize = 3;
     let pages = PAGES / 4;
     let vm =
         Vm::builder().memory(BUDGET).swap(env!("CARGO_TARGET_TMPDIR"), 8 << 20).build().unwrap();
-    // With `Delivery::Inline` memory of several threads isn't safe yet (README).
     let memories: Vec<Memory> =
-        (0..THREADS).map(|_| vm.anonymous(2 * pages * PAGE).unwrap()).collect();
+        (0..THREADS).map(|_| vm.anonymous_by(2 * pages * PAGE, delivery).unwrap()).collect();
     // By page: a value that has been stored for sure.
     let stored: Vec<Vec<AtomicU64>> =
         (0..THREADS).map(|_| (0..2 * pages).map(|_| AtomicU64::new(0)).collect()).collect();
@@ -252,7 +255,7 @@ fn a_fork_while_others_store_loses_nothing() {
             });
         }
         let outcome = std::panic::catch_unwind(|| {
-            for _ in 0..20 {
+            for _ in 0..10 {
                 let child = fork(|_| {
                     for (thread, stored) in stored.iter().enumerate() {
                         for (page, stored) in stored.iter().enumerate() {
@@ -349,6 +352,11 @@ fn a_child_outlives_its_parent() {
 
 #[test]
 fn forks_without_end_leave_nothing_behind() {
+    // In a process of its own, whose threads and descriptors it counts.
+    fork(|_| fork_again_and_again()).end();
+}
+
+fn fork_again_and_again() {
     let vm = vm();
     let mut memory = vm.anonymous(PAGES * PAGE).unwrap();
     put_all(&mut memory, 1);

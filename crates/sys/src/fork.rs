@@ -23,8 +23,8 @@
 //! share the parent's memory and are not concerned.
 
 use std::os::fd::{AsFd, IntoRawFd, RawFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 
@@ -120,25 +120,30 @@ pub fn set_hooks(hooks: &'static Hooks) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Descriptors that a child is to close at once, because they do things to its parent.
-static CLOSED_IN_CHILDREN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+/// How many descriptors children can be told to close; what is more stays open there.
+const CLOSED: usize = 1024;
+
+/// One more than the number of each descriptor that a child is to close at once, because
+/// it does things to its parent; or 0. No lock: a child could inherit it taken.
+static CLOSED_IN_CHILDREN: [AtomicI32; CLOSED] = [const { AtomicI32::new(0) }; CLOSED];
 
 /// While this lives, children begin by closing their copy of a descriptor.
 #[derive(Debug)]
-pub(crate) struct ClosedInChildren(RawFd);
+pub(crate) struct ClosedInChildren(Option<usize>);
 
 impl ClosedInChildren {
     pub fn new(fd: RawFd) -> ClosedInChildren {
-        CLOSED_IN_CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
-        ClosedInChildren(fd)
+        let free = |entry: &AtomicI32| {
+            entry.compare_exchange(0, fd + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        ClosedInChildren(CLOSED_IN_CHILDREN.iter().position(free))
     }
 }
 
 impl Drop for ClosedInChildren {
     fn drop(&mut self) {
-        let mut all = CLOSED_IN_CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = all.iter().position(|fd| *fd == self.0) {
-            all.swap_remove(n);
+        if let Some(entry) = self.0 {
+            CLOSED_IN_CHILDREN[entry].store(0, Ordering::Release);
         }
     }
 }
@@ -253,9 +258,8 @@ extern "C" fn in_child() {
             entry.free();
         }
     }
-    // A thread that was just noting one is gone: then they stay open, which is no harm.
-    if let Ok(mut fds) = CLOSED_IN_CHILDREN.try_lock() {
-        for fd in fds.drain(..) {
+    for entry in &CLOSED_IN_CHILDREN {
+        if let fd @ 0.. = entry.swap(0, Ordering::AcqRel) - 1 {
             // SAFETY: 1. it is the child's copy of a descriptor whose owner knows that it is
             // not here (`Ring`'s drop), so nobody uses the number.
             unsafe { libc::close(fd) };
