@@ -8,11 +8,12 @@ use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
 use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
-use faultless_pager::SwapFile;
-use faultless_runtime::{Core, Inside, Options, Rings, Served, Threads};
+use faultless_pager::{InheritedSwap, SwapFile};
+use faultless_runtime::{Core, Inside, Options, Rings, Served, Threads, register_heir};
 
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::fork::{Heritage, OnFork};
 use crate::memory::Room;
 
 pub(crate) type LinuxCore = Core<LinuxMachine>;
@@ -28,10 +29,12 @@ pub struct Vm {
 
 pub(crate) struct Inner {
     // Dropped in this order: the threads end before the machine goes.
-    threads: Threads<LinuxMachine>,
-    core: Arc<LinuxCore>,
+    pub(crate) threads: Threads<LinuxMachine>,
+    /// To be had by [`core`](Inner::core) only, but by who forks.
+    pub(crate) core: Arc<LinuxCore>,
     pub catalog: Catalog,
     pub room: Room,
+    pub heritage: Heritage,
     memory: u64,
 }
 
@@ -63,6 +66,7 @@ pub struct VmBuilder {
     policy: PolicyKind,
     options: Options,
     swap: Option<(PathBuf, u64)>,
+    on_fork: OnFork,
 }
 
 impl Vm {
@@ -81,6 +85,7 @@ impl Vm {
             policy: PolicyKind::TwoList,
             options: Options::default(),
             swap: None,
+            on_fork: OnFork::Copy,
         }
     }
 
@@ -138,6 +143,12 @@ impl VmBuilder {
         self
     }
 
+    /// What a forked child has of private memory: a copy, if not said. See [`OnFork`].
+    pub fn on_fork(mut self, on_fork: OnFork) -> VmBuilder {
+        self.on_fork = on_fork;
+        self
+    }
+
     /// Do without io_uring, as on systems that refuse it.
     pub fn without_io_uring(mut self) -> VmBuilder {
         self.options.rings = Rings::Refused;
@@ -180,14 +191,27 @@ impl VmBuilder {
         core.machine()
             .on_inline_fault(Box::new(move |addr, access| serve_inline(&weak, addr, access)))?;
         let threads = core.start()?;
-        if let Some((dir, size)) = &self.swap {
-            core.add_swap(Arc::new(SwapFile::create(dir, *size)?), *size);
+        let heritage = Heritage::new(match &self.swap {
+            Some((dir, size)) => Some(Arc::new(InheritedSwap::new(SwapFile::create(dir, *size)?))),
+            None => None,
+        });
+        if let Some((area, size)) = heritage.swap().zip(self.swap.as_ref().map(|(_, size)| *size)) {
+            core.add_swap(area, size);
         }
         let memory = pages as u64 * PAGE_SIZE as u64;
         let swap = self.swap.map_or(0, |(_, size)| size);
         let room = Room::new(u64::from(frames) * PAGE_BYTES + swap);
         let catalog = Catalog::default();
-        Ok(Vm { inner: Arc::new(Inner { threads, core, catalog, memory, room }) })
+        let inner = Arc::new(Inner { threads, core, catalog, memory, room, heritage });
+        if self.on_fork == OnFork::Copy {
+            let heir: Weak<Inner> = Arc::downgrade(&inner);
+            let failed = |errno: faultless_sys::Errno| faultless_runtime::Error::Setup {
+                what: "the handlers of forks",
+                source: errno.into(),
+            };
+            register_heir(heir).map_err(failed)?;
+        }
+        Ok(Vm { inner })
     }
 }
 
