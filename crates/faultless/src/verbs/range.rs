@@ -43,7 +43,7 @@ impl Extent {
         VirtRange::new(first, VirtAddr(end))
     }
 
-    fn bounds(&self, range: &impl RangeBounds<usize>) -> Result<(usize, usize), Error> {
+    pub fn bounds(&self, range: &impl RangeBounds<usize>) -> Result<(usize, usize), Error> {
         let start = match range.start_bound() {
             Bound::Included(start) => Some(*start),
             Bound::Excluded(before) => before.checked_add(1),
