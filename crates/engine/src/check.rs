@@ -53,11 +53,11 @@ impl Engine {
         for (id, page) in self.anons.iter() {
             pages += 1;
             assert_eq!(page.refs, refs.get(&id).copied().unwrap_or(0), "{id:?}: {page:?}");
-            if let Some(no) = page.frame {
+            if let Some(no) = page.frame() {
                 assert!(!core::mem::replace(&mut cached[no.index()], true), "{no:?} twice");
                 assert_eq!(self.frames[no].key(), id.key(), "{id:?}: another's frame");
             }
-            if let Some(slot) = page.slot {
+            if let Some(slot) = page.slot() {
                 let swap = self.swap.as_ref().expect("a slot is of a swap area");
                 assert_eq!(swap.owners[slot.index()], id, "{slot:?} is another's");
                 slots += 1;

@@ -256,7 +256,7 @@ impl Engine {
             + self.translations.bookkeeping_bytes()
             + self.anons.bookkeeping_bytes()
             + self.privates.iter().map(AnonMap::bookkeeping_bytes).sum::<usize>()
-            + self.swap.as_ref().map_or(0, |swap| swap.map.bookkeeping_bytes())
+            + self.swap.as_ref().map_or(0, Swap::bookkeeping_bytes)
             + self.nodes.bookkeeping_bytes()
             + self.policy.bookkeeping_bytes()
             + self.objects.capacity() * size_of::<Option<Box<Object>>>()
@@ -277,7 +277,7 @@ impl Engine {
     pub(crate) fn take_frame(&mut self, key: PageKey) -> Option<FrameNo> {
         let no = self.frames.take(key)?;
         match AnonId::of(key) {
-            Some(id) => self.anons[id].frame = Some(no),
+            Some(id) => self.anons[id].set_frame(Some(no)),
             None => {
                 let object = self.objects[key.object.index()].as_deref_mut();
                 let object = object.expect("the object exists");
@@ -311,7 +311,7 @@ impl Engine {
         }
         self.stats.frames_used -= 1;
         if let Some(id) = AnonId::of(key) {
-            self.anons[id].frame = None;
+            self.anons[id].set_frame(None);
             if self.anons[id].refs == 0 {
                 self.remove_anon(id);
             }

@@ -318,9 +318,10 @@ impl Engine {
         u64::from(own.min(self.spare_frames()))
     }
 
-    /// Free frames beyond those kept for whoever needs one at once.
+    /// Free frames beyond those kept for whoever needs one at once: one at least, for the
+    /// copy of a page that has to come first.
     pub(crate) fn spare_frames(&self) -> u32 {
-        self.frames.free().saturating_sub(self.water_low() / 2)
+        self.frames.free().saturating_sub((self.water_low() / 2).max(1))
     }
 
     /// Takes a frame for an absent page and begins to read it, its granule, and

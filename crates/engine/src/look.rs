@@ -50,11 +50,17 @@ impl Engine {
         let site = Site::new(space, at.page_start());
         let area = self.spaces[space.index()].find(at)?;
         if let Some(id) = self.anon_at(site).filter(|_| area.sharing == Sharing::Private) {
-            let frame = self.anons[id].frame;
+            let frame = self.anons[id].frame();
             return Some(if frame.is_some() { Residency::Memory } else { Residency::Swap });
         }
         let no = self.lookup(area.object()?, area.page_at(site.at())?);
         no.map(|_| Residency::Memory)
+    }
+
+    /// Are the bytes that are meant at an address in a frame, all of them?
+    pub fn is_in_memory(&self, space: SpaceId, at: VirtAddr) -> bool {
+        let no = self.meant_at(Site::new(space, at.page_start()));
+        no.is_some_and(|no| self.frames[no].state == State::Resident)
     }
 
     /// Is a page of the space's own meant at an address, in place of an object's or zeros?

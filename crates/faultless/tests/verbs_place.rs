@@ -174,7 +174,7 @@ fn addresses_cost_nothing_and_what_is_placed_is_paid() {
 #[test]
 fn neighbours_go_on_meanwhile() {
     for delivery in DELIVERIES {
-        let (vm, shown) = (vm(32 * PAGE as u64, 16 << 20), file(2));
+        let (vm, shown) = (vm(48 * PAGE as u64, 16 << 20), file(2));
         let mut all = reserve(&vm, 96, delivery);
         for page in (0..96).step_by(3) {
             all.place_anonymous(page * PAGE..(page + 1) * PAGE, Over::Refuse).unwrap();

@@ -28,7 +28,6 @@ impl Extent {
     }
 
     /// Every page with a byte in the range, as for `mlock(2)`.
-    #[cfg(test)]
     pub fn touched(&self, range: impl RangeBounds<usize>) -> Result<VirtRange, Error> {
         let (start, end) = self.bounds(&range)?;
         Ok(self.rounded(start, end))
