@@ -172,7 +172,11 @@ impl Engine {
                 self.object_mut(key.object).looked_at = (touch.site, key.page);
                 self.stats.faults_major += 1;
                 if private && touch.access == Access::Write {
-                    return self.come_again(no, touch);
+                    if !self.is_short() {
+                        return self.come_again(no, touch);
+                    }
+                    // Aside, it would leave before it is copied: it is to be seen in use.
+                    return self.want(no, Touch { access: Access::Read, ..touch });
                 }
                 self.want(no, touch)
             }

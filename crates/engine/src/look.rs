@@ -78,6 +78,12 @@ impl Engine {
         no.map(|_| Residency::Memory)
     }
 
+    /// Are the bytes that are meant at an address in a frame, all of them?
+    pub fn is_in_memory(&self, space: SpaceId, at: VirtAddr) -> bool {
+        let no = self.meant_at(Site::new(space, at.page_start()));
+        no.is_some_and(|no| self.frames[no].state == State::Resident)
+    }
+
     /// Is a page of the space's own meant at an address, in place of an object's or zeros?
     pub fn has_own_page(&self, space: SpaceId, at: VirtAddr) -> bool {
         self.anon_at(Site::new(space, at.page_start())).is_some()

@@ -47,6 +47,12 @@ impl Catalog {
         Open { files, _inside: inside }
     }
 
+    /// The files that are mapped now.
+    pub fn files(&self) -> Vec<(FileId, Arc<Mapping>)> {
+        let files = self.open();
+        files.iter().filter_map(|(id, mapping)| Some((*id, mapping.upgrade()?))).collect()
+    }
+
     /// The file has been closed.
     pub fn forget(&self, file: FileId) {
         self.open().files.remove(&file);

@@ -50,6 +50,7 @@ mod options;
 mod pin;
 mod raw;
 mod reader;
+mod reservation;
 mod verbs;
 mod vm;
 
@@ -67,6 +68,7 @@ pub use options::{Delivery, MapOptions};
 pub use pin::{Pinned, PinnedMut};
 pub use raw::MapRaw;
 pub use reader::Reader;
+pub use reservation::{Over, Reservation};
 pub use verbs::advise::Advice;
 pub use verbs::protect::Protection;
 pub use vm::{Vm, VmBuilder};

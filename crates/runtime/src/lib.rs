@@ -12,7 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
-//!   verbs     the calls on addresses: protect, advise, remap
+//!   verbs     the calls on addresses: protect, advise, remap, place, lock, look
 //!   inside    which threads others may be waiting for
 //!   gate      who is at work, so that a fork can wait until nobody is
 //!   fork, inherit   rest before a fork; the copy that a child goes on with
@@ -52,4 +52,4 @@ pub use inherit::Lending;
 pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;
-pub use verbs::Moving;
+pub use verbs::{FileOf, Moving, Placed, Reserved};
