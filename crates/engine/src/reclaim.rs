@@ -22,6 +22,7 @@ use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
 use crate::shown::Translations;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 
 /// How long an object whose writes fail is left alone, in ticks.
 const WRITE_RETRY_TICKS: u32 = 1000;
@@ -34,6 +35,8 @@ struct Frames<'a> {
     frames: &'a FrameTable,
     translations: &'a Translations,
     accessed: &'a Accessed<'a>,
+    /// Their bits are to be cleared by a plan that has not been carried out yet.
+    cleared: &'a BTreeSet<FrameNo>,
     objects: &'a [Option<Box<Object>>],
     anons: &'a AnonPages,
     /// Dirty anonymous pages can be written to swap.
@@ -43,11 +46,12 @@ struct Frames<'a> {
 
 /// What a policy may see of an engine, which keeps its policy to itself meanwhile.
 macro_rules! frames_view {
-    ($engine:expr, $accessed:expr) => {
+    ($engine:expr, $accessed:expr, $cleared:expr) => {
         Frames {
             frames: &$engine.frames,
             translations: &$engine.translations,
             accessed: $accessed,
+            cleared: $cleared,
             objects: &$engine.objects,
             anons: &$engine.anons,
             slots_left: $engine.swap.as_ref().is_some_and(|swap| !swap.map.is_full()),
@@ -58,6 +62,9 @@ macro_rules! frames_view {
 
 impl View for Frames<'_> {
     fn is_referenced(&self, no: FrameNo) -> bool {
+        if self.cleared.contains(&no) {
+            return false;
+        }
         let mut shown = self.translations.of(self.frames, no);
         shown.any(|it| (self.accessed)(it.space(), it.at()))
     }
@@ -129,16 +136,21 @@ impl Engine {
     }
 
     fn reclaim_any(&mut self, target: u32, accessed: &Accessed<'_>, plan: &mut Plan) -> u32 {
-        let mut begun = 0;
+        let (mut begun, mut cleared) = (0, BTreeSet::new());
         let looks_max = target.saturating_mul(4).saturating_add(64);
         for _ in 0..looks_max {
             if begun >= target {
                 break;
             }
-            let view = frames_view!(self, accessed);
+            let view = frames_view!(self, accessed, &cleared);
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
-                Some(Verdict::Unreference(no)) => self.unreference(no, plan),
+                Some(Verdict::Unreference(no)) => {
+                    self.unreference(no, plan);
+                    if self.config.references == References::Bits {
+                        cleared.insert(no);
+                    }
+                }
                 None => break,
             }
         }
@@ -179,7 +191,7 @@ impl Engine {
 
     /// Begins to free a frame out of turn, if it can go.
     pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) {
-        if frames_view!(self, &|_, _| true).is_movable(no) {
+        if frames_view!(self, &|_, _| true, &BTreeSet::new()).is_movable(no) {
             self.evict(no, plan);
         }
     }
@@ -215,7 +227,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view = frames_view!(self, &|_, _| true);
+            let view = frames_view!(self, &|_, _| true, &BTreeSet::new());
             if view.is_movable(no) {
                 begun += self.evict(no, plan);
             }
