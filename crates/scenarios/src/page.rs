@@ -32,7 +32,7 @@ pub fn text() -> String {
     text += "\n## The system of the texts\n\n";
     text += "| | the texts say | here | shown by |\n|---|---|---|---|\n";
     for row in Row::ALL {
-        let shown = names(|scenario| scenario.rows.contains(row));
+        let shown = shown_by(*row);
         let tick = if shown.is_empty() { " " } else { "✓" };
         let _ = writeln!(text, "| {tick} | {} | {} | {shown} |", row.says(), row.here());
     }
@@ -52,6 +52,15 @@ pub fn text() -> String {
         let _ = writeln!(text, "| `{name}` | {machines} | {} |", scenario.summary);
     }
     text
+}
+
+/// The rows of the table in README: what the texts say, and which scenarios show it.
+pub fn readme_rows() -> Vec<String> {
+    Row::ALL.iter().map(|row| format!("| {} | {} |", row.says(), shown_by(*row))).collect()
+}
+
+fn shown_by(row: Row) -> String {
+    names(|scenario| scenario.rows.contains(&row))
 }
 
 fn names(shows: impl Fn(&Scenario) -> bool) -> String {

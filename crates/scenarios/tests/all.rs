@@ -86,3 +86,12 @@ fn the_page_in_docs_is_up_to_date() {
     let rows = written.lines().filter(|line| line.starts_with("| ✓ |")).count();
     assert_eq!(rows, Row::ALL.len());
 }
+
+#[test]
+fn the_table_in_readme_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let head = "| the texts say | scenario |\n|---|---|\n";
+    let table = format!("{head}{}\n", page::readme_rows().join("\n"));
+    assert!(readme.contains(&table), "README should have\n{table}");
+}
