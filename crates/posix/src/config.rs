@@ -15,6 +15,16 @@ pub enum ExecOnly {
     Readable,
 }
 
+/// What happens to locked pages when there is nothing else to take a frame from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// They stay, and whoever needs a frame gets none: see [`Trouble::NoMemory`](crate::Trouble).
+    Stay,
+    /// They leave, the last of all. A system with less memory than it says can be held
+    /// against one that has it all.
+    Last,
+}
+
 /// How big a system is. Begin with [`Config::new`] and change what should differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -36,6 +46,8 @@ pub struct Config {
     pub exec_only: ExecOnly,
     /// How the engine learns that a page is used: the machine has accessed bits.
     pub references: References,
+    /// What happens to locked pages at last.
+    pub locked: Locked,
 }
 
 impl Config {
@@ -51,6 +63,7 @@ impl Config {
             limits: Limits::NONE,
             exec_only: ExecOnly::Readable,
             references: References::Bits,
+            locked: Locked::Stay,
         }
     }
 }

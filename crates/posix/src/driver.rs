@@ -16,7 +16,9 @@ use faultless_engine::{
 use faultless_machine::{Machine, Stores, Then};
 use faultless_software::Rights;
 
+use crate::config::Locked;
 use crate::system::System;
+use crate::user::Trouble;
 
 /// A fault that isn't served by so many tries never will be.
 const TRIES_MAX: u32 = 10_000;
@@ -174,24 +176,31 @@ impl System {
         self.engine.unmapped(leaver, then, next);
     }
 
-    /// Serves a fault until the access would go through.
+    /// Serves a fault until the access would go through. Nothing is under way elsewhere, so
+    /// a frame that can't be had now won't be later either.
     pub(crate) fn serve(
         &mut self,
         space: SpaceId,
         addr: VirtAddr,
         access: Access,
-    ) -> Result<(), faultless_engine::Signal> {
+    ) -> Result<(), Trouble> {
         let mut waiter = Waiter::Caller;
         if let Some(area) = self.engine.space(space).find(addr).copied()
             && area.prot.allows(access)
         {
             self.ask_driver(&area, addr.page_start());
         }
+        // A copy takes two frames. Where one can be had, it is the one with the page to copy,
+        // again and again; where there are more, each gets a second chance before it goes.
+        let mut rounds_left = self.config.frames / 8 + 16;
         for _ in 0..TRIES_MAX {
             match self.plan(|engine, plan| engine.fault(space, addr, access, waiter, plan)) {
                 Outcome::Resolved => return Ok(()),
                 Outcome::Waiting(_) => {}
-                Outcome::NoFrame(scope) => self.reclaim(scope, 2),
+                Outcome::NoFrame(scope) => {
+                    rounds_left = rounds_left.checked_sub(1).ok_or(Trouble::NoMemory)?;
+                    self.reclaim(scope, 2)?;
+                }
                 Outcome::Signal(signal) => self.grow_stack(space, addr).ok_or(signal)?,
             }
             waiter = Waiter::Again;
@@ -200,19 +209,20 @@ impl System {
     }
 
     /// Begins to free frames; the machine's accessed bits say which pages are in use.
-    pub(crate) fn reclaim(&mut self, scope: Scope, target: u32) {
+    pub(crate) fn reclaim(&mut self, scope: Scope, target: u32) -> Result<(), Trouble> {
         let mut plan = Plan::new();
         let machine = &self.machine;
         let accessed = |space, at| machine.translation(space, at).is_some_and(|it| it.accessed);
-        match self.config.references {
-            References::Bits => {
-                self.engine.reclaim_seeing(scope, target, &accessed, &mut plan);
-            }
-            References::ByFault => {
-                self.engine.reclaim(scope, target, &mut plan);
-            }
+        let begun = match self.config.references {
+            References::Bits => self.engine.reclaim_seeing(scope, target, &accessed, &mut plan),
+            References::ByFault => self.engine.reclaim(scope, target, &mut plan),
+        };
+        if begun < target && self.config.locked == Locked::Last {
+            self.engine.reclaim_locked(target - begun, &mut plan);
         }
+        let moved = begun > 0 || !plan.is_empty();
         self.carry_on(plan);
+        if moved { Ok(()) } else { Err(Trouble::NoMemory) }
     }
 
     /// A fault below a stack, where no area is, makes it longer.

@@ -109,6 +109,7 @@ impl Stage {
             Trouble::AccErr => "SIGSEGV (no right)",
             Trouble::PkuErr => "SIGSEGV (a protection key)",
             Trouble::Bus => "SIGBUS",
+            Trouble::NoMemory => "SIGKILL (no memory)",
         };
         let claim = format!("{who} is ended by {name} at {addr:x}");
         match access {

@@ -59,6 +59,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("faultless-cli", &["faultless", "faultless-scenarios"]),
     ("faultless-oracle", &[]),
+    (
+        "faultless-judge",
+        &["faultless-addr", "faultless-engine", "faultless-posix", "faultless-oracle"],
+    ),
     ("xtask", &[]),
 ];
 

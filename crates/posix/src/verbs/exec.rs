@@ -53,7 +53,7 @@ impl System {
     /// Where the file is no program, the process is as before (ENOEXEC).
     pub fn exec(&mut self, pid: Pid, name: u32, args: &[&str]) -> Result<Started, Errno> {
         let object = *self.names.get(&name).ok_or(Errno::ENOENT)?;
-        let bytes = self.read_object(object, 0, self.file(object).size);
+        let bytes = self.read_object(object, 0, self.file(object).size)?;
         let plan = LoadPlan::new(&bytes).and_then(|plan| match plan.placement {
             Placement::Fixed => Ok(plan),
             Placement::Movable { .. } => plan.moved(MOVABLE_BASE),
