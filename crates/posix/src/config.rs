@@ -44,10 +44,10 @@ pub struct Config {
     pub limits: Limits,
     /// What the processor knows.
     pub exec_only: ExecOnly,
-    /// How the engine learns that a page is used: the machine has accessed bits.
-    pub references: References,
     /// What happens to locked pages at last.
     pub locked: Locked,
+    /// How the engine learns that a page is used: the machine has accessed bits.
+    pub references: References,
 }
 
 impl Config {
@@ -62,8 +62,8 @@ impl Config {
             areas_max: SpaceConfig::AREAS_MAX,
             limits: Limits::NONE,
             exec_only: ExecOnly::Readable,
-            references: References::Bits,
             locked: Locked::Stay,
+            references: References::Bits,
         }
     }
 }

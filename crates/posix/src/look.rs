@@ -84,7 +84,7 @@ impl System {
     /// Memory becomes short: `frames` pages are to leave, those that the policy chooses.
     /// Each call is one look around; what has its accessed bit set is given another chance.
     pub fn press(&mut self, frames: u32) {
-        // That nothing can leave is no error here.
+        // That nothing can leave is no error of anybody's.
         let _ = self.reclaim(Scope::All, frames);
     }
 
