@@ -25,6 +25,7 @@ use crate::shown::{Translation, Translations};
 use crate::space::{AddressSpace, Vma};
 use crate::swapping::Swap;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 
 /// How long an object whose writes fail is left alone, in ticks.
 const WRITE_RETRY_TICKS: u32 = 1000;
@@ -44,6 +45,8 @@ struct Frames<'a> {
     frames: &'a FrameTable,
     translations: &'a Translations,
     accessed: &'a Accessed<'a>,
+    /// Their bits are to be cleared by a plan that has not been carried out yet.
+    cleared: &'a BTreeSet<FrameNo>,
     objects: &'a [Option<Box<Object>>],
     anons: &'a AnonPages,
     spaces: &'a [AddressSpace],
@@ -54,11 +57,12 @@ struct Frames<'a> {
 
 /// What a policy may see of an engine, which keeps its policy to itself meanwhile.
 macro_rules! frames_view {
-    ($engine:expr, $accessed:expr, $locked:expr) => {
+    ($engine:expr, $accessed:expr, $locked:expr, $cleared:expr) => {
         Frames {
             frames: &$engine.frames,
             translations: &$engine.translations,
             accessed: $accessed,
+            cleared: $cleared,
             objects: &$engine.objects,
             anons: &$engine.anons,
             spaces: &$engine.spaces,
@@ -71,6 +75,9 @@ macro_rules! frames_view {
 
 impl View for Frames<'_> {
     fn is_referenced(&self, no: FrameNo) -> bool {
+        if self.cleared.contains(&no) {
+            return false;
+        }
         let mut shown = self.translations.of(self.frames, no);
         shown.any(|it| (self.accessed)(it.space(), it.at()))
     }
@@ -166,16 +173,21 @@ impl Engine {
         locked: Locked,
         plan: &mut Plan,
     ) -> u32 {
-        let mut begun = 0;
+        let (mut begun, mut cleared) = (0, BTreeSet::new());
         let looks_max = target.saturating_mul(4).saturating_add(64);
         for _ in 0..looks_max {
             if begun >= target {
                 break;
             }
-            let view = frames_view!(self, accessed, locked);
+            let view = frames_view!(self, accessed, locked, &cleared);
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
-                Some(Verdict::Unreference(no)) => self.unreference(no, plan),
+                Some(Verdict::Unreference(no)) => {
+                    self.unreference(no, plan);
+                    if self.config.references == References::Bits {
+                        cleared.insert(no);
+                    }
+                }
                 None => break,
             }
         }
@@ -216,7 +228,7 @@ impl Engine {
 
     /// Begins to free a frame out of turn, if it can go.
     pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) {
-        if frames_view!(self, &|_, _| true, Locked::Stay).is_movable(no) {
+        if frames_view!(self, &|_, _| true, Locked::Stay, &BTreeSet::new()).is_movable(no) {
             self.evict(no, plan);
         }
     }
@@ -252,7 +264,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view = frames_view!(self, &|_, _| true, Locked::Stay);
+            let view = frames_view!(self, &|_, _| true, Locked::Stay, &BTreeSet::new());
             if view.is_movable(no) {
                 begun += self.evict(no, plan);
             }

@@ -98,7 +98,7 @@ impl System {
             start_brk: brk,
             brk,
             mmap_base: bounds.end,
-            start_stack: bounds.end,
+            start_stack: bounds.start,
             args: nothing,
             env: nothing,
         };

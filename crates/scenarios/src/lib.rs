@@ -30,6 +30,7 @@
 pub mod claims;
 mod drivers;
 mod linux;
+pub mod page;
 mod play;
 mod record;
 mod row;

@@ -185,3 +185,41 @@ fn readable(bytes: &[u8]) -> String {
         _ => format!("\"{}\"", bytes.escape_ascii()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_untrue_claim_ends_a_scenario_and_is_told() {
+        let mut writer = Writer::default();
+        let mut play = || {
+            writer.begin("a step");
+            writer.check("one is one", true)?;
+            writer.equal("the number", 1, 2)?;
+            writer.check("never looked at", true)
+        };
+        let played = play();
+        let record = writer.finish(played);
+        assert!(!record.passed());
+        let claims: Vec<_> = record.checks().map(|check| (&*check.claim, check.holds)).collect();
+        assert_eq!(claims, [("one is one", true), ("the number: 2, but it is 1", false)]);
+        let failure = record.failure.unwrap();
+        assert_eq!(failure, "it does not hold that the number: 2, but it is 1");
+    }
+
+    #[test]
+    fn a_call_that_fails_is_a_failure() {
+        let record = Writer::default().finish(Err(Errno::ENOMEM.into()));
+        assert_eq!(
+            (record.passed(), record.failure.as_deref()),
+            (false, Some("a call failed: ENOMEM"))
+        );
+    }
+
+    #[test]
+    fn bytes_are_readable() {
+        assert_eq!(readable(b"a\n"), "\"a\\n\"");
+        assert_eq!(readable(&[0; 100]), "100 bytes \\x00");
+    }
+}

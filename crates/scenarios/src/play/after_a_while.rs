@@ -3,6 +3,7 @@
 
 use faultless_posix::{MapFlags, OpenFlags, Pid, SyncFlags};
 
+use crate::linux::Host;
 use crate::record::Played;
 use crate::row::Row;
 use crate::scenario::Scenario;
@@ -15,7 +16,7 @@ pub const SCENARIO: Scenario = Scenario {
     rows: &[Row::WriteBack],
     frames: 16,
     software,
-    linux: None,
+    linux: Some(linux),
 };
 
 fn software(stage: &mut Stage, a: Pid) -> Played {
@@ -56,4 +57,25 @@ fn software(stage: &mut Stage, a: Pid) -> Played {
     stage.sleep(31_000);
     let stored = stage.disk(file, 0, 3);
     stage.same("half a minute later it holds", &stored, b"end")
+}
+
+fn linux(host: &mut Host) -> Played {
+    host.step("a program stores to its map of a file a hundred times");
+    let file = host.file("data", b"old")?;
+    let map = host.map(&file)?;
+    for n in 0..100 {
+        map.pin_mut(0, 3)?.copy_from_slice(&[n; 3]);
+    }
+    map.pin_mut(0, 3)?.copy_from_slice(b"new");
+    let written = host.vm.stats().pages_written;
+    host.equal("pages written", written, 0)?;
+    let stored = std::fs::read(host.path("data"))?;
+    host.same("the file holds", &stored, b"old")?;
+
+    host.step("flush, which is msync");
+    map.flush()?;
+    let stored = std::fs::read(host.path("data"))?;
+    host.same("the file holds", &stored, b"new")?;
+    let written = host.vm.stats().pages_written;
+    host.equal("pages written", written, 1)
 }

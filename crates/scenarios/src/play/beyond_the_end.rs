@@ -3,6 +3,7 @@
 
 use faultless_posix::{Errno, MapFlags, OpenFlags, Pid, Trouble};
 
+use crate::linux::Host;
 use crate::record::Played;
 use crate::row::Row;
 use crate::scenario::Scenario;
@@ -15,7 +16,7 @@ pub const SCENARIO: Scenario = Scenario {
     rows: &[Row::Outside, Row::LastPage],
     frames: 16,
     software,
-    linux: None,
+    linux: Some(linux),
 };
 
 fn software(stage: &mut Stage, a: Pid) -> Played {
@@ -40,4 +41,26 @@ fn software(stage: &mut Stage, a: Pid) -> Played {
     stage.step("a system call that is given such an address answers EFAULT instead");
     let answer = stage.write_from(a, FD, at + PAGE, 10, 0);
     stage.refused("write() from there", answer, Errno::EFAULT)
+}
+
+/// By pins, which answer an error where a pointer could only be a signal.
+fn linux(host: &mut Host) -> Played {
+    host.step("a file of a page and a bit is mapped");
+    let file = host.file("log", &[b'l'; 5000])?;
+    let map = host.map(&file)?;
+    let last = map.pin(4998, 2)?.to_vec();
+    host.same("its last bytes are", &last, b"ll")?;
+    let beyond = map.pin(4998, 3).err().map(|error| error.to_string());
+    let words = beyond.clone().unwrap_or_default();
+    host.check(format!("a byte behind them is an error: {words}"), beyond.is_some())?;
+
+    host.step("somebody else makes it shorter");
+    file.set_len(10)?;
+    let size = map.refresh()?;
+    host.equal("its length is", size, 10)?;
+    let gone = map.pin(4096, 1).err().map(|error| error.to_string());
+    let words = gone.clone().unwrap_or_default();
+    host.check(format!("the second page is an error: {words}"), gone.is_some())?;
+    let first = map.pin(8, 2)?.to_vec();
+    host.same("the first bytes are as before:", &first, b"ll")
 }

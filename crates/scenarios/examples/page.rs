@@ -1,0 +1,5 @@
+//! Writes `docs/seeds.md` to standard output.
+
+fn main() {
+    print!("{}", faultless_scenarios::page::text());
+}
