@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bare;
 mod tidy;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ Usage: cargo xtask COMMAND
 Commands:
   tidy     Check the laws of the source: layers, unsafe code, lengths, names, ...
   sim      Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
+  bare     Build and run the engine without the standard library
   support  Write README's table of Linux's calls, as the checklist comes out
   help     Print this
 ";
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     match args[..] {
         ["tidy"] => tidy(),
         ["sim", ref args @ ..] => run("faultless-sim", args),
+        ["bare"] => bare(),
         ["support"] => run("faultless-judge", &["support", "--write", "README.md"]),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -48,6 +51,19 @@ fn run(package: &str, args: &[&str]) -> ExitCode {
         Ok(status) => ExitCode::from(status.code().unwrap_or(1) as u8),
         Err(error) => {
             eprintln!("cannot run cargo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bare() -> ExitCode {
+    match bare::run(&tidy::root()) {
+        Ok(()) => {
+            println!("bare: the engine has run without std");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
             ExitCode::FAILURE
         }
     }

@@ -48,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("faultless-cli", &["faultless"]),
+    ("faultless-bare", &["faultless-addr", "faultless-engine"]),
     ("faultless-oracle", &[]),
     (
         "faultless-judge",
