@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bare;
+mod coverage;
 mod tidy;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ Commands:
   tidy     Check the laws of the source: layers, unsafe code, lengths, names, ...
   sim      Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
   bare     Build and run the engine without the standard library
+  coverage List the lines of the engine that no test runs; takes cargo-tarpaulin
   support  Write README's table of Linux's calls, as the checklist comes out
   help     Print this
 ";
@@ -29,7 +31,8 @@ fn main() -> ExitCode {
     match args[..] {
         ["tidy"] => tidy(),
         ["sim", ref args @ ..] => run("faultless-sim", args),
-        ["bare"] => bare(),
+        ["bare"] => told(bare::run(&tidy::root()), "bare: the engine has run without std"),
+        ["coverage"] => told(coverage::run(&tidy::root()), "coverage: enough"),
         ["support"] => run("faultless-judge", &["support", "--write", "README.md"]),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -56,10 +59,10 @@ fn run(package: &str, args: &[&str]) -> ExitCode {
     }
 }
 
-fn bare() -> ExitCode {
-    match bare::run(&tidy::root()) {
+fn told(done: Result<(), String>, good: &str) -> ExitCode {
+    match done {
         Ok(()) => {
-            println!("bare: the engine has run without std");
+            println!("{good}");
             ExitCode::SUCCESS
         }
         Err(problem) => {
