@@ -83,7 +83,7 @@ impl Engine {
 
     /// A fault where an anonymous page is meant.
     pub(crate) fn fault_anon(&mut self, id: AnonId, touch: Touch, plan: &mut Plan) -> Outcome {
-        if let Some(no) = self.anons[id].frame {
+        if let Some(no) = self.anons[id].frame() {
             return self.fault_cached(no, touch, plan);
         }
         let Some(no) = self.take_frame(id.key()) else { return self.no_frame(Scope::All) };
@@ -97,7 +97,7 @@ impl Engine {
     /// Fills a frame with what the page holds: its bytes in swap, or zeros.
     pub(crate) fn push_anon_read(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) {
         let longest = self.config.run_max;
-        match (self.anons[id].slot, &self.swap) {
+        match (self.anons[id].slot(), &self.swap) {
             (Some(slot), Some(swap)) => {
                 plan.push_read(swap.object, slot.page(), no, Source::Pager, longest);
             }
@@ -111,7 +111,7 @@ impl Engine {
         if self.anons[id].refs > 0 {
             return;
         }
-        match self.anons[id].frame {
+        match self.anons[id].frame() {
             None => self.remove_anon(id),
             Some(no) => {
                 self.frames[no].doomed = true;
@@ -123,7 +123,7 @@ impl Engine {
 
     /// A page without references and without a frame is no more.
     pub(crate) fn remove_anon(&mut self, id: AnonId) {
-        if let Some(slot) = self.anons[id].slot.take() {
+        if let Some(slot) = self.anons[id].slot() {
             self.free_slot(slot);
         }
         self.anons.remove(id);
@@ -135,6 +135,16 @@ impl Engine {
         self.begin(no, Busy::Leaving, 1);
         let (space, at) = (site.space(), site.at());
         plan.keep.push(Leaver { space, at, frame: no, writable: here.writable });
+    }
+
+    /// A page that was read ahead is touched for the first time.
+    fn note_touch(&mut self, no: FrameNo) {
+        match self.frames[no].kind {
+            Kind::Plain | Kind::Substitute => return,
+            Kind::Marker => {}
+            Kind::Ahead => self.note_swap_hit(),
+        }
+        self.frames[no].kind = Kind::Plain;
     }
 
     /// Serves what is needed of an idle frame that holds its page.
@@ -154,10 +164,10 @@ impl Engine {
             // Who waits comes again when the mark has been set, or healed.
             (None, Some(_)) if self.is_mark_changing(site) => {}
             (None, Some(stores)) if want != Want::Write || store => {
-                if self.frames[no].kind == Kind::Marker {
-                    self.frames[no].kind = Kind::Plain;
+                self.note_touch(no);
+                if !self.frames[no].is_device() {
+                    self.policy.touch(no);
                 }
-                self.policy.touch(no);
                 if store {
                     self.set_dirty(no);
                 }

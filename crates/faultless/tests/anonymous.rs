@@ -110,3 +110,44 @@ fn threads_share_it() {
         }
     });
 }
+
+/// What is in swap costs a table entry: not more of them than law and README say.
+#[test]
+fn tables_of_memory_in_swap_are_small() {
+    const PAGES: usize = 64 << 8;
+    let vm = vm(4 << 20, 80 << 20);
+    let mut memory = vm.anonymous_by(PAGES * 4096, Delivery::Inline).unwrap();
+    memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    let stats = vm.stats();
+    println!("{} bytes of tables, {} slots", stats.bookkeeping_bytes, stats.swap_slots_used);
+    assert!(stats.swap_slots_used as usize > PAGES * 9 / 10);
+    assert!(stats.bookkeeping_bytes < (4 << 20) / 25 + 32 * PAGES as u64);
+}
+
+/// Addresses that are given back go to the next who asks; it must not find the pages of
+/// the one before there, which are still on their way out.
+#[test]
+fn memory_is_not_given_out_before_its_pages_have_left() {
+    const LEN: usize = 512 << 10;
+    for delivery in [Delivery::Inline, Delivery::Thread] {
+        let vm = vm(64 << 20, 0);
+        let play = |name: u64| {
+            for round in 0..300 {
+                let mut memory = vm.anonymous_by(LEN, delivery).unwrap();
+                let expected = |at: usize| name << 48 | round << 32 | at as u64;
+                for (at, number) in numbers(&mut memory).iter_mut().enumerate() {
+                    assert_eq!(*number, 0, "{delivery:?}: fresh memory is zeros");
+                    *number = expected(at);
+                }
+                for (at, number) in numbers(&mut memory).iter().enumerate() {
+                    assert_eq!(*number, expected(at), "{delivery:?}");
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for name in 1..=4 {
+                scope.spawn(move || play(name));
+            }
+        });
+    }
+}

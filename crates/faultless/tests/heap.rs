@@ -235,7 +235,6 @@ fn threads_agree_with_their_models() {
 }
 
 #[test]
-#[ignore = "fails about once in twenty runs: pages of several threads come back as zeros"]
 fn inline_threads_agree_with_their_models() {
     play_by_threads(Delivery::Inline);
 }

@@ -166,6 +166,22 @@ impl AddressSpace {
         Ok(range)
     }
 
+    /// Puts an area that nobody may touch in place of `range`, which no sealed area is in,
+    /// so that its addresses are nobody else's until it is unmapped. The limits don't
+    /// mind: it is on its way out.
+    pub fn retire(&mut self, range: VirtRange, replaced: &mut Vec<Vma>) -> Result<(), MapError> {
+        let request = MapRequest {
+            place: Place::Fixed(range.start),
+            len: range.len(),
+            prot: Prot::empty(),
+            sharing: Sharing::Private,
+            backing: Backing::Anonymous,
+            flags: VmaFlags::empty(),
+            merge: Merge::No,
+        };
+        self.replace(request.at(range), replaced)
+    }
+
     /// Where [`map`](AddressSpace::map) would put it, if nothing that comes later (its
     /// object, what is in the way) stops it: whoever knows files asks them in between.
     pub fn find_place(&self, request: &MapRequest) -> Result<VirtRange, MapError> {

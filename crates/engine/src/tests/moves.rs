@@ -174,6 +174,29 @@ fn what_is_mapped_over_is_gone() {
 }
 
 #[test]
+fn retired_addresses_are_nobodys_until_their_pages_have_left() {
+    let mut it = fixture();
+    it.map(pages(0, 64), Backing::Anonymous, Sharing::Private);
+    it.touch(SPACE, 9, Access::Write).unwrap();
+    it.engine.retire(SPACE, pages(8, 12), &mut it.plan).unwrap();
+    let anywhere = MapRequest {
+        place: Place::Anywhere,
+        ..Fixture::request(pages(0, 4), Backing::Anonymous, Sharing::Private)
+    };
+    let behind = MapRequest { place: Place::FixedNoReplace(addr(8)), ..anywhere };
+    assert!(it.shown(SPACE, 9).is_some(), "the page has yet to leave");
+    assert_eq!(it.engine.map(SPACE, anywhere), Err(MapError::NoRoom));
+    assert_eq!(it.engine.map(SPACE, behind), Err(MapError::Occupied));
+    assert_eq!(it.touch(SPACE, 8, Access::Write), Err(Signal::SegvAccErr));
+    it.clear(SPACE);
+    it.engine.unmap(SPACE, pages(8, 12), &mut it.plan).unwrap();
+    assert!(it.plan.is_empty(), "no page is left to take away");
+    assert_eq!(it.engine.map(SPACE, anywhere), Ok(pages(8, 12)));
+    let zeros = it.touch(SPACE, 9, Access::Read).unwrap();
+    assert!(!it.engine.frames().any(|(no, frame)| no == zeros && frame.dirty));
+}
+
+#[test]
 fn case_1c_a_guard() {
     let mut it = fixture();
     it.map(pages(0, 4), Backing::Anonymous, Sharing::Private);

@@ -14,9 +14,11 @@
 //! UVM Virtual Memory System", 1998), without the maps between: a space has one map
 //! of all its anonymous pages.
 
-use alloc::collections::BTreeMap;
+mod map;
+
 use alloc::vec::Vec;
-use core::ops::RangeBounds;
+
+pub use map::AnonMap;
 
 use faultless_addr::{FrameNo, ObjectId, PAGE_SHIFT, PageIndex, VirtRange};
 
@@ -42,15 +44,43 @@ impl AnonId {
     }
 }
 
-/// One anonymous page.
-#[derive(Clone, Copy, Debug, Default)]
+/// One anonymous page: 12 bytes, because those that are in swap are many.
+#[derive(Clone, Copy, Debug)]
 pub struct AnonPage {
     /// At how many addresses it is meant; 0 once it is only on its way out.
     pub refs: u32,
+    frame: u32,
+    slot: u32,
+}
+
+/// In place of a frame, or of a slot.
+const NONE: u32 = u32::MAX;
+
+impl AnonPage {
+    /// Zeros, meant at so many addresses.
+    fn zeros(refs: u32) -> AnonPage {
+        AnonPage { refs, frame: NONE, slot: NONE }
+    }
+
     /// Its bytes in memory.
-    pub frame: Option<FrameNo>,
+    pub fn frame(&self) -> Option<FrameNo> {
+        (self.frame != NONE).then_some(FrameNo(self.frame))
+    }
+
     /// Its bytes in swap; those in memory are newer if the frame is dirty.
-    pub slot: Option<SwapSlot>,
+    pub fn slot(&self) -> Option<SwapSlot> {
+        (self.slot != NONE).then_some(SwapSlot(self.slot))
+    }
+
+    /// Its bytes are in memory, or not any more.
+    pub fn set_frame(&mut self, frame: Option<FrameNo>) {
+        self.frame = frame.map_or(NONE, |no| no.0);
+    }
+
+    /// Its bytes are in swap, or not any more.
+    pub fn set_slot(&mut self, slot: Option<SwapSlot>) {
+        self.slot = slot.map_or(NONE, |slot| slot.0);
+    }
 }
 
 /// All anonymous pages.
@@ -64,17 +94,19 @@ impl AnonPages {
     /// A page of zeros, with one reference.
     pub fn create(&mut self) -> AnonId {
         let id = self.free.pop().unwrap_or_else(|| {
-            self.pages.push(AnonPage::default());
+            grow(&mut self.pages);
+            self.pages.push(AnonPage::zeros(0));
             AnonId(self.pages.len() as u32 - 1)
         });
-        self[id] = AnonPage { refs: 1, ..AnonPage::default() };
+        self[id] = AnonPage::zeros(1);
         id
     }
 
     /// The page is no more; it has neither references nor a frame.
     pub fn remove(&mut self, id: AnonId) {
-        debug_assert!(self[id].refs == 0 && self[id].frame.is_none(), "{:?}", self[id]);
-        self[id] = AnonPage::default();
+        debug_assert!(self[id].refs == 0 && self[id].frame().is_none(), "{:?}", self[id]);
+        self[id] = AnonPage::zeros(0);
+        grow(&mut self.free);
         self.free.push(id);
     }
 
@@ -86,7 +118,7 @@ impl AnonPages {
     /// Every page that there is.
     pub fn iter(&self) -> impl Iterator<Item = (AnonId, &AnonPage)> {
         let ids = (0..).map(AnonId).zip(&self.pages);
-        ids.filter(|(_, page)| page.refs > 0 || page.frame.is_some())
+        ids.filter(|(_, page)| page.refs > 0 || page.frame().is_some())
     }
 
     /// Bytes that the table takes.
@@ -109,57 +141,11 @@ impl core::ops::IndexMut<AnonId> for AnonPages {
     }
 }
 
-/// The anonymous pages of one space, by page number of their address.
-#[derive(Clone, Default)]
-pub struct AnonMap {
-    pages: BTreeMap<u64, AnonId>,
-}
-
-impl AnonMap {
-    /// The page at a page number.
-    pub fn get(&self, number: u64) -> Option<AnonId> {
-        self.pages.get(&number).copied()
-    }
-
-    /// Puts a page at a page number; answers what was there.
-    pub fn insert(&mut self, number: u64, id: AnonId) -> Option<AnonId> {
-        self.pages.insert(number, id)
-    }
-
-    /// Takes the page at a page number out.
-    pub fn remove(&mut self, number: u64) -> Option<AnonId> {
-        self.pages.remove(&number)
-    }
-
-    /// The first page whose number is in `numbers`.
-    pub fn first(&self, numbers: impl RangeBounds<u64>) -> Option<(u64, AnonId)> {
-        self.pages.range(numbers).next().map(|(number, id)| (*number, *id))
-    }
-
-    /// Those whose number is in `numbers`, in order.
-    pub fn range(&self, numbers: core::ops::Range<u64>) -> impl Iterator<Item = (u64, AnonId)> {
-        self.pages.range(numbers).map(|(number, id)| (*number, *id))
-    }
-
-    /// All of them in order.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, AnonId)> {
-        self.pages.iter().map(|(number, id)| (*number, *id))
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.pages.len()
-    }
-
-    /// Is there none?
-    pub fn is_empty(&self) -> bool {
-        self.pages.is_empty()
-    }
-
-    /// Bytes that the map takes, about.
-    pub fn bookkeeping_bytes(&self) -> usize {
-        // A node of a B-tree is two thirds full in the long run.
-        self.pages.len() * size_of::<(u64, AnonId)>() * 3 / 2
+/// Room for one more, and an eighth: a table of millions is not to be twice as long as
+/// it need be.
+pub(crate) fn grow<T>(table: &mut Vec<T>) {
+    if table.len() == table.capacity() {
+        table.reserve_exact(table.len() / 8 + 16);
     }
 }
 
