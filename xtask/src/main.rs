@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bare;
+mod coverage;
 mod tidy;
 
 use std::process::ExitCode;
@@ -17,6 +19,8 @@ Usage: cargo xtask COMMAND
 Commands:
   tidy     Check the laws of the source: layers, unsafe code, lengths, names, ...
   sim      Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
+  bare     Build and run the engine without the standard library
+  coverage List the lines of the engine that no test runs; takes cargo-tarpaulin
   support  Write README's table of Linux's calls, as the checklist comes out
   help     Print this
 ";
@@ -27,6 +31,8 @@ fn main() -> ExitCode {
     match args[..] {
         ["tidy"] => tidy(),
         ["sim", ref args @ ..] => run("faultless-sim", args),
+        ["bare"] => told(bare::run(&tidy::root()), "bare: the engine has run without std"),
+        ["coverage"] => told(coverage::run(&tidy::root()), "coverage: enough"),
         ["support"] => run("faultless-judge", &["support", "--write", "README.md"]),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -48,6 +54,19 @@ fn run(package: &str, args: &[&str]) -> ExitCode {
         Ok(status) => ExitCode::from(status.code().unwrap_or(1) as u8),
         Err(error) => {
             eprintln!("cannot run cargo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn told(done: Result<(), String>, good: &str) -> ExitCode {
+    match done {
+        Ok(()) => {
+            println!("{good}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
             ExitCode::FAILURE
         }
     }

@@ -121,7 +121,10 @@ impl System {
                     Ok(()) => break Ok(()),
                     Err(fault) => match self.serve(space, fault.addr, access) {
                         Ok(()) => {}
-                        Err(trouble) => break Err(trouble),
+                        // The area may be there only since a stack has grown down to it.
+                        Err(trouble) => {
+                            break self.permit(space, at, access).and(Err(trouble));
+                        }
                     },
                 }
             };

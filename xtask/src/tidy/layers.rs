@@ -58,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("faultless-cli", &["faultless", "faultless-scenarios"]),
+    ("faultless-bare", &["faultless-addr", "faultless-engine"]),
     ("faultless-oracle", &[]),
     (
         "faultless-judge",
