@@ -20,12 +20,17 @@ pub async fn play(mut worker: Worker, rounds: u32) {
     for _ in 0..rounds {
         let what = worker.with(|state| state.rng.u32(..100));
         match what {
-            0..8 => mine.extend(map(&mut worker).await),
-            8..12 => extend(&mut worker, &mut mine),
-            12..20 => unmap_some(&mut worker, &mut mine).await,
-            20..26 => forget(&mut worker, &mine).await,
-            26..30 => share(&worker, &mut mine),
-            30..45 => sweep(&mut worker, &mine).await,
+            0..12 => {
+                let new = map(&mut worker).await;
+                mine.extend(new);
+                // Much of what is asked for is filled at once.
+                fill(&mut worker, new).await;
+            }
+            12..15 => extend(&mut worker, &mut mine),
+            15..27 => unmap_some(&mut worker, &mut mine).await,
+            27..32 => forget(&mut worker, &mine).await,
+            32..34 => share(&worker, &mut mine),
+            34..46 => sweep(&mut worker, &mine).await,
             _ => {
                 if let Some(number) = worker.with(|state| state.choose_page(me)) {
                     access(&mut worker, number).await;
@@ -144,6 +149,16 @@ async fn sweep(worker: &mut Worker, mine: &[VirtRange]) {
     for n in 0..range.pages() {
         let value = worker.with(|state| store.then(|| state.rng.u64(1..)));
         look(worker, (range.start.0 >> PAGE_SHIFT) + n, value).await;
+    }
+}
+
+/// As a vector that is made full: a store to page after page.
+async fn fill(worker: &mut Worker, ranges: impl IntoIterator<Item = VirtRange>) {
+    for range in ranges {
+        for n in 0..range.pages() {
+            let value = worker.with(|state| Some(state.rng.u64(1..)));
+            look(worker, (range.start.0 >> PAGE_SHIFT) + n, value).await;
+        }
     }
 }
 
