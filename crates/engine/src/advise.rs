@@ -1,13 +1,17 @@
 //! Advice, prefetch, and the passing of time.
 
-use faultless_addr::{ObjectId, PageRange};
+use alloc::vec::Vec;
+
+use faultless_addr::{ObjectId, PageRange, SpaceId, VirtRange};
 
 use crate::Tick;
+use crate::anon::numbers;
 use crate::engine::{Engine, Leave};
 use crate::frame::State;
 use crate::object::readahead::Pattern;
 use crate::plan::Plan;
 use crate::policy::{Departure, PageKey};
+use crate::space::Sharing;
 
 /// How long touching a page that could not be read stays an error before it is
 /// tried again, in ticks.
@@ -33,6 +37,27 @@ impl Engine {
             rest.start = rest.start.next();
         }
         rest
+    }
+
+    /// Begins to bring back what has left a range of a space: pages in swap, and those of
+    /// objects, as far as free frames allow (`MADV_WILLNEED`).
+    pub fn will_need(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
+        for piece in self.pieces(space, range) {
+            if let (Some(object), Some(first)) = (piece.object(), piece.page_at(piece.range.start))
+            {
+                self.prefetch(object, PageRange::from_len(first, piece.range.pages()), plan);
+            }
+            if piece.sharing == Sharing::Private {
+                let own = self.privates[space.index()].range(numbers(piece.range));
+                let absent: Vec<_> =
+                    own.filter(|(_, id)| self.anons[*id].frame.is_none()).collect();
+                for (_, id) in absent.into_iter().take(self.spare_frames() as usize) {
+                    let Some(no) = self.take_frame(id.key()) else { return };
+                    self.stats.pages_ahead += 1;
+                    self.push_anon_read(id, no, plan);
+                }
+            }
+        }
     }
 
     /// Clean pages of a range leave memory now (`MADV_DONTNEED` on a shared file

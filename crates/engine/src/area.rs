@@ -28,7 +28,7 @@ impl Engine {
             sharing: Sharing::Shared,
             backing: Backing::Object { object, first },
             flags: VmaFlags::empty(),
-            merge: Merge::No,
+            merge: Merge::Like(object.0),
         };
         self.map(space, request)
     }
@@ -91,10 +91,14 @@ impl Engine {
         }
     }
 
-    /// The rights of an area that shows an object grow or shrink. Pages that are
-    /// mapped keep what stores do to them.
-    pub fn set_area_rights(&mut self, space: SpaceId, range: VirtRange, prot: Prot) {
-        self.spaces[space.index()].protect(range, prot).expect("the area is there, and whole");
+    /// What could be read in a range may be written as well. Pages that are mapped keep
+    /// what stores do to them.
+    pub fn allow_area_writes(&mut self, space: SpaceId, range: VirtRange) {
+        let read_only = |piece: &Vma| piece.prot == Prot::READ;
+        for piece in self.pieces(space, range).into_iter().filter(read_only) {
+            let both = Prot::READ | Prot::WRITE;
+            self.spaces[space.index()].protect(piece.range, both).expect("the area is there");
+        }
     }
 
     /// Begins to take every page of an object out of memory. To be carried out,

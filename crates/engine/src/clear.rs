@@ -8,7 +8,7 @@
 use faultless_addr::{FrameNo, ObjectId, PageRange, Prot, SpaceId, VirtRange};
 
 use crate::anon::numbers;
-use crate::engine::Engine;
+use crate::engine::{Engine, Leave};
 use crate::frame::{Busy, Site};
 use crate::plan::Plan;
 use crate::space::{MapError, ProtectError, Sharing, UnmapError, Vma};
@@ -59,8 +59,7 @@ impl Engine {
     pub(crate) fn clear_pieces(&mut self, space: SpaceId, pieces: &[Vma], plan: &mut Plan) {
         for piece in pieces {
             self.heal_range(space, piece.range, plan);
-            self.close(space, piece, |_| true, plan);
-            self.forget_private(space, piece.range, plan);
+            self.close_for_good(space, piece, plan);
             if let Some(object) = piece.object() {
                 self.object_mut(object).windows.remove(space, piece.range);
             }
@@ -89,10 +88,27 @@ impl Engine {
     /// zeros or the object again (`MADV_DONTNEED`). Shared pages only leave their
     /// addresses. To be followed by [`clear_step`](Self::clear_step).
     pub fn dont_need(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
+        self.heal_range(space, range, plan);
         for piece in self.pieces(space, range) {
-            self.close(space, &piece, |_| true, plan);
-            self.forget_private(space, piece.range, plan);
+            self.close_for_good(space, &piece, plan);
         }
+    }
+
+    /// Every page of a piece leaves, and the space's own are no more.
+    fn close_for_good(&mut self, space: SpaceId, piece: &Vma, plan: &mut Plan) {
+        let sites = self.sites_to_close(space, piece, |_| true);
+        for (site, no) in sites {
+            self.closing.insert((site, no));
+            if !self.frames[no].is_idle() {
+                continue;
+            }
+            // Nobody will see the bytes again: there is no need to keep them on the way.
+            match self.is_sole(self.frames[no].key()) && self.shown_at(no, site).is_some() {
+                true => self.begin_leave(no, Leave::Drop, plan),
+                false => self.begin_leave_at(no, site, plan),
+            }
+        }
+        self.forget_private(space, piece.range, plan);
     }
 
     /// The parts of areas in a range.
@@ -110,6 +126,20 @@ impl Engine {
         wrong: impl Fn(bool) -> bool,
         plan: &mut Plan,
     ) {
+        for (site, no) in self.sites_to_close(space, piece, wrong) {
+            self.closing.insert((site, no));
+            if self.frames[no].is_idle() {
+                self.begin_leave_at(no, site, plan);
+            }
+        }
+    }
+
+    fn sites_to_close(
+        &self,
+        space: SpaceId,
+        piece: &Vma,
+        wrong: impl Fn(bool) -> bool,
+    ) -> Vec<(Site, FrameNo)> {
         let mut sites = Vec::new();
         let mut look = |engine: &Engine, no: FrameNo, site: Site| {
             let coming = engine.may_be_writable(no);
@@ -135,12 +165,7 @@ impl Engine {
                 look(self, no, Site::new(space, at));
             }
         }
-        for (site, no) in sites {
-            self.closing.insert((site, no));
-            if self.frames[no].is_idle() {
-                self.begin_leave_at(no, site, plan);
-            }
-        }
+        sites
     }
 
     /// Is something being done with the frame in whose course stores to it may pass, here or
@@ -182,9 +207,8 @@ impl Engine {
             let Some(at) = window.addr_of(cut.start).filter(|_| !cut.is_empty()) else { continue };
             let range = VirtRange::new(at, at.plus_pages(cut.len()));
             for piece in self.pieces(window.space, range) {
-                self.close(window.space, &piece, |_| true, plan);
+                self.close_for_good(window.space, &piece, plan);
             }
-            self.forget_private(window.space, range, plan);
         }
     }
 

@@ -407,7 +407,20 @@ impl Engine {
             self.frames[no].site = site;
         }
         self.heal_before_map(site, plan);
+        let write = match write {
+            WriteAccess::Forbidden if self.has_other_stores(no) => WriteAccess::Tracked,
+            write => write,
+        };
         plan.push_map(site.space(), site.at(), no, write);
+    }
+
+    /// Is a page that is shown read-only stored to in other ways? Then the machine may not
+    /// take its time to forbid it: a store that passes would be seen, or lost.
+    fn has_other_stores(&self, no: FrameNo) -> bool {
+        let key = self.frames[no].key();
+        AnonId::of(key).is_some()
+            || self.object(key.object).options.rights == Rights::ReadWrite
+            || self.object(key.object).windows.windows().len() > 1
     }
 
     /// Begins to take a mapped page away from all its addresses.

@@ -82,6 +82,12 @@ impl Engine {
         waiter: Waiter,
         plan: &mut Plan,
     ) -> Outcome {
+        let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
+        // Also before the access is refused: a page that is still on its way in must not be
+        // met by who makes the address an error.
+        if let Some(no) = self.still_closing(touch.site, plan) {
+            return self.come_again(no, touch);
+        }
         let area = self.spaces[space.index()].find(addr).copied();
         let Some(area) = area else { return self.refuse(Signal::SegvMapErr) };
         if !area.prot.allows(access) {
@@ -92,10 +98,6 @@ impl Engine {
         }
         if access == Access::Write && area.sharing == Sharing::Private {
             self.spaces[space.index()].touched(addr);
-        }
-        let touch = Touch { site: Site::new(space, addr.page_start()), access, waiter };
-        if let Some(no) = self.still_closing(touch.site, plan) {
-            return self.come_again(no, touch);
         }
         match area.backing {
             AreaBacking::Object { .. } => self.fault_object(&area, touch, plan),
@@ -312,9 +314,10 @@ impl Engine {
         u64::from(own.min(self.spare_frames()))
     }
 
-    /// Free frames beyond those kept for whoever needs one at once.
+    /// Free frames beyond those kept for whoever needs one at once: one at least, for the
+    /// copy of a page that has to come first.
     pub(crate) fn spare_frames(&self) -> u32 {
-        self.frames.free().saturating_sub(self.water_low() / 2)
+        self.frames.free().saturating_sub((self.water_low() / 2).max(1))
     }
 
     /// Takes a frame for an absent page and begins to read it, its granule, and

@@ -113,6 +113,8 @@ pub enum Kind {
     Plain,
     /// Touching it asks for the next read-ahead window; never mapped ahead.
     Marker,
+    /// They came from swap with another page's; being touched says that it was worth it.
+    Ahead,
     /// They are zeros in place of bytes that could not be read; never written back.
     Substitute,
 }

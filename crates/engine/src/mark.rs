@@ -28,7 +28,7 @@ use crate::anon::ANON;
 use crate::engine::Engine;
 use crate::frame::{Busy, Site};
 use crate::plan::{Op, Plan};
-use crate::space::Sharing;
+use crate::space::{Sharing, Vma};
 
 /// A mark, at one page's address.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,28 @@ impl Engine {
     /// Report: what `will_mark` was told has been done.
     pub fn marked(&mut self, space: SpaceId, addr: VirtAddr, plan: &mut Plan) {
         self.changed(Site::new(space, addr.page_start()), plan);
+    }
+
+    /// A held access at `addr` was answered with a segmentation fault: while the driver ends
+    /// it, the address may be an error for a moment. It reports by
+    /// [`access_ended`](Engine::access_ended).
+    pub fn will_end_access(&mut self, space: SpaceId, addr: VirtAddr) {
+        let area = self.spaces[space.index()].find(addr);
+        let object = area.and_then(Vma::object).unwrap_or(ANON);
+        let site = Site::new(space, addr.page_start());
+        mark_at(&mut self.marks, site, object, self.now).changing += 1;
+    }
+
+    /// Report: what `will_end_access` was told is over.
+    pub fn access_ended(&mut self, space: SpaceId, addr: VirtAddr, plan: &mut Plan) {
+        self.changed(Site::new(space, addr.page_start()), plan);
+    }
+
+    /// Is any address of a range being made an error, or healed? For a verb that gives
+    /// rights: an access after it must not meet an error of before.
+    pub fn are_marks_changing_in(&self, space: SpaceId, range: VirtRange) -> bool {
+        let within = |site: Site| site.space() == space && range.contains(site.at());
+        self.marks.iter().any(|mark| mark.changing > 0 && within(mark.site))
     }
 
     /// Report: the mark at an address is no more, as [`Op::Heal`] said.

@@ -56,6 +56,8 @@ pub enum PinError {
     Conflict(PageIndex),
     /// The object can't be written.
     ReadOnly,
+    /// The rights of its address don't allow it (mprotect(2)).
+    Denied(PageIndex),
     /// More pages than pins may hold: so many are left.
     NoRoom {
         /// Pages that a pin could still hold.
@@ -145,6 +147,9 @@ impl Engine {
 
     /// Takes one page, beginning to read it where it is absent.
     fn pin_page(&mut self, key: PageKey, purpose: PinFor, plan: &mut Plan) -> Result<(), PinStep> {
+        if !self.is_allowed(key, purpose) {
+            return Err(PinStep::Refused(PinError::Denied(key.page)));
+        }
         let no = match self.lookup(key.object, key.page) {
             Some(no) => no,
             None => self.start_read(key, plan).map_err(|scope| {
@@ -204,6 +209,17 @@ impl Engine {
             self.want(no, Touch { site, access, waiter: Waiter::Caller });
         }
         Ok(Some(no))
+    }
+
+    /// Do the rights of its address let a page be pinned? They stay as long as it is.
+    fn is_allowed(&self, key: PageKey, purpose: PinFor) -> bool {
+        let access = match purpose {
+            PinFor::Read => Access::Read,
+            PinFor::Write => Access::Write,
+        };
+        let site = self.home(key);
+        let area = site.and_then(|site| self.spaces[site.space().index()].find(site.at()));
+        area.is_none_or(|area| area.prot.allows(access))
     }
 
     /// The address where pins show a page of an object.

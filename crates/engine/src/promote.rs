@@ -137,6 +137,16 @@ impl Engine {
         plan.keep.push(Leaver { space, at, frame: no, writable: here.writable });
     }
 
+    /// A page that was read ahead is touched for the first time.
+    fn note_touch(&mut self, no: FrameNo) {
+        match self.frames[no].kind {
+            Kind::Plain | Kind::Substitute => return,
+            Kind::Marker => {}
+            Kind::Ahead => self.note_swap_hit(),
+        }
+        self.frames[no].kind = Kind::Plain;
+    }
+
     /// Serves what is needed of an idle frame that holds its page.
     pub(crate) fn serve(&mut self, no: FrameNo, site: Site, want: Want, plan: &mut Plan) {
         let stores = self.stores_at(no, site);
@@ -154,9 +164,7 @@ impl Engine {
             // Who waits comes again when the mark has been set, or healed.
             (None, Some(_)) if self.is_mark_changing(site) => {}
             (None, Some(stores)) if want != Want::Write || store => {
-                if self.frames[no].kind == Kind::Marker {
-                    self.frames[no].kind = Kind::Plain;
-                }
+                self.note_touch(no);
                 self.policy.touch(no);
                 if store {
                     self.set_dirty(no);

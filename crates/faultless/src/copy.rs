@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use faultless_addr::{PAGE_BYTES, PageIndex, SpaceId, VirtRange};
+use faultless_addr::{PAGE_BYTES, PageIndex, SpaceId, VirtAddr, VirtRange};
 
 use crate::error::Error;
 use crate::mapping::Mapping;
+use crate::verbs::range::Extent;
 
 /// A mapped file, or a part of one, whose stores nobody else sees: the first store to a
 /// page makes a copy of it (`MAP_PRIVATE`). The file never changes by it.
@@ -69,9 +70,13 @@ impl MapCopy {
         self.len == 0
     }
 
-    /// Forgets what was stored: all bytes are the file's again.
-    pub fn discard(&mut self) -> Result<(), Error> {
-        Ok(self.mapping.core().dont_need(self.space, self.range)?)
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        let start = VirtAddr(self.range.start.0 + self.lead);
+        Extent { space: self.space, start, len: self.len }
     }
 }
 

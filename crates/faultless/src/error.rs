@@ -33,6 +33,22 @@ pub enum Error {
         /// What to give instead.
         remedy: &'static str,
     },
+    /// A range of a mapping does not begin with a page.
+    #[error("byte {start} is inside a page of the mapping: round it to a page of 4096 bytes")]
+    Unaligned {
+        /// Where the range begins.
+        start: u64,
+    },
+    /// A range leaves its mapping, or ends before it begins.
+    #[error("bytes {start}..{end} are not a range of a mapping of {len} bytes")]
+    Outside {
+        /// Where the range begins.
+        start: u64,
+        /// Where it ends.
+        end: u64,
+        /// The mapping's length.
+        len: u64,
+    },
     /// Budget and swap file have no room for so much anonymous memory.
     #[error(
         "{wanted} bytes of anonymous memory: budget and swap have room for {left} more; \
@@ -66,7 +82,8 @@ impl Error {
             Error::Call(error) => error.errno(),
             Error::Size { source, .. } => source.raw_os_error().unwrap_or(5),
             Error::Machine(_) => 38,
-            Error::Option { .. } => 22,
+            Error::Option { .. } | Error::Unaligned { .. } => 22,
+            Error::Outside { .. } => 12,
             Error::AlreadyMapped { .. } => 16,
             Error::NoSwap { .. } => 12,
         }

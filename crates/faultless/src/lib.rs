@@ -47,6 +47,7 @@ mod options;
 mod pin;
 mod raw;
 mod reader;
+mod verbs;
 mod vm;
 
 pub use copy::MapCopy;
@@ -62,6 +63,8 @@ pub use options::{Delivery, MapOptions};
 pub use pin::{Pinned, PinnedMut};
 pub use raw::MapRaw;
 pub use reader::Reader;
+pub use verbs::advise::Advice;
+pub use verbs::protect::Protection;
 pub use vm::{Vm, VmBuilder};
 
 /// Pagers with faults to order, for tests of what happens when storage fails.

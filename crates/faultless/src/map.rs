@@ -89,6 +89,20 @@ impl MapMut {
         self.raw.flush_async()
     }
 
+    /// As [`MapRaw::protect`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Memory::protect`](crate::Memory::protect).
+    #[allow(unsafe_code)]
+    pub unsafe fn protect(
+        &mut self,
+        range: impl std::ops::RangeBounds<usize>,
+        protection: crate::Protection,
+    ) -> crate::Result<()> {
+        self.raw.protect(range, protection)
+    }
+
     /// As [`MapRaw::resize`]; no slice of the map lives meanwhile.
     pub fn resize(&mut self, len: u64) -> crate::Result<()> {
         self.raw.resize(len)

@@ -8,6 +8,7 @@ use faultless_addr::{PAGE_BYTES, SpaceId, VirtRange};
 
 use crate::error::Error;
 use crate::options::Delivery;
+use crate::verbs::range::Extent;
 use crate::vm::{Inner, Vm};
 
 /// Bytes that begin as zeros, of which as many are in memory as the budget has room
@@ -109,9 +110,28 @@ impl Memory {
         self.len == 0
     }
 
-    /// All bytes are zeros again, and take no room.
-    pub fn clear(&mut self) -> Result<(), Error> {
-        Ok(self.vm.core().dont_need(self.space, self.range)?)
+    pub(crate) fn vm(&self) -> &Inner {
+        &self.vm
+    }
+
+    /// All its pages.
+    pub(crate) fn pages(&self) -> VirtRange {
+        self.range
+    }
+
+    /// It is elsewhere from now on, and nobody has a slice of it.
+    pub(crate) fn set_pages(&mut self, range: VirtRange) {
+        self.range = range;
+    }
+
+    /// So many bytes of its pages are its own.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        debug_assert!(len as u64 <= self.range.len());
+        self.len = len;
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { space: self.space, start: self.range.start, len: self.len }
     }
 }
 

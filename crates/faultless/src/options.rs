@@ -138,7 +138,7 @@ impl MapOptions {
     ///
     /// As long as a slice of it lives, nobody may change the bytes it shows: no
     /// other process writes to the file, and this one doesn't by another map, by
-    /// `write_at` or by `pin_mut`. Nor may the file become shorter, or the page of a
+    /// `write_at` or by `pin_mut`, nor takes rights away by `protect`. Nor may the file become shorter, or the page of a
     /// slice be unreadable, without a handler for SIGBUS that doesn't return.
     #[allow(unsafe_code)]
     pub unsafe fn map(&self, vm: &Vm, file: &impl AsFd) -> Result<Map, Error> {

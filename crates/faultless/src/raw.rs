@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use faultless_addr::{ByteRange, PAGE_BYTES, PageRange};
+use faultless_addr::{ByteRange, PAGE_BYTES, PageRange, VirtAddr};
 use faultless_engine::{ErrorsSeen, Pattern, PinFor};
 use faultless_pager::Rights;
 
@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::mapping::Mapping;
 use crate::pin::{Pinned, PinnedMut};
 use crate::reader::Reader;
+use crate::verbs::range::Extent;
 
 /// Pages that `read_at` and `write_at` hold at a time.
 const CHUNK_PAGES: u64 = 16;
@@ -169,7 +170,16 @@ impl MapRaw {
         left.min((CHUNK_PAGES * PAGE_BYTES - into_page) as usize)
     }
 
-    fn check_writable(&self) -> Result<(), Error> {
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn extent(&self) -> Extent {
+        let start = VirtAddr(self.as_ptr() as u64);
+        Extent { space: self.mapping.handle.space, start, len: self.len() }
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
         if self.rights == Rights::ReadWrite && self.mapping.is_writable() {
             return Ok(());
         }

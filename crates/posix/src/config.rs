@@ -14,6 +14,16 @@ pub enum ExecOnly {
     Readable,
 }
 
+/// What happens to locked pages when there is nothing else to take a frame from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// They stay, and whoever needs a frame gets none: see [`Trouble::NoMemory`](crate::Trouble).
+    Stay,
+    /// They leave, the last of all. A system with less memory than it says can be held
+    /// against one that has it all.
+    Last,
+}
+
 /// How big a system is. Begin with [`Config::new`] and change what should differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -31,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// What the processor knows.
     pub exec_only: ExecOnly,
+    /// What happens to locked pages at last.
+    pub locked: Locked,
 }
 
 impl Config {
@@ -44,6 +56,7 @@ impl Config {
             areas_max: SpaceConfig::AREAS_MAX,
             limits: Limits::NONE,
             exec_only: ExecOnly::Readable,
+            locked: Locked::Stay,
         }
     }
 }

@@ -14,7 +14,9 @@ use faultless_engine::{
 };
 use faultless_machine::{Machine, Stores, Then};
 
+use crate::config::Locked;
 use crate::system::System;
+use crate::user::Trouble;
 
 /// A fault that isn't served by so many tries never will be.
 const TRIES_MAX: u32 = 10_000;
@@ -134,19 +136,26 @@ impl System {
         self.engine.unmapped(leaver, then, next);
     }
 
-    /// Serves a fault until the access would go through.
+    /// Serves a fault until the access would go through. Nothing is under way elsewhere, so
+    /// a frame that can't be had now won't be later either.
     pub(crate) fn serve(
         &mut self,
         space: SpaceId,
         addr: VirtAddr,
         access: Access,
-    ) -> Result<(), faultless_engine::Signal> {
+    ) -> Result<(), Trouble> {
         let mut waiter = Waiter::Caller;
+        // A copy takes two frames. Where one can be had, it is the one with the page to copy,
+        // again and again; where there are more, each gets a second chance before it goes.
+        let mut rounds_left = self.config.frames / 8 + 16;
         for _ in 0..TRIES_MAX {
             match self.plan(|engine, plan| engine.fault(space, addr, access, waiter, plan)) {
                 Outcome::Resolved => return Ok(()),
                 Outcome::Waiting(_) => {}
-                Outcome::NoFrame(scope) => self.reclaim(scope),
+                Outcome::NoFrame(scope) => {
+                    rounds_left = rounds_left.checked_sub(1).ok_or(Trouble::NoMemory)?;
+                    self.reclaim(scope)?;
+                }
                 Outcome::Signal(signal) => self.grow_stack(space, addr).ok_or(signal)?,
             }
             waiter = Waiter::Again;
@@ -154,8 +163,16 @@ impl System {
         panic!("a fault at {addr:?} of {space:?} is never served");
     }
 
-    fn reclaim(&mut self, scope: Scope) {
-        self.plan(|engine, plan| engine.reclaim(scope, 2, plan));
+    fn reclaim(&mut self, scope: Scope) -> Result<(), Trouble> {
+        let locked = self.config.locked == Locked::Last;
+        let moved = self.plan(|engine, plan| {
+            let begun = engine.reclaim(scope, 2, plan);
+            if begun < 2 && locked {
+                engine.reclaim_locked(2 - begun, plan);
+            }
+            begun > 0 || !plan.is_empty()
+        });
+        if moved { Ok(()) } else { Err(Trouble::NoMemory) }
     }
 
     /// A fault below a stack, where no area is, makes it longer.

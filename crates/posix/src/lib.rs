@@ -39,8 +39,11 @@
 //! | `process.rs`, `flags.rs`, `errno.rs` | descriptors, and Linux's numbers |
 //! | `verbs/` | the calls |
 //!
-//! What is absent: time, more than one program running at once, huge pages, and locks
-//! that hold pages in memory (a locked page is counted, brought in, and may be evicted).
+//! Where no frame can be had, because all pages are locked or swap is full, a call that
+//! brings pages in is ENOMEM and an access is SIGKILL ([`Trouble::NoMemory`]); so is a lock
+//! on more than fits, where Linux lets the OOM killer choose.
+//!
+//! What is absent: time, more than one program running at once, and huge pages.
 
 #![forbid(unsafe_code)]
 
@@ -55,7 +58,7 @@ mod system;
 mod user;
 mod verbs;
 
-pub use config::{Config, ExecOnly};
+pub use config::{Config, ExecOnly, Locked};
 pub use errno::Errno;
 pub use file::Store;
 pub use flags::{FallocFlags, MapFlags, OpenFlags, SyncFlags};

@@ -27,6 +27,19 @@ pub enum Trouble {
     PkuErr,
     /// SIGBUS, `BUS_ADRERR`: it is beyond the end of the object.
     Bus,
+    /// SIGKILL: no frame can be had. Every other page is locked, or dirty with swap full.
+    /// Linux chooses whom to kill; here it is whoever needs the frame.
+    NoMemory,
+}
+
+impl Trouble {
+    /// What a system call answers that can't reach a byte for this reason.
+    pub(crate) fn errno(self) -> Errno {
+        match self {
+            Trouble::NoMemory => Errno::ENOMEM,
+            Trouble::MapErr | Trouble::AccErr | Trouble::PkuErr | Trouble::Bus => Errno::EFAULT,
+        }
+    }
 }
 
 impl From<Refused> for Trouble {
@@ -108,7 +121,7 @@ impl System {
                     Ok(()) => break Ok(()),
                     Err(fault) => match self.serve(space, fault.addr, access) {
                         Ok(()) => {}
-                        Err(signal) => break Err(signal.into()),
+                        Err(trouble) => break Err(trouble),
                     },
                 }
             };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -72,6 +72,9 @@ pub struct Core<M: Machine> {
     /// not be the only one that is told of faults.
     pub(crate) pagers_block: AtomicBool,
     pub(crate) keeper_bell: Condvar,
+    /// Counts the verbs after which an access may be refused that was not before; changed
+    /// under the engine's lock.
+    pub(crate) changes: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) options: Options,
     began: Instant,
@@ -101,6 +104,7 @@ impl<M: Machine> Core<M> {
             handler_bells: bells.map_err(setup("an eventfd"))?,
             pagers_block: AtomicBool::new(false),
             keeper_bell: Condvar::new(),
+            changes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             options,
             began: Instant::now(),

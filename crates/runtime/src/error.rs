@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use faultless_addr::VirtRange;
+
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -125,6 +127,28 @@ pub enum Error {
         /// What the address space says.
         why: String,
     },
+    /// A verb on addresses was refused, for a reason that its call on Linux has, too.
+    #[error("cannot {verb} {start:#x}..{end:#x}: {why}")]
+    Refused {
+        /// What was asked for.
+        verb: &'static str,
+        /// The first address.
+        start: u64,
+        /// The address after the last.
+        end: u64,
+        /// What the address space says.
+        why: String,
+        /// The number that Linux has for it.
+        errno: i32,
+    },
+    /// The rights of an address don't allow it.
+    #[error("byte {offset} of {name} may not be accessed so: its rights were taken away")]
+    Denied {
+        /// The backing.
+        name: String,
+        /// The first byte that may not.
+        offset: u64,
+    },
     /// The process is a fork of the one that made the mapping.
     #[error("this process is a fork; a Vm belongs to the process that made it")]
     Forked,
@@ -139,6 +163,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// An address space has refused a verb.
+    pub(crate) fn refused(
+        verb: &'static str,
+        range: VirtRange,
+        errno: i32,
+        why: impl fmt::Display,
+    ) -> Error {
+        let (start, end) = (range.start.0, range.end.0);
+        Error::Refused { verb, start, end, why: why.to_string(), errno }
+    }
+
     /// The operating system's number that fits best.
     pub fn errno(&self) -> i32 {
         match self {
@@ -150,7 +185,8 @@ impl Error {
                 libc::ENOMEM
             }
             Error::Pinned { .. } => libc::EBUSY,
-            Error::ReadOnly { .. } => libc::EACCES,
+            Error::ReadOnly { .. } | Error::Denied { .. } => libc::EACCES,
+            Error::Refused { errno, .. } => *errno,
             Error::Reserved { .. } => libc::EFBIG,
             Error::Forked => libc::EPERM,
         }
@@ -166,7 +202,10 @@ impl From<Error> for io::Error {
                 io::ErrorKind::OutOfMemory
             }
             Error::Pinned { .. } => io::ErrorKind::ResourceBusy,
-            Error::ReadOnly { .. } | Error::Forked => io::ErrorKind::PermissionDenied,
+            Error::ReadOnly { .. } | Error::Denied { .. } | Error::Forked => {
+                io::ErrorKind::PermissionDenied
+            }
+            Error::Refused { errno, .. } => io::Error::from_raw_os_error(*errno).kind(),
             Error::Reserved { .. } => io::ErrorKind::FileTooLarge,
         };
         io::Error::new(kind, error)

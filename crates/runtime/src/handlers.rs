@@ -8,6 +8,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use faultless_addr::VirtRange;
 use faultless_engine::{Outcome, Scope, Signal, Waiter};
 use faultless_machine::{Held, Machine, Segv};
 use faultless_sys::ring::{RingUser, WakeUp};
@@ -39,14 +40,23 @@ enum Armed {
     All,
 }
 
+/// A fault that has come in.
+#[derive(Clone, Copy)]
+struct Came {
+    held: Held,
+    at: Instant,
+    /// [`Core::changes`] from before the thread was known to wait.
+    changes: u64,
+}
+
 /// One handler's own state.
 struct Handler {
     number: usize,
     worker: Worker,
     /// Faults that have come in.
     held: Vec<Held>,
-    /// Faults that found no frame, and since when.
-    stalled: Vec<(Held, Instant)>,
+    /// Faults that found no frame.
+    stalled: Vec<Came>,
     /// There may be faults that nobody has taken.
     look: bool,
     armed: Armed,
@@ -78,6 +88,7 @@ impl<M: Machine> Core<M> {
     }
 
     fn take_faults(&self, handler: &mut Handler) {
+        let changes = self.changes.load(Ordering::Acquire);
         if std::mem::take(&mut handler.look) {
             if let Err(error) = self.machine.held(TAKEN_AT_ONCE, &mut handler.held) {
                 say(format_args!("reading faults: {error}"));
@@ -91,47 +102,63 @@ impl<M: Machine> Core<M> {
         if handler.held.is_empty() && again.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let at = Instant::now();
         let new = std::mem::take(&mut handler.held);
-        for (held, since) in again.into_iter().chain(new.iter().map(|held| (*held, now))) {
-            self.serve_held(handler, held, since);
+        for came in again.into_iter().chain(new.iter().map(|&held| Came { held, at, changes })) {
+            self.serve_held(handler, came);
         }
         handler.held = new;
         handler.held.clear();
         self.carry_out(&mut handler.worker, Reads::Queue);
     }
 
-    fn serve_held(&self, handler: &mut Handler, held: Held, since: Instant) {
+    fn serve_held(&self, handler: &mut Handler, came: Came) {
+        let held = came.held;
         let plan = &mut handler.worker.plan;
         let mut engine = self.engine.lock();
         let outcome = engine.fault(held.space, held.addr, held.access, Waiter::Machine, plan);
         let signal = match outcome {
             Outcome::Resolved | Outcome::Waiting(_) => return,
             Outcome::Signal(signal) => signal,
-            Outcome::NoFrame(scope) if since.elapsed() < PATIENCE => {
+            Outcome::NoFrame(scope) if came.at.elapsed() < PATIENCE => {
                 let target = batch(&engine);
                 engine.reclaim(scope, target, plan);
                 drop(engine);
-                handler.stalled.push((held, since));
+                handler.stalled.push(came);
                 return self.carry_out(&mut handler.worker, Reads::Queue);
             }
             Outcome::NoFrame(_) => Signal::Bus,
         };
-        if signal == Signal::Bus {
-            engine.will_mark(held.space, held.addr);
+        if signal != Signal::Bus && self.changes.load(Ordering::Acquire) != came.changes {
+            // It may have been let through before the rights went, and be elsewhere by now.
+            drop(engine);
+            let page = VirtRange::page(held.addr.page_start());
+            return self.machine.wake(held.space, page);
+        }
+        match signal {
+            Signal::Bus => engine.will_mark(held.space, held.addr),
+            Signal::SegvMapErr | Signal::SegvAccErr => {
+                engine.will_end_access(held.space, held.addr);
+            }
         }
         drop(engine);
+        self.refuse_held(handler, &held, signal);
+    }
+
+    /// Ends an access with a signal.
+    fn refuse_held(&self, handler: &mut Handler, held: &Held, signal: Signal) {
+        let page = VirtRange::page(held.addr.page_start());
         let result = match signal {
-            Signal::Bus => {
-                let page = faultless_addr::VirtRange::page(held.addr.page_start());
-                self.machine.poison(held.space, page)
-            }
-            Signal::SegvMapErr => self.machine.segv(&held, Segv::MapErr),
-            Signal::SegvAccErr => self.machine.segv(&held, Segv::AccErr),
+            Signal::Bus => self.machine.poison(held.space, page),
+            Signal::SegvMapErr => self.machine.segv(held, Segv::MapErr),
+            Signal::SegvAccErr => self.machine.segv(held, Segv::AccErr),
         };
-        if signal == Signal::Bus {
-            let plan = &mut handler.worker.plan;
-            self.engine.lock().marked(held.space, held.addr, plan);
+        let plan = &mut handler.worker.plan;
+        match signal {
+            Signal::Bus => self.engine.lock().marked(held.space, held.addr, plan),
+            Signal::SegvMapErr | Signal::SegvAccErr => {
+                self.engine.lock().access_ended(held.space, held.addr, plan);
+            }
         }
         if let Err(error) = result {
             say(format_args!("refusing an access at {:?}: {error}", held.addr));

@@ -12,6 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
+//!   verbs     the calls on addresses: protect, advise, remap
 //!   inside    which threads others may be waiting for
 //! ```
 //!
@@ -36,9 +37,11 @@ mod say;
 mod serve;
 mod sleep;
 mod sync;
+mod verbs;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};
 pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;
+pub use verbs::Moving;

@@ -80,7 +80,7 @@ impl<M: Machine> Core<M> {
         self.check_birthplace()?;
         let mut engine = self.engine.lock();
         engine.allow_writes(handle.object);
-        engine.set_area_rights(handle.space, handle.range, Prot::READ | Prot::WRITE);
+        engine.allow_area_writes(handle.space, handle.range);
         Ok(())
     }
 
@@ -264,6 +264,7 @@ impl<M: Machine> Core<M> {
         self.finish_steps(&mut worker, |engine, plan| engine.close_step(handle.object, plan));
         self.rest(worker);
         let mut engine = self.clear_marks(handle);
+        self.less_is_allowed();
         engine.remove(handle.object);
         let pager = self.pagers.lock()[handle.object.index()].take();
         let flush = self.forget_flush(handle.object);

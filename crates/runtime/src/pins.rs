@@ -148,6 +148,7 @@ impl<M: Machine> Core<M> {
             },
             PinError::Conflict(page) => Error::Pinned { name, offset: page.offset() },
             PinError::ReadOnly => Error::ReadOnly { name },
+            PinError::Denied(page) => Error::Denied { name, offset: page.offset() },
             PinError::NoRoom { left } => Error::NoRoom { wanted: pin.pages.len(), left },
             PinError::Failed(page) => {
                 let kept = self.engine.lock().last_error(pin.object);

@@ -2,8 +2,9 @@
 //! what is stored to leaves to swap.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use faultless_engine::{ObjectOptions, Rights};
 use faultless_machine::Machine;
@@ -45,58 +46,26 @@ impl<M: Machine> Core<M> {
         mapped.map_err(|why| no_addresses(len, why))
     }
 
-    /// `more` bytes of zeros, whole pages, right behind `range`: an error where something
-    /// is there, or where no page would be left between them and what follows.
-    pub fn extend_anonymous(
-        &self,
-        space: SpaceId,
-        range: VirtRange,
-        more: u64,
-    ) -> Result<VirtRange, Error> {
-        self.check_birthplace()?;
-        let beyond = range.end.0.saturating_add(more).saturating_add(PAGE_BYTES);
-        let needed = VirtRange::new(range.end, VirtAddr(beyond));
-        let mut engine = self.engine.lock();
-        if engine.space(space).overlapping(needed).next().is_some() {
-            return Err(no_addresses(more, "the addresses are taken"));
-        }
-        let place = Place::FixedNoReplace(range.end);
-        let mapped = engine.map(space, request(place, Backing::Anonymous, more));
-        mapped.map_err(|why| no_addresses(more, why))
-    }
-
     /// Gives addresses back, and the pages that are the caller's own there.
     pub fn unmap_private(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
         self.check_birthplace()?;
-        self.clear(space, range, |engine, plan| {
+        self.take_away(space, range, |engine, plan| {
             engine.retire(space, range, plan).expect("no area is sealed");
         });
         // Only now may others be given the addresses: no page is left there.
-        self.clear(space, range, |engine, plan| {
+        self.take_away(space, range, |engine, plan| {
             engine.unmap(space, range, plan).expect("the range is an area");
         });
         Ok(())
     }
+}
 
-    /// The pages of a range are zeros again.
-    pub fn dont_need(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
-        self.check_birthplace()?;
-        self.clear(space, range, |engine, plan| engine.dont_need(space, range, plan));
-        Ok(())
-    }
+/// Tells mappings apart: areas become one only with areas of the same.
+static MAPPINGS: AtomicU32 = AtomicU32::new(0);
 
-    fn clear(
-        &self,
-        space: SpaceId,
-        range: VirtRange,
-        begin: impl FnOnce(&mut faultless_engine::Engine, &mut faultless_engine::Plan),
-    ) {
-        let mut worker = self.worker();
-        begin(&mut self.engine.lock(), &mut worker.plan);
-        self.finish(&mut worker);
-        self.finish_steps(&mut worker, |engine, plan| engine.clear_step(space, range, plan));
-        self.rest(worker);
-    }
+/// So many bytes of anonymous memory, wherever there is room.
+pub(crate) fn somewhere(len: u64) -> MapRequest {
+    request(Place::Anywhere, Backing::Anonymous, len)
 }
 
 /// A private area.
@@ -108,7 +77,7 @@ fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
         sharing: Sharing::Private,
         backing,
         flags: VmaFlags::empty(),
-        merge: Merge::No,
+        merge: Merge::Like(MAPPINGS.fetch_add(1, Ordering::Relaxed)),
     }
 }
 

@@ -49,6 +49,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("faultless-cli", &["faultless"]),
     ("faultless-oracle", &[]),
+    (
+        "faultless-judge",
+        &["faultless-addr", "faultless-engine", "faultless-posix", "faultless-oracle"],
+    ),
     ("xtask", &[]),
 ];
 

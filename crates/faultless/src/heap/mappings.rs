@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use faultless_addr::{PAGE_BYTES, SpaceId, VirtAddr, VirtRange};
+use faultless_heap::Place;
+use faultless_runtime::Moving;
 
 use crate::options::Delivery;
 use crate::vm::{Inner, Vm};
@@ -72,16 +74,25 @@ impl Mappings {
         placed
     }
 
-    /// Makes a mapping longer or shorter where it is, if it can be.
-    pub fn resize(&self, range: VirtRange, new: u64) -> Option<()> {
+    /// Makes a mapping longer or shorter, where it is or, if it may be, elsewhere with its
+    /// pages. `None` leaves it as it was.
+    pub fn resize(&self, range: VirtRange, new: u64, place: Place) -> Option<VirtRange> {
         let old = range.len();
-        if new <= old {
-            self.unmap(VirtRange::new(VirtAddr(range.start.0 + new), range.end));
-            return Some(());
+        let moving = match place {
+            Place::Same => Moving::No,
+            Place::Any => Moving::WithRoom(new.saturating_mul(GROWTH)),
+        };
+        self.pay(new.saturating_sub(old))?;
+        match self.vm.core().resize_private(self.space, range, new, moving) {
+            Ok(resized) => {
+                self.refund(old.saturating_sub(new));
+                Some(resized)
+            }
+            Err(_) => {
+                self.refund(new.saturating_sub(old));
+                None
+            }
         }
-        self.pay(new - old)?;
-        let extended = self.vm.core().extend_anonymous(self.space, range, new - old);
-        extended.map(drop).map_err(|_| self.refund(new - old)).ok()
     }
 
     /// Ends a mapping, or a part of one that was paid.

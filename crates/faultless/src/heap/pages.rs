@@ -6,9 +6,8 @@
 //!   mapping   │ paid, usable │ addresses left free to grow │   an area each
 //! ```
 //!
-//! A mapping grows where it is if the addresses behind it are free. If not, it is
-//! copied: there is no `mremap` that moves pages yet. Until the copy is done, both are
-//! paid.
+//! A mapping grows where it is if the addresses behind it are free. If not, its pages go
+//! elsewhere: no byte is copied, and only what is new has to be paid.
 
 #![allow(unsafe_code)]
 
@@ -103,21 +102,7 @@ unsafe impl Pages for VmPages {
         new: usize,
         place: Place,
     ) -> Option<NonNull<u8>> {
-        if self.mappings.resize(range(start, old), new as u64).is_some() {
-            return Some(start);
-        }
-        if place == Place::Same {
-            return None;
-        }
-        let to = self.map(new, PAGE_SIZE)?;
-        // SAFETY: 1. both have so many bytes (one that becomes shorter never gets here);
-        // 2. the new mapping is ours alone, so they don't overlap; 3. nobody uses the old
-        // one if we answer another address, by the caller's promise.
-        unsafe {
-            to.copy_from_nonoverlapping(start, old);
-            self.unmap(start, old);
-        }
-        Some(to)
+        pointer(self.mappings.resize(range(start, old), new as u64, place)?)
     }
 
     /// # Safety

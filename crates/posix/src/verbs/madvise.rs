@@ -7,6 +7,7 @@ use crate::errno::Errno;
 use crate::flags::FallocFlags;
 use crate::process::Pid;
 use crate::system::System;
+use crate::user::Trouble;
 
 impl System {
     /// madvise(2).
@@ -51,7 +52,7 @@ impl System {
     fn bring_all(&mut self, pid: Pid, piece: &Vma, access: Access) -> Result<(), Errno> {
         for n in 0..piece.range.pages() {
             let at = piece.range.start.plus_pages(n);
-            self.bring(pid.space(), at, access).map_err(|_| Errno::EFAULT)?;
+            self.bring(pid.space(), at, access).map_err(Trouble::errno)?;
         }
         Ok(())
     }

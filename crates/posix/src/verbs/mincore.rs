@@ -12,9 +12,9 @@ use crate::system::System;
 /// Where a page is. mincore(2) has a bit for it: set where it is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// In memory. A page of a file in memory is, wherever its bytes are.
+    /// In memory: in a frame, be it only in the cache.
     Memory,
-    /// In swap.
+    /// In swap; also a page of a file in memory that has left its frame.
     Swap,
     /// Nowhere, or on a disk.
     Absent,
@@ -44,8 +44,11 @@ impl System {
         if let (Some(object), Some(page), false) = (area.object(), area.page_at(at), own)
             && !self.file(object).is_on_disk()
         {
-            let touched = self.file(object).touched.contains(&page.0);
-            return if touched { Presence::Memory } else { Presence::Absent };
+            return match self.engine.residency(space, at) {
+                _ if !self.file(object).touched.contains(&page.0) => Presence::Absent,
+                Some(Residency::Memory) => Presence::Memory,
+                _ => Presence::Swap,
+            };
         }
         match self.engine.residency(space, at) {
             Some(Residency::Memory) => Presence::Memory,

@@ -2,7 +2,6 @@
 //! around which everything is taken.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 use faultless_engine::space::{
@@ -13,17 +12,13 @@ use faultless_oracle::call::{Addr, Call, Fd, FileId, Node, ProcessId, Resource, 
 use faultless_oracle::flags::Prot;
 use faultless_oracle::kernel::PROCESSES_MAX;
 use faultless_oracle::model::keeps_exec_only;
-use faultless_oracle::outcome::{Errno, Outcome};
+use faultless_oracle::outcome::{self, Errno, Outcome};
 use faultless_oracle::system::{self, LOCKED_BYTES_MAX, Person, World};
 use faultless_posix::{
-    Config, ExecOnly, FallocFlags, MapFlags, Mmap, OpenFlags, Pid, Presence, Shows, Signal, Store,
-    SyncFlags, System, Trouble,
+    Config, ExecOnly, FallocFlags, Locked, MapFlags, Mmap, OpenFlags, Pid, Presence, Shows, Signal,
+    Store, SyncFlags, System, Trouble,
 };
 
-/// Frames when memory is short: less than most runs have in use.
-const FEW_FRAMES: u32 = 24;
-/// And when there are enough.
-const MANY_FRAMES: u32 = 2048;
 /// Data that is there outside of the window, as every program has some.
 const DATA: u64 = 1 << 20;
 
@@ -36,24 +31,19 @@ pub struct Faultless {
     outside: u64,
 }
 
-/// With few frames: everything is evicted and swapped out again and again.
-pub fn short_of_memory(world: World) -> io::Result<Faultless> {
-    Ok(Faultless::new(world, FEW_FRAMES))
-}
-
-/// With more frames than anybody uses.
-pub fn with_memory(world: World) -> io::Result<Faultless> {
-    Ok(Faultless::new(world, MANY_FRAMES))
-}
+/// What the OOM killer sends.
+const SIGKILL: i32 = 9;
 
 type Answer = Result<Outcome, faultless_posix::Errno>;
 
 impl Faultless {
-    fn new(world: World, frames: u32) -> Faultless {
+    /// In a world, with a budget of so many frames.
+    pub fn new(world: World, frames: u32) -> Faultless {
         let root = world.person.settled() == Person::Root;
         let mut config = Config::new(frames);
         let first = if root { 0 } else { PAGE_BYTES };
         config.bounds = VirtRange::new(VirtAddr(first), config.bounds.end);
+        config.locked = Locked::Last;
         config.brk = VirtAddr(world.brk);
         config.limits.locked_bytes_max = LOCKED_BYTES_MAX;
         if root {
@@ -235,7 +225,7 @@ fn file_call(system: &mut System, pid: Pid, call: &Call) -> Answer {
     }
 }
 
-/// The model knows no pressure: what is in swap is as good as there.
+/// The kernel beside has memory for all: what is in swap here is there.
 fn mincore(system: &System, pid: Pid, addr: Addr, len: u64, vector: Vector) -> Answer {
     let pages = match (vector, system.mincore(pid, addr.bytes, len)) {
         (Vector::Good, pages) => pages?,
@@ -258,6 +248,7 @@ fn tell(signal: Signal) -> Outcome {
         Trouble::AccErr => Outcome::segv(2, addr),
         Trouble::PkuErr => Outcome::segv(4, addr),
         Trouble::Bus => Outcome::bus(addr),
+        Trouble::NoMemory => Outcome::Signal(outcome::Signal { number: SIGKILL, code: 0, addr }),
     }
 }
 
@@ -281,6 +272,10 @@ fn area_flags(flags: VmaFlags) -> AreaFlags {
 }
 
 impl system::System for Faultless {
+    fn name(&self) -> &'static str {
+        "Faultless"
+    }
+
     fn call(&mut self, process: ProcessId, call: &Call) -> Outcome {
         let Some(pid) = self.pids.get(&process).copied() else { return Outcome::NoProcess };
         let answer = match *call {
