@@ -25,7 +25,7 @@
 //! | fork, exit, up to four processes over the same files | yes | no |
 //! | truncate, holes, collapse, insert; read and write by the cache; msync | yes | write-back |
 //! | crash: sectors since the last sync are there or not; restart | yes | no |
-//! | pagers that fail, come up short, tear what they write, and stall | yes | stall |
+//! | pagers that fail, come up short, tear what they write, and stall | yes | yes |
 //! | swap that fills: a process is killed | yes | no |
 //! | a machine that shows a frame at one address, or at many | both | one |
 //! | second chances by faults, or by accessed bits | both | faults |

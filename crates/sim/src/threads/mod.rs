@@ -74,6 +74,10 @@ pub struct State {
     /// Threads that have not come to their end.
     playing: usize,
     stopping: bool,
+    /// May pagers fail, do they now, and have they?
+    may_fail: bool,
+    failing: bool,
+    failed: bool,
     /// Pages leave before their addresses are free: a driver's duty.
     retires: bool,
     tally: Tally,
@@ -98,7 +102,10 @@ pub fn run(options: Options) -> Tally {
     run_all(&shared, &mut bodies, check_every);
     let mut end: Vec<Body> = vec![Box::pin(play::end(Worker::new(&shared)))];
     end.splice(..0, bodies);
-    shared.with(|state| state.playing = 1);
+    shared.with(|state| {
+        state.playing = 1;
+        (state.may_fail, state.failing) = (false, false);
+    });
     run_all(&shared, &mut end, check_every);
     shared.with(|state| {
         state.check_end();
@@ -166,6 +173,9 @@ impl State {
             now: 0,
             playing: players,
             stopping: false,
+            may_fail: options.failures,
+            failing: false,
+            failed: false,
             retires: options.retires(),
             tally: Tally::default(),
             rng,
