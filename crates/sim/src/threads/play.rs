@@ -158,10 +158,12 @@ async fn sweep(worker: &mut Worker, mine: &[VirtRange]) {
     }
 }
 
-/// As a vector that is made full: a store to page after page.
+/// As a vector that is made full, or a stack: a store to page after page, up or down.
 async fn fill(worker: &mut Worker, ranges: impl IntoIterator<Item = VirtRange>) {
     for range in ranges {
+        let down = worker.with(|state| state.rng.bool());
         for n in 0..range.pages() {
+            let n = if down { range.pages() - 1 - n } else { n };
             let value = worker.with(|state| Some(state.rng.u64(1..)));
             look(worker, (range.start.0 >> PAGE_SHIFT) + n, value).await;
         }
