@@ -28,6 +28,8 @@ use crate::swapping::Swap;
 pub struct Config {
     /// The budget.
     pub frames: u32,
+    /// Frames of devices, whose numbers follow those of the budget.
+    pub device_frames: u32,
     /// Who leaves when a frame is needed.
     pub policy: PolicyKind,
     /// The bounds of each address space.
@@ -71,6 +73,7 @@ impl Config {
     pub fn new(frames: u32, spaces: Vec<VirtRange>) -> Config {
         Config {
             frames,
+            device_frames: 0,
             policy: PolicyKind::TwoList,
             spaces,
             guard_pages: 1,
@@ -136,7 +139,7 @@ impl Engine {
     /// An engine with all its frames free.
     pub fn new(config: Config) -> Engine {
         Engine {
-            frames: FrameTable::new(config.frames),
+            frames: FrameTable::new(config.frames, config.device_frames),
             translations: Translations::default(),
             others: BTreeMap::new(),
             closing: BTreeSet::new(),
@@ -367,7 +370,7 @@ impl Engine {
     pub(crate) fn set_dirty(&mut self, no: FrameNo) {
         let now = self.now;
         let frame = &mut self.frames[no];
-        if !frame.dirty && !frame.is_substitute() {
+        if !frame.dirty && !frame.is_substitute() && !frame.is_device() {
             frame.dirty = true;
             frame.dirty_since = now;
             let key = frame.key();

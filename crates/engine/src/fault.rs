@@ -9,6 +9,7 @@
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
 //!                    2d anonymous, in swap               read it back, and its cluster
+//!                    2e a device's, not lent             SIGBUS: its driver was asked before
 //!   3 in memory      3a busy                             join: say what is wanted, wait
 //!                    3b its bytes could not be had       SIGBUS
 //!                    3c aside                            map it: the minor fault
@@ -126,6 +127,9 @@ impl Engine {
         }
         match self.lookup(object, page) {
             Some(no) => self.fault_cached(no, touch, plan),
+            None if self.object(object).options.backing == Backing::Device => {
+                self.refuse(Signal::Bus)
+            }
             None => self.fault_absent(key, private, touch, plan),
         }
     }
@@ -247,7 +251,7 @@ impl Engine {
             Sharing::Shared if self.object(key.object).options.rights == Rights::ReadOnly => {
                 WriteAccess::Forbidden
             }
-            Sharing::Shared if frame.dirty => WriteAccess::Allowed,
+            Sharing::Shared if frame.dirty || frame.is_device() => WriteAccess::Allowed,
             Sharing::Private if frame.dirty && self.is_sole(key) => WriteAccess::Allowed,
             _ => WriteAccess::Tracked,
         })
@@ -380,7 +384,8 @@ impl Engine {
 
     /// Begins to read a page that nobody asked for, unless it is there or frames are short.
     pub(crate) fn read_ahead_page(&mut self, key: PageKey, plan: &mut Plan) -> Option<FrameNo> {
-        if self.lookup(key.object, key.page).is_some() || self.allowance(key.object) == 0 {
+        let lent = self.object(key.object).options.backing == Backing::Device;
+        if lent || self.lookup(key.object, key.page).is_some() || self.allowance(key.object) == 0 {
             return None;
         }
         let no = self.take_frame(key)?;

@@ -165,7 +165,9 @@ impl Engine {
             (None, Some(_)) if self.is_mark_changing(site) => {}
             (None, Some(stores)) if want != Want::Write || store => {
                 self.note_touch(no);
-                self.policy.touch(no);
+                if !self.frames[no].is_device() {
+                    self.policy.touch(no);
+                }
                 if store {
                     self.set_dirty(no);
                 }

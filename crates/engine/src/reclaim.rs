@@ -144,9 +144,10 @@ impl Engine {
     }
 
     /// As [`reclaim`](Self::reclaim), but locked pages go as well: for a driver that would
-    /// rather break a lock than end a program, when nothing else is left.
+    /// rather break a lock than end a program, when nothing else is left. Whatever comes
+    /// first, used or not: the time for second chances is over.
     pub fn reclaim_locked(&mut self, target: u32, plan: &mut Plan) -> u32 {
-        self.reclaim_any(target, &|_, _| true, Locked::Go, plan)
+        self.reclaim_any(target, &|_, _| false, Locked::Go, plan)
     }
 
     fn forget_failed(&mut self, plan: &mut Plan) {

@@ -164,6 +164,7 @@ impl Faultless {
             Shows::File(name) => area::Backing::File(FileId(name as u8)),
             Shows::Memory => area::Backing::Memory,
             Shows::Nameless => area::Backing::Shared,
+            Shows::Device(_) => unreachable!("the oracle has no devices"),
         };
         let offset = match part.backing {
             Backing::Object { first, .. } => first.offset(),

@@ -1,6 +1,7 @@
 //! `Config`: how big a system is, and what its first process begins with.
 
 use faultless_addr::{VirtAddr, VirtRange};
+use faultless_engine::References;
 use faultless_engine::space::{Limits, SpaceConfig};
 
 use crate::flags::TASK_END;
@@ -29,6 +30,8 @@ pub enum Locked {
 pub struct Config {
     /// The budget.
     pub frames: u32,
+    /// Frames of devices, beyond the budget.
+    pub device_frames: u32,
     /// Pages that fit into swap.
     pub swap_slots: u64,
     /// Addresses of a process. An ordinary user's begin behind the first page.
@@ -43,6 +46,8 @@ pub struct Config {
     pub exec_only: ExecOnly,
     /// What happens to locked pages at last.
     pub locked: Locked,
+    /// How the engine learns that a page is used: the machine has accessed bits.
+    pub references: References,
 }
 
 impl Config {
@@ -50,6 +55,7 @@ impl Config {
     pub fn new(frames: u32) -> Config {
         Config {
             frames,
+            device_frames: 0,
             swap_slots: 1 << 16,
             bounds: VirtRange::new(VirtAddr(1 << 16), VirtAddr(TASK_END)),
             brk: VirtAddr(1 << 32),
@@ -57,6 +63,7 @@ impl Config {
             limits: Limits::NONE,
             exec_only: ExecOnly::Readable,
             locked: Locked::Stay,
+            references: References::Bits,
         }
     }
 }

@@ -35,8 +35,10 @@
 //! | `system.rs`, `config.rs` | all there is, and how it begins |
 //! | `driver.rs` | plans carried out, faults served |
 //! | `user.rs` | what programs do, and system calls that touch their memory |
+//! | `device.rs` | drivers that map memory of their own |
 //! | `file.rs`, `cache.rs` | files' bytes, and the kernel's own look at them |
 //! | `process.rs`, `flags.rs`, `errno.rs` | descriptors, and Linux's numbers |
+//! | `look.rs` | what is to be seen of all that; time and pressure |
 //! | `verbs/` | the calls |
 //!
 //! Where no frame can be had, because all pages are locked or swap is full, a call that
@@ -49,20 +51,24 @@
 
 mod cache;
 mod config;
+mod device;
 mod driver;
 mod errno;
 mod file;
 mod flags;
+mod look;
 mod process;
 mod system;
 mod user;
 mod verbs;
 
 pub use config::{Config, ExecOnly, Locked};
+pub use device::{Asked, Device, DeviceMemory, Mapping, Tty};
 pub use errno::Errno;
 pub use file::Store;
 pub use flags::{FallocFlags, MapFlags, OpenFlags, SyncFlags};
+pub use look::{Io, Traffic};
 pub use process::{Node, Pid};
 pub use system::{Shows, System};
 pub use user::{Signal, Trouble};
-pub use verbs::{Mmap, Presence};
+pub use verbs::{Mmap, Presence, Started};

@@ -134,13 +134,11 @@ impl System {
         (done, None)
     }
 
-    /// What page tables here don't say: who may execute, and what protection keys keep
-    /// from being read.
+    /// What page tables here don't say: what protection keys keep from being read.
     fn permit(&self, space: SpaceId, at: VirtAddr, access: Access) -> Result<(), Trouble> {
         let Some(area) = self.engine.space(space).find(at) else { return Ok(()) };
         let hidden = area.prot == Prot::EXEC && self.config.exec_only == ExecOnly::Kept;
         match access {
-            Access::Execute if !area.prot.contains(Prot::EXEC) => Err(Trouble::AccErr),
             Access::Read | Access::Write if hidden => Err(Trouble::PkuErr),
             _ => Ok(()),
         }

@@ -6,7 +6,7 @@ use faultless_engine::space::{Advice, Vma};
 use crate::errno::Errno;
 use crate::flags::FallocFlags;
 use crate::process::Pid;
-use crate::system::System;
+use crate::system::{Shows, System};
 use crate::user::Trouble;
 
 impl System {
@@ -45,6 +45,9 @@ impl System {
         let (Some(object), Some(pages)) = (piece.object(), pages_of(piece)) else {
             return Err(Errno::EINVAL);
         };
+        if let Shows::Device(_) = self.shows_of(object) {
+            return Err(Errno::ENODEV);
+        }
         let hole = FallocFlags::PUNCH_HOLE | FallocFlags::KEEP_SIZE;
         self.allocate(object, hole, pages.start.offset(), pages.len() * PAGE_BYTES)
     }

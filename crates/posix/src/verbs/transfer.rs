@@ -23,6 +23,8 @@ impl System {
             Open::Pipe => Err(Errno::ESPIPE),
             _ if !descriptor.reads() => Err(Errno::EBADF),
             Open::Directory => Err(Errno::EISDIR),
+            // Drivers here have neither a read nor a write.
+            Open::Device(_) => Err(Errno::EINVAL),
             open => Ok(open),
         }
     }
@@ -42,7 +44,7 @@ impl System {
             Open::Object(object) if descriptor.flags.contains(OpenFlags::APPEND) => {
                 Ok((open, self.file(object).size))
             }
-            Open::Directory => Err(Errno::EINVAL),
+            Open::Directory | Open::Device(_) => Err(Errno::EINVAL),
             Open::Object(_) | Open::Zero => Ok((open, offset)),
         }
     }
