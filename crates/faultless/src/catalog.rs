@@ -50,7 +50,7 @@ impl Catalog {
     /// The files that are mapped now.
     pub fn files(&self) -> Vec<(FileId, Arc<Mapping>)> {
         let files = self.open();
-        files.iter().filter_map(|(id, mapping)| Some((*id, mapping.upgrade()?))).collect()
+        files.files.iter().filter_map(|(id, mapping)| Some((*id, mapping.upgrade()?))).collect()
     }
 
     /// The file has been closed.

@@ -11,12 +11,13 @@ const HELP: &str = "\
 Runs seeds of the simulator.
 
 Usage: cargo xtask sim [--seed N] [--seeds COUNT] [--minutes M] [--steps N]
-                       [--only KIND]
+                       [--check-every N] [--only KIND]
 
   --seed N       The first seed (0); alone: this one only
   --seeds COUNT  How many seeds
   --minutes M    As many seeds as fit in M minutes
   --steps N      Steps of each (1500)
+  --check-every N  Steps from one look of the checkers to the next (4); changes no run
   --only KIND    All of them of this kind: `processes` or `threads` (each other seed)
 ";
 
@@ -26,6 +27,7 @@ struct Args {
     time: Option<Duration>,
     steps: Option<u32>,
     kind: Option<Kind>,
+    check_every: Option<u32>,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         let replay = Replay(seed);
         let mut options = Options::new(seed);
         options.steps = args.steps.unwrap_or(options.steps);
+        options.check_every = args.check_every.unwrap_or(options.check_every);
         options.kind = args.kind.unwrap_or(options.kind);
         let tally = run(options);
         std::mem::forget(replay);
@@ -61,7 +64,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
-    let mut parsed = Args { seed: 0, seeds: None, time: None, steps: None, kind: None };
+    let mut parsed =
+        Args { seed: 0, seeds: None, time: None, steps: None, kind: None, check_every: None };
     while let Some(arg) = args.next() {
         let mut number = || args.next()?.parse::<u64>().ok();
         match arg.as_str() {
@@ -69,6 +73,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
             "--seeds" => parsed.seeds = Some(number()?),
             "--minutes" => parsed.time = Some(Duration::from_secs(60 * number()?)),
             "--only" => parsed.kind = Some(kind(&args.next()?)?),
+            "--check-every" => parsed.check_every = Some(u32::try_from(number()?).ok()?),
             "--steps" => parsed.steps = Some(u32::try_from(number()?).ok()?),
             _ => return None,
         }

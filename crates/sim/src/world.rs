@@ -24,6 +24,8 @@ pub struct Options {
     pub kind: Kind,
     /// How many steps the world makes before it ends.
     pub steps: u32,
+    /// How often checkers look: after so many steps.
+    pub check_every: u32,
     /// May backings fail?
     pub failures: bool,
     /// A bug to be planted.
@@ -59,6 +61,7 @@ impl Options {
             seed,
             kind: if seed.is_multiple_of(2) { Kind::Processes } else { Kind::Threads },
             steps: 1500,
+            check_every: 4,
             failures: seed / 2 % 3 == 2,
             #[cfg(feature = "canary")]
             bug: None,
@@ -222,9 +225,11 @@ impl World {
 
     /// Lives its steps, and ends: what the files hold then is what the model says.
     fn run(&mut self) {
-        for _ in 0..self.options.steps {
+        for step in 0..self.options.steps {
             self.step();
-            self.check();
+            if step.is_multiple_of(self.options.check_every) {
+                self.check();
+            }
         }
         self.failing = false;
         self.look_at_everything();

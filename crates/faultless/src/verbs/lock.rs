@@ -51,4 +51,4 @@ macro_rules! lock_verbs {
 }
 
 lock_verbs!(Memory, it => it.vm().core());
-lock_verbs!(MapCopy, it => it.mapping().core());
+lock_verbs!(MapCopy, it => it.mapping().vm.core());

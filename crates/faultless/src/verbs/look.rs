@@ -26,7 +26,7 @@ impl MapCopy {
     /// file's (`mincore(2)`)?
     pub fn residency(&self, range: impl RangeBounds<usize>) -> Result<Vec<bool>, Error> {
         let extent = self.extent();
-        Ok(self.mapping().core().residency(extent.space, extent.touched(range)?)?)
+        Ok(self.mapping().vm.core().residency(extent.space, extent.touched(range)?)?)
     }
 }
 
@@ -35,7 +35,7 @@ impl MapRaw {
     /// (`mincore(2)`)?
     pub fn residency(&self, range: impl RangeBounds<usize>) -> Result<Vec<bool>, Error> {
         let extent = self.extent();
-        Ok(self.mapping().core().residency(extent.space, extent.touched(range)?)?)
+        Ok(self.mapping().core()?.residency(extent.space, extent.touched(range)?)?)
     }
 }
 

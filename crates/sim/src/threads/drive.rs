@@ -373,14 +373,12 @@ impl Worker {
         let Job { kind, object, first, frames } = job;
         match kind {
             JobKind::Read => {
-                self.with(|state| state.fill(object, first, &frames));
-                self.report(|engine, next| engine.read_ended(first, &frames, ReadEnd::GOOD, next));
+                let end = self.with(|state| state.fill(object, first, &frames));
+                self.report(|engine, next| engine.read_ended(first, &frames, end, next));
             }
             JobKind::Write(bytes) => {
-                self.with(|state| state.write(object, first, &frames, &bytes));
-                self.report(|engine, next| {
-                    engine.write_ended(object, first, &frames, Ok(()), next)
-                });
+                let end = self.with(|state| state.write(object, first, &frames, &bytes));
+                self.report(|engine, next| engine.write_ended(object, first, &frames, end, next));
             }
         }
     }

@@ -48,9 +48,9 @@ const SPACE: SpaceId = SpaceId(0);
 /// Handlers, which carry on what others hand off.
 const HANDLERS: usize = 2;
 
-/// All addresses.
+/// All addresses: few, so that what one gives back another is soon given.
 const BOUNDS: VirtRange =
-    VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (4096 << 12)) };
+    VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (224 << 12)) };
 
 /// What all threads share.
 pub struct Shared(RefCell<State>);
@@ -74,6 +74,10 @@ pub struct State {
     /// Threads that have not come to their end.
     playing: usize,
     stopping: bool,
+    /// May pagers fail, do they now, and have they?
+    may_fail: bool,
+    failing: bool,
+    failed: bool,
     /// Pages leave before their addresses are free: a driver's duty.
     retires: bool,
     tally: Tally,
@@ -93,11 +97,16 @@ pub fn run(options: Options) -> Tally {
     for _ in 0..players {
         bodies.push(Box::pin(play::play(Worker::new(&shared), rounds)));
     }
-    run_all(&shared, &mut bodies);
+    // A step is much smaller here.
+    let check_every = 8 * options.check_every;
+    run_all(&shared, &mut bodies, check_every);
     let mut end: Vec<Body> = vec![Box::pin(play::end(Worker::new(&shared)))];
     end.splice(..0, bodies);
-    shared.with(|state| state.playing = 1);
-    run_all(&shared, &mut end);
+    shared.with(|state| {
+        state.playing = 1;
+        (state.may_fail, state.failing) = (false, false);
+    });
+    run_all(&shared, &mut end, check_every);
     shared.with(|state| {
         state.check_end();
         state.tally.add_stats(&state.engine.stats());
@@ -106,7 +115,7 @@ pub fn run(options: Options) -> Tally {
 }
 
 /// Until all players have ended, and then the handlers.
-fn run_all(shared: &Shared, bodies: &mut [Body]) {
+fn run_all(shared: &Shared, bodies: &mut [Body], check_every: u32) {
     let mut weights = Weights::new(bodies.len());
     let mut able = Vec::new();
     let mut steps = 0u32;
@@ -124,7 +133,7 @@ fn run_all(shared: &Shared, bodies: &mut [Body]) {
         }
         steps += 1;
         shared.with(|state| state.sleepers.step());
-        if steps.is_multiple_of(16) {
+        if steps.is_multiple_of(check_every) {
             shared.with(|state| state.check());
         }
     }
@@ -135,7 +144,7 @@ impl State {
         let frames = rng.u32(8 + 2 * players as u32..64);
         let config = Config {
             policy: PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())],
-            guard_pages: 1,
+            guard_pages: rng.u64(..2),
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..16),
             addresses: Addresses::One,
@@ -164,6 +173,9 @@ impl State {
             now: 0,
             playing: players,
             stopping: false,
+            may_fail: options.failures,
+            failing: false,
+            failed: false,
             retires: options.retires(),
             tally: Tally::default(),
             rng,

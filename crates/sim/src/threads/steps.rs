@@ -3,7 +3,7 @@
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::Leaver;
+use faultless_engine::{Failure, Leaver, ReadEnd};
 use faultless_machine::{Machine, Then};
 
 use super::State;
@@ -38,26 +38,49 @@ impl State {
         self.machine.set_write(space, VirtRange::page(at), write).expect("the page is there");
     }
 
-    pub(super) fn fill(&mut self, object: ObjectId, first: PageIndex, frames: &[FrameNo]) {
-        for (n, frame) in frames.iter().enumerate() {
+    /// A read ends, perhaps too early.
+    pub(super) fn fill(
+        &mut self,
+        object: ObjectId,
+        first: PageIndex,
+        frames: &[FrameNo],
+    ) -> ReadEnd {
+        let good = match self.fails() {
+            true => self.rng.usize(..frames.len()),
+            false => frames.len(),
+        };
+        for (n, frame) in frames[..good].iter().enumerate() {
             let page = first.plus(n as u64);
             let bytes = self.backings[&object.0].page(page).expect("nothing becomes shorter");
             self.machine.write_frame(*frame, 0, bytes);
         }
+        ReadEnd { good: good as u64, failure: Failure::Read, errno: 5 }
     }
 
+    fn fails(&mut self) -> bool {
+        let fails = self.failing && self.rng.u32(..3) == 0;
+        self.failed |= fails;
+        fails
+    }
+
+    /// A write ends, perhaps with some of its sectors only.
     pub(super) fn write(
         &mut self,
         object: ObjectId,
         first: PageIndex,
         frames: &[FrameNo],
         bytes: &[Vec<u8>],
-    ) {
+    ) -> Result<(), (Failure, i32)> {
+        let fails = self.fails();
         for (n, (frame, bytes)) in frames.iter().zip(bytes).enumerate() {
             let now = self.bytes_of(*frame);
             assert_eq!(now, *bytes, "{frame:?}: a store passed while it was written");
             let backing = self.backings.get_mut(&object.0).expect("it has a backing");
-            backing.write(first.plus(n as u64), bytes);
+            match fails {
+                true => backing.tear(first.plus(n as u64), bytes, &mut self.rng),
+                false => backing.write(first.plus(n as u64), bytes),
+            }
         }
+        if fails { Err((Failure::Write, 5)) } else { Ok(()) }
     }
 }

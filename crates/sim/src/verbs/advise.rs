@@ -1,6 +1,6 @@
 //! madvise and mlock: what goes, what comes, what nobody may touch.
 
-use faultless_addr::{SpaceId, VirtRange};
+use faultless_addr::{PageRange, SpaceId, VirtRange};
 use faultless_engine::space::{Advice, LockKind, Vma};
 
 use super::numbers;
@@ -54,19 +54,11 @@ impl World {
             let _ = engine.advise_range(space, bytes, advice, &mut pieces, plan);
         });
         if advice == Advice::WillNeed {
-            pieces.iter().for_each(|piece| self.prefetch(piece));
+            self.plan(|engine, plan| engine.will_need(space, range, plan));
         }
         if advice == Advice::Cold {
             self.cool(&pieces);
         }
-    }
-
-    fn prefetch(&mut self, piece: &Vma) {
-        let (Some(object), Some(first)) = (piece.object(), piece.page_at(piece.range.start)) else {
-            return;
-        };
-        let pages = faultless_addr::PageRange::from_len(first, piece.range.pages());
-        self.plan(|engine, plan| engine.prefetch(object, pages, plan));
     }
 
     /// Clean pages of objects leave first.
@@ -76,7 +68,7 @@ impl World {
             else {
                 continue;
             };
-            let pages = faultless_addr::PageRange::from_len(first, piece.range.pages());
+            let pages = PageRange::from_len(first, piece.range.pages());
             self.plan(|engine, plan| engine.drop_clean(object, pages, plan));
         }
     }

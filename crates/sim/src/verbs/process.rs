@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use faultless_addr::SpaceId;
-use faultless_engine::space::Layout;
+use faultless_addr::{PAGE_BYTES, SpaceId};
+use faultless_engine::space::{Layout, Limits};
 
 use crate::model::{AtFork, Page};
 use crate::world::{BOUNDS, World};
@@ -52,7 +52,8 @@ impl World {
         assert!(left.is_empty(), "pages outlive their process: {left:?}");
     }
 
-    /// The first process has a heap in the middle of its addresses.
+    /// The first process has a heap in the middle of its addresses, and may lock so little
+    /// that four processes leave half of the budget to others.
     pub(crate) fn set_up(&mut self, process: u32) {
         let (brk, end) = (BOUNDS.start.plus_pages(48), BOUNDS.end);
         let nothing = |at| faultless_addr::VirtRange { start: at, end: at };
@@ -67,5 +68,7 @@ impl World {
             env: nothing(end),
         };
         self.engine.set_up(SpaceId(process), layout).expect("the heap is inside the bounds");
+        let locked_bytes_max = u64::from(self.engine_config.frames / 8) * PAGE_BYTES;
+        self.engine.set_limits(SpaceId(process), Limits { locked_bytes_max, ..Limits::NONE });
     }
 }
