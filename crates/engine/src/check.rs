@@ -1,6 +1,6 @@
 //! Does everything that is written twice agree?
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 
 use faultless_addr::{FrameNo, ObjectId};
@@ -8,6 +8,7 @@ use faultless_addr::{FrameNo, ObjectId};
 use crate::anon::AnonId;
 use crate::engine::Engine;
 use crate::frame::{State, Want};
+use crate::lease::Lent;
 
 impl Engine {
     /// Panics where the engine's structures contradict each other. Slow; for tests.
@@ -49,7 +50,7 @@ impl Engine {
         for (_, id) in self.privates.iter().flat_map(|map| map.iter()) {
             *refs.entry(id).or_default() += 1;
         }
-        let (mut pages, mut slots) = (0, 0);
+        let (mut pages, mut slots) = (0, BTreeSet::new());
         for (id, page) in self.anons.iter() {
             pages += 1;
             assert_eq!(page.refs, refs.get(&id).copied().unwrap_or(0), "{id:?}: {page:?}");
@@ -60,13 +61,14 @@ impl Engine {
             if let Some(slot) = page.slot() {
                 let swap = self.swap.as_ref().expect("a slot is of a swap area");
                 assert_eq!(swap.owners[slot.index()], id, "{slot:?} is another's");
-                slots += 1;
+                assert!(slots.insert(slot), "{slot:?} is two pages'");
             }
         }
         assert_eq!(pages, self.anons.count(), "anonymous pages are lost");
         if let Some(swap) = &self.swap {
             swap.map.check_invariants();
-            assert_eq!(swap.map.in_use(), slots, "slots are lost");
+            slots.extend(swap.lent.iter().flat_map(Lent::slots));
+            assert_eq!(swap.map.in_use() as usize, slots.len(), "slots are lost");
         }
     }
 

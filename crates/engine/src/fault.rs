@@ -5,6 +5,7 @@
 //!                    1b the area forbids it              SIGSEGV, ACCERR
 //!                    1c a guard is there                 SIGSEGV, MAPERR
 //!                    1d beyond the object's end          SIGBUS (or zeros, if chosen)
+//!                    1e shared, of the process's parent  SIGBUS
 //!   2 absent         2a a frame is free                  read it, and ahead of it
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
@@ -118,6 +119,9 @@ impl Engine {
             return self.fault_beyond_end(key, touch, plan);
         }
         let private = area.sharing == Sharing::Private;
+        if !private && self.object(object).withdrawn {
+            return self.refuse(Signal::Bus);
+        }
         if private && let Some(id) = self.anon_at(touch.site) {
             return self.fault_anon(id, touch, plan);
         }
@@ -248,6 +252,7 @@ impl Engine {
             _ if !area.prot.contains(faultless_addr::Prot::WRITE) => WriteAccess::Forbidden,
             // A store will be lost, which is another error to be told.
             _ if frame.is_substitute() => WriteAccess::Tracked,
+            Sharing::Shared if self.object(key.object).withdrawn => return None,
             Sharing::Shared if self.object(key.object).options.rights == Rights::ReadOnly => {
                 WriteAccess::Forbidden
             }

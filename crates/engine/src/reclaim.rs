@@ -23,6 +23,7 @@ use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
 use crate::shown::{Translation, Translations};
 use crate::space::{AddressSpace, Vma};
+use crate::swapping::Swap;
 use alloc::boxed::Box;
 
 /// How long an object whose writes fail is left alone, in ticks.
@@ -47,8 +48,7 @@ struct Frames<'a> {
     anons: &'a AnonPages,
     spaces: &'a [AddressSpace],
     locked: Locked,
-    /// Dirty anonymous pages can be written to swap.
-    slots_left: bool,
+    swap: Option<&'a Swap>,
     now: crate::Tick,
 }
 
@@ -63,7 +63,7 @@ macro_rules! frames_view {
             anons: &$engine.anons,
             spaces: &$engine.spaces,
             locked: $locked,
-            slots_left: $engine.swap.as_ref().is_some_and(|swap| !swap.map.is_full()),
+            swap: $engine.swap.as_ref(),
             now: $engine.now,
         }
     };
@@ -85,7 +85,7 @@ impl View for Frames<'_> {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
-            return self.slots_left || self.anons[id].slot().is_some();
+            return self.swap.is_some_and(|swap| swap.has_room_for(self.anons[id].slot()));
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object

@@ -3,15 +3,17 @@
 //! A dirty page is written to its slot of swap before it leaves; it gets one if it
 //! has none. It keeps the slot when it comes back: as long as nobody stores to it,
 //! it can leave again without a write. Pages that are evicted together get slots
-//! that lie together, so that they are written, and read back, in one run.
+//! that lie together, so that they are written, and read back, in one run. A slot that a
+//! forked child may still read is not written again: the page gets another (`lease.rs`).
 
 use faultless_addr::{FrameNo, ObjectId};
 
 use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
 use crate::frame::{Busy, Kind};
+use crate::lease::Lent;
 use crate::plan::{Plan, Source};
-use crate::swap::{Put, SwapMap, SwapSlot, SwapWindow};
+use crate::swap::{SwapMap, SwapSlot, SwapWindow};
 use alloc::vec::Vec;
 
 /// The swap area.
@@ -22,12 +24,27 @@ pub(crate) struct Swap {
     /// Which page has a slot; of meaning only for slots in use.
     pub owners: Vec<AnonId>,
     pub window: SwapWindow,
+    /// As many slots as there were before any was lent.
+    pub promised: u32,
+    /// What forked children may still read.
+    pub lent: Vec<Lent>,
 }
 
 impl Swap {
+    /// May this page's slot be written again, or be given up for another?
+    pub fn has_room_for(&self, slot: Option<SwapSlot>) -> bool {
+        !self.map.is_full() || slot.is_some_and(|slot| self.is_own(slot))
+    }
+
+    /// Does no child read it?
+    fn is_own(&self, slot: SwapSlot) -> bool {
+        self.map.holders(slot) == 1
+    }
+
     /// Bytes that the tables take.
     pub fn bookkeeping_bytes(&self) -> usize {
-        self.map.bookkeeping_bytes() + self.owners.capacity() * size_of::<AnonId>()
+        let lent: usize = self.lent.iter().map(Lent::bookkeeping_bytes).sum();
+        self.map.bookkeeping_bytes() + self.owners.capacity() * size_of::<AnonId>() + lent
     }
 }
 
@@ -36,12 +53,14 @@ impl Engine {
     pub fn set_swap(&mut self, object: ObjectId) {
         assert!(self.swap.is_none(), "there is a swap area already");
         let slots = self.object(object).pages().len().min(u64::from(u32::MAX)) as u32;
-        self.swap = Some(Swap {
-            object,
-            map: SwapMap::new(slots),
-            owners: Vec::new(),
-            window: SwapWindow::default(),
-        });
+        let (map, owners, lent) = (SwapMap::new(slots), Vec::new(), Vec::new());
+        let window = SwapWindow::default();
+        self.swap = Some(Swap { object, map, owners, window, promised: slots, lent });
+    }
+
+    /// The object whose pages are slots.
+    pub fn swap_object(&self) -> Option<ObjectId> {
+        self.swap.as_ref().map(|swap| swap.object)
     }
 
     /// Slots in use, and all.
@@ -53,9 +72,12 @@ impl Engine {
     pub(crate) fn begin_swap_out(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) -> bool {
         let Some(swap) = &mut self.swap else { return false };
         let slot = match self.anons[id].slot() {
-            Some(slot) => slot,
-            None => {
+            Some(slot) if swap.is_own(slot) => slot,
+            before => {
                 let Some(slot) = swap.map.alloc() else { return false };
+                if let Some(lent) = before {
+                    swap.map.put(lent);
+                }
                 while swap.owners.len() <= slot.index() {
                     grow(&mut swap.owners);
                     swap.owners.push(id);
@@ -75,8 +97,7 @@ impl Engine {
 
     pub(crate) fn free_slot(&mut self, slot: SwapSlot) {
         if let Some(swap) = &mut self.swap {
-            let put = swap.map.put(slot);
-            debug_assert_eq!(put, Put::Freed, "a slot is one page's");
+            swap.map.put(slot);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Which file is which object: two openings of one file share its pages.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use faultless_pager::FileId;
+use faultless_runtime::Inside;
 
 use crate::mapping::Mapping;
 
@@ -11,36 +13,48 @@ use crate::mapping::Mapping;
 #[derive(Default)]
 pub(crate) struct Catalog {
     files: Mutex<HashMap<FileId, Weak<Mapping>>>,
-    closed: Condvar,
 }
 
 /// The catalog, locked: nobody opens or forgets a file meanwhile.
 pub(crate) struct Open<'a> {
     files: MutexGuard<'a, HashMap<FileId, Weak<Mapping>>>,
+    /// A fork waits for who has the lock.
+    _inside: Inside,
 }
+
+/// How often is looked whether a file that is being closed is closed.
+const LOOK: Duration = Duration::from_millis(1);
 
 impl Catalog {
     /// The mapping of a file, if there is one. Waits while the file is being closed,
     /// because its last changes may be on their way to the disk.
     pub fn look_up(&self, file: FileId) -> (Option<Arc<Mapping>>, Open<'_>) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match files.get(&file) {
-                None => return (None, Open { files }),
-                Some(mapping) => {
-                    if let Some(mapping) = mapping.upgrade() {
-                        return (Some(mapping), Open { files });
-                    }
-                }
+            let open = self.open();
+            match open.files.get(&file).map(Weak::upgrade) {
+                None => return (None, open),
+                Some(Some(mapping)) => return (Some(mapping), open),
+                Some(None) => drop(open),
             }
-            files = self.closed.wait(files).unwrap_or_else(PoisonError::into_inner);
+            // Neither locked nor inside: who closes it may be held up by a fork.
+            std::thread::sleep(LOOK);
         }
+    }
+
+    fn open(&self) -> Open<'_> {
+        let inside = Inside::enter();
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        Open { files, _inside: inside }
     }
 
     /// The file has been closed.
     pub fn forget(&self, file: FileId) {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&file);
-        self.closed.notify_all();
+        self.open().files.remove(&file);
+    }
+
+    /// In a forked child, whose only thread this is: what was mapped is the parent's.
+    pub fn forget_all(&self) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -41,7 +41,7 @@ impl MapCopy {
         let room = if reserved { bytes } else { 0 };
         mapping.vm.room.take(room)?;
         let space = mapping.handle.space;
-        match mapping.core().map_copy(space, mapping.object(), first, bytes) {
+        match mapping.core()?.map_copy(space, mapping.object(), first, bytes) {
             Ok(range) => Ok(MapCopy { mapping, space, range, lead, len: len as usize, room }),
             Err(error) => {
                 mapping.vm.room.give(room);
@@ -92,7 +92,7 @@ impl fmt::Debug for MapCopy {
 
 impl Drop for MapCopy {
     fn drop(&mut self) {
-        if self.mapping.core().unmap_private(self.space, self.range).is_ok() {
+        if self.mapping.vm.core().unmap_private(self.space, self.range).is_ok() {
             self.mapping.vm.room.give(self.room);
         }
     }

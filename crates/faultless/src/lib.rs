@@ -28,6 +28,8 @@
 //! - [`Memory`] is anonymous memory beyond the budget. Allocators of such memory are
 //!   `VmHeap`, for single collections, and [`GlobalHeap`], for a whole process.
 //!
+//! - [`OnFork`] says what forked children have.
+//!
 //! What a plain pointer does where `mmap(2)` would do the same: it waits for the page.
 //! What it does beyond the end of the file, or where the page can't be read: SIGBUS,
 //! or zeros and a kept error, as [`MapOptions::on_error`] says.
@@ -38,6 +40,7 @@ mod bytes;
 mod catalog;
 mod copy;
 mod error;
+mod fork;
 mod heap;
 pub mod host;
 mod map;
@@ -54,6 +57,7 @@ pub use copy::MapCopy;
 pub use error::Error;
 pub use faultless_engine::{OnError, Pattern, PolicyKind, Stats};
 pub use faultless_pager::{FaultyPager, MemoryPager, Pager};
+pub use fork::OnFork;
 pub use heap::{GlobalHeap, unmanaged};
 #[cfg(feature = "allocator-api2")]
 pub use heap::{HeapOptions, HeapStats, VmHeap};

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use faultless_addr::{ByteRange, ObjectId};
 use faultless_pager::{FileId, FilePager};
 use faultless_runtime::ObjectHandle;
+use faultless_sys::fork::Birthplace;
 
 use crate::error::Error;
 use crate::vm::{Entered, Inner};
@@ -18,6 +19,8 @@ pub(crate) struct Mapping {
     pub name: String,
     file: Option<(FileId, Arc<FilePager>)>,
     writable: AtomicBool,
+    /// The process that may use it: it is shared memory.
+    birthplace: Birthplace,
 }
 
 impl Mapping {
@@ -28,11 +31,16 @@ impl Mapping {
         file: Option<(FileId, Arc<FilePager>)>,
         writable: bool,
     ) -> Mapping {
-        Mapping { vm, handle, name, file, writable: AtomicBool::new(writable) }
+        let (writable, birthplace) = (AtomicBool::new(writable), Birthplace::here());
+        Mapping { vm, handle, name, file, writable, birthplace }
     }
 
-    pub fn core(&self) -> Entered<'_> {
-        self.vm.core()
+    /// The way to the pages, for the process that mapped them.
+    pub fn core(&self) -> Result<Entered<'_>, Error> {
+        match self.birthplace.is_here() {
+            true => Ok(self.vm.core()),
+            false => Err(faultless_runtime::Error::Forked.into()),
+        }
     }
 
     pub fn object(&self) -> ObjectId {
@@ -45,7 +53,7 @@ impl Mapping {
     }
 
     pub fn size(&self) -> Result<u64, Error> {
-        Ok(self.core().size(self.object())?)
+        Ok(self.core()?.size(self.object())?)
     }
 
     /// Makes the pages writable, if `file` lets us write.
@@ -54,7 +62,7 @@ impl Mapping {
             pager.grant_write(file)?;
         }
         if !self.writable.swap(true, Ordering::AcqRel) {
-            self.core().allow_writes(self.handle)?;
+            self.core()?.allow_writes(self.handle)?;
         }
         Ok(())
     }
@@ -81,17 +89,21 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if self.core().check_birthplace().is_err() {
+        let core = self.vm.core();
+        if core.check_birthplace().is_err() {
             return; // A fork's copy: the pages belong to the parent.
         }
-        if let Err(error) = self.core().close(self.handle) {
+        // In a child that has taken over nothing is dirty, and nothing is written.
+        if let Err(error) = core.close(self.handle) {
             eprintln!(
                 "faultless: {}: unmapped with changes that could not be written: {error} \
                  (call `flush` to hear of it in time)",
                 self.name
             );
         }
-        if let Some((file, _)) = &self.file {
+        if let Some((file, _)) = &self.file
+            && self.birthplace.is_here()
+        {
             self.vm.catalog.forget(*file);
         }
     }

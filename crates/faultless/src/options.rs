@@ -203,7 +203,7 @@ impl MapOptions {
             // Before anything that may drop the mapping, whose end needs the catalog.
             drop(catalog);
             self.check_against(&mapping)?;
-            mapping.core().refresh(mapping.object())?;
+            mapping.core()?.refresh(mapping.object())?;
             if rights == FileRights::ReadWrite {
                 mapping.make_writable(file)?;
             }
@@ -291,7 +291,7 @@ impl MapOptions {
         let len = self.len.unwrap_or(size.saturating_sub(self.offset));
         mapping.bytes(self.offset, len)?;
         if self.pattern != Pattern::Normal {
-            mapping.core().advise(mapping.object(), self.pattern)?;
+            mapping.core()?.advise(mapping.object(), self.pattern)?;
         }
         let map = MapRaw::new(mapping, self.offset, len, rights)?;
         if self.populate {

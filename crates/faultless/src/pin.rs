@@ -25,8 +25,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(pin) = self.pin.take() {
-            self.mapping.core().unpin(pin);
+        // A forked child has none of its parent's pins.
+        if let (Some(pin), Ok(core)) = (self.pin.take(), self.mapping.core()) {
+            core.unpin(pin);
         }
     }
 }

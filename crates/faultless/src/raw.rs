@@ -36,7 +36,7 @@ impl MapRaw {
         len: u64,
         rights: Rights,
     ) -> Result<MapRaw, Error> {
-        let seen = Mutex::new(mapping.core().errors_seen(mapping.object())?);
+        let seen = Mutex::new(mapping.core()?.errors_seen(mapping.object())?);
         Ok(MapRaw { mapping, offset, len: AtomicU64::new(len), rights, seen })
     }
 
@@ -69,7 +69,7 @@ impl MapRaw {
 
     /// Bytes of the file that a range of the map means.
     fn bytes(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
-        self.mapping.core().check_birthplace()?;
+        self.mapping.core()?;
         let end = offset.checked_add(len).filter(|end| *end <= self.len() as u64);
         if end.is_none() {
             return Err(faultless_runtime::Error::BeyondEnd {
@@ -91,7 +91,7 @@ impl MapRaw {
     /// room in the budget; where a page of them is pinned for writing.
     pub fn pin(&self, offset: u64, len: usize) -> Result<Pinned, Error> {
         let bytes = self.bytes(offset, len as u64)?;
-        let core = self.mapping.core();
+        let core = self.mapping.core()?;
         let pin = core.pin(self.mapping.object(), bytes.pages(), PinFor::Read)?;
         Ok(Pinned::new(self.mapping.clone(), pin, bytes.start, len))
     }
@@ -100,7 +100,7 @@ impl MapRaw {
     pub fn pin_mut(&self, offset: u64, len: usize) -> Result<PinnedMut, Error> {
         self.check_writable()?;
         let bytes = self.bytes(offset, len as u64)?;
-        let core = self.mapping.core();
+        let core = self.mapping.core()?;
         let pin = core.pin(self.mapping.object(), bytes.pages(), PinFor::Write)?;
         Ok(PinnedMut::new(self.mapping.clone(), pin, bytes.start, len))
     }
@@ -112,7 +112,7 @@ impl MapRaw {
         ranges: impl IntoIterator<Item = (u64, usize)>,
     ) -> Result<Vec<Pinned>, Error> {
         // Entered first: what the runtime goes through is then never in memory of its own.
-        let core = self.mapping.core();
+        let core = self.mapping.core()?;
         let bytes: Result<Vec<_>, Error> =
             ranges.into_iter().map(|(offset, len)| self.bytes(offset, len as u64)).collect();
         let bytes = bytes?;
@@ -130,7 +130,7 @@ impl MapRaw {
     /// Goes as far as the budget allows; answers how many bytes were left out.
     pub fn prefetch(&self, ranges: impl IntoIterator<Item = (u64, u64)>) -> Result<u64, Error> {
         // Entered first, as above.
-        let core = self.mapping.core();
+        let core = self.mapping.core()?;
         let pages: Result<Vec<_>, Error> =
             ranges.into_iter().map(|(offset, len)| Ok(self.bytes(offset, len)?.pages())).collect();
         let left_out = core.prefetch(self.mapping.object(), pages?.into_iter())?;
@@ -203,9 +203,9 @@ impl MapRaw {
     }
 
     fn flush_pages(&self, pages: PageRange) -> Result<(), Error> {
-        self.mapping.core().check_birthplace()?;
+        self.mapping.core()?;
         let mut seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.mapping.core().flush(self.mapping.object(), pages, &mut seen);
+        let result = self.mapping.core()?.flush(self.mapping.object(), pages, &mut seen);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(result?)
     }
@@ -214,32 +214,32 @@ impl MapRaw {
     /// carries it on. Nothing is durable before a `flush`. Errors are told by `check` and
     /// the next `flush` of every map of the file. What is pinned for writing is left out.
     pub fn flush_async(&self) -> Result<(), Error> {
-        Ok(self.mapping.core().flush_async(self.mapping.object(), PageRange::all())?)
+        Ok(self.mapping.core()?.flush_async(self.mapping.object(), PageRange::all())?)
     }
 
     /// Has anything gone wrong with this file that this map hasn't been told?
     pub fn check(&self) -> Result<(), Error> {
-        self.mapping.core().check_birthplace()?;
+        self.mapping.core()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.mapping.core().check(self.mapping.object(), &mut seen)?)
+        Ok(self.mapping.core()?.check(self.mapping.object(), &mut seen)?)
     }
 
     /// The order in which bytes will be accessed, for all maps of the file.
     pub fn advise(&self, pattern: Pattern) -> Result<(), Error> {
-        Ok(self.mapping.core().advise(self.mapping.object(), pattern)?)
+        Ok(self.mapping.core()?.advise(self.mapping.object(), pattern)?)
     }
 
     /// Takes unchanged pages of a range out of memory.
     pub fn release(&self, offset: u64, len: u64) -> Result<(), Error> {
         let pages = self.bytes(offset, len)?.pages();
-        Ok(self.mapping.core().drop_clean(self.mapping.object(), pages)?)
+        Ok(self.mapping.core()?.drop_clean(self.mapping.object(), pages)?)
     }
 
     /// Sets the file's length so that this map, which keeps its address, is `len`
     /// bytes long. It can grow as far as addresses were reserved.
     pub fn resize(&self, len: u64) -> Result<(), Error> {
         self.check_writable()?;
-        self.mapping.core().resize(self.mapping.handle, self.offset + len)?;
+        self.mapping.core()?.resize(self.mapping.handle, self.offset + len)?;
         self.len.store(len, Ordering::Release);
         Ok(())
     }
@@ -257,18 +257,18 @@ impl MapRaw {
             self.write_at(part.start - self.offset, &vec![0; part.len() as usize])?;
         }
         let whole = ByteRange::new(start, end);
-        Ok(self.mapping.core().punch(self.mapping.object(), whole)?)
+        Ok(self.mapping.core()?.punch(self.mapping.object(), whole)?)
     }
 
     /// Looks at once whether somebody else has changed the file's length (otherwise it
     /// is noticed within seconds, or when a page is read); answers it.
     pub fn refresh(&self) -> Result<u64, Error> {
-        Ok(self.mapping.core().refresh(self.mapping.object())?)
+        Ok(self.mapping.core()?.refresh(self.mapping.object())?)
     }
 
     /// Pages of the file in memory, and how many of them differ from it.
     pub fn resident(&self) -> Result<(u32, u32), Error> {
-        Ok(self.mapping.core().resident(self.mapping.object())?)
+        Ok(self.mapping.core()?.resident(self.mapping.object())?)
     }
 }
 

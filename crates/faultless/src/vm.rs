@@ -8,11 +8,14 @@ use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
 use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
-use faultless_pager::SwapFile;
-use faultless_runtime::{Core, Inside, Options, Rings, Served, Threads};
+use faultless_pager::{InheritedSwap, SwapFile};
+use faultless_runtime::{
+    Core, Inside, Options, Rings, Served, Threads, register_heir, watch_forks,
+};
 
 use crate::catalog::Catalog;
 use crate::error::Error;
+use crate::fork::{Heritage, OnFork};
 use crate::memory::Room;
 
 pub(crate) type LinuxCore = Core<LinuxMachine>;
@@ -28,10 +31,12 @@ pub struct Vm {
 
 pub(crate) struct Inner {
     // Dropped in this order: the threads end before the machine goes.
-    threads: Threads<LinuxMachine>,
-    core: Arc<LinuxCore>,
+    pub(crate) threads: Threads<LinuxMachine>,
+    /// To be had by [`core`](Inner::core) only, but by who forks.
+    pub(crate) core: Arc<LinuxCore>,
     pub catalog: Catalog,
     pub room: Room,
+    pub heritage: Heritage,
     memory: u64,
 }
 
@@ -63,6 +68,7 @@ pub struct VmBuilder {
     policy: PolicyKind,
     options: Options,
     swap: Option<(PathBuf, u64)>,
+    on_fork: OnFork,
 }
 
 impl Vm {
@@ -81,6 +87,7 @@ impl Vm {
             policy: PolicyKind::TwoList,
             options: Options::default(),
             swap: None,
+            on_fork: OnFork::Copy,
         }
     }
 
@@ -138,6 +145,12 @@ impl VmBuilder {
         self
     }
 
+    /// What a forked child has of private memory: a copy, if not said. See [`OnFork`].
+    pub fn on_fork(mut self, on_fork: OnFork) -> VmBuilder {
+        self.on_fork = on_fork;
+        self
+    }
+
     /// Do without io_uring, as on systems that refuse it.
     pub fn without_io_uring(mut self) -> VmBuilder {
         self.options.rings = Rings::Refused;
@@ -147,6 +160,14 @@ impl VmBuilder {
     /// Makes it: reserves addresses, starts threads; takes no memory yet.
     pub fn build(self) -> Result<Vm, Error> {
         let _inside = Inside::enter();
+        if self.on_fork == OnFork::Copy {
+            // First: no fork copies what is half made.
+            let failed = |errno: faultless_sys::Errno| faultless_runtime::Error::Setup {
+                what: "the handlers of forks",
+                source: errno.into(),
+            };
+            watch_forks().map_err(failed)?;
+        }
         let pages = self.memory / PAGE_BYTES;
         let fits = u32::try_from(pages).ok().filter(|pages| *pages < 1 << 29);
         let Some(pages) = fits.filter(|_| self.memory >= Vm::MEMORY_MIN) else {
@@ -180,14 +201,23 @@ impl VmBuilder {
         core.machine()
             .on_inline_fault(Box::new(move |addr, access| serve_inline(&weak, addr, access)))?;
         let threads = core.start()?;
-        if let Some((dir, size)) = &self.swap {
-            core.add_swap(Arc::new(SwapFile::create(dir, *size)?), *size);
+        let heritage = Heritage::new(match &self.swap {
+            Some((dir, size)) => Some(Arc::new(InheritedSwap::new(SwapFile::create(dir, *size)?))),
+            None => None,
+        });
+        if let Some((area, size)) = heritage.swap().zip(self.swap.as_ref().map(|(_, size)| *size)) {
+            core.add_swap(area, size);
         }
         let memory = pages as u64 * PAGE_SIZE as u64;
         let swap = self.swap.map_or(0, |(_, size)| size);
         let room = Room::new(u64::from(frames) * PAGE_BYTES + swap);
         let catalog = Catalog::default();
-        Ok(Vm { inner: Arc::new(Inner { threads, core, catalog, memory, room }) })
+        let inner = Arc::new(Inner { threads, core, catalog, memory, room, heritage });
+        if self.on_fork == OnFork::Copy {
+            let heir: Weak<Inner> = Arc::downgrade(&inner);
+            register_heir(heir);
+        }
+        Ok(Vm { inner })
     }
 }
 

@@ -1,12 +1,23 @@
-//! A forked child has none of the mappings: it is told so by errors and SIGBUS, never by
-//! zeros or somebody's bytes, and its parent goes on unharmed.
+//! A forked child has none of what is shared: it is told so by errors and SIGBUS, never by
+//! zeros or somebody's bytes, and its parent goes on unharmed. (What is private is in
+//! `fork_private.rs`.)
 
 use std::os::unix::fs::FileExt;
 
-use faultless::{Delivery, Error, MapOptions, MapRaw, Vm};
+use faultless::{Delivery, Error, MapOptions, MapRaw, OnFork, Vm};
 
 const PAGE: usize = 4096;
 const DELIVERIES: [Delivery; 2] = [Delivery::Thread, Delivery::Inline];
+
+/// Every combination.
+fn kinds() -> impl Iterator<Item = (Delivery, OnFork)> {
+    let both = |delivery| [(delivery, OnFork::Copy), (delivery, OnFork::Nothing)];
+    DELIVERIES.into_iter().flat_map(both)
+}
+
+fn vm_of(bytes: u64, on_fork: OnFork) -> Vm {
+    Vm::builder().memory(bytes).on_fork(on_fork).build().unwrap()
+}
 
 /// Runs `body` in a forked child; answers the child's wait status.
 fn fork(body: impl FnOnce() -> i32) -> i32 {
@@ -61,8 +72,8 @@ fn check_parent(file: &std::fs::File, map: &MapRaw) {
 
 #[test]
 fn pointers_of_a_child_are_sigbus() {
-    for delivery in DELIVERIES {
-        let vm = Vm::with_memory(1 << 20).unwrap();
+    for (delivery, on_fork) in kinds() {
+        let vm = vm_of(1 << 20, on_fork);
         let (file, map) = mapped(&vm, delivery);
         for page in [0, 2, 5, 7] {
             let status = fork(|| load(&map, page * PAGE + 3).into());
@@ -70,7 +81,7 @@ fn pointers_of_a_child_are_sigbus() {
             assert_eq!(
                 signal,
                 Some(libc::SIGBUS),
-                "{delivery:?}: load of page {page}: {status:#x}"
+                "{delivery:?} {on_fork:?}: load of page {page}: {status:#x}"
             );
             let status = fork(|| {
                 // SAFETY: an access that doesn't come back.
@@ -81,7 +92,7 @@ fn pointers_of_a_child_are_sigbus() {
             assert_eq!(
                 signal,
                 Some(libc::SIGBUS),
-                "{delivery:?}: store to page {page}: {status:#x}"
+                "{delivery:?} {on_fork:?}: store to page {page}: {status:#x}"
             );
         }
         check_parent(&file, &map);
@@ -95,11 +106,11 @@ fn is_forked<T>(result: Result<T, Error>) -> bool {
 
 #[test]
 fn calls_of_a_child_are_errors() {
-    for delivery in DELIVERIES {
-        let vm = Vm::with_memory(1 << 20).unwrap();
+    for (delivery, on_fork) in kinds() {
+        let vm = vm_of(1 << 20, on_fork);
         let (file, map) = mapped(&vm, delivery);
         let status = fork(|| {
-            let calls: [(&str, bool); 11] = [
+            let calls: [(&str, bool); 10] = [
                 ("pin", is_forked(map.pin(0, 1))),
                 ("pin_mut", is_forked(map.pin_mut(0, 1))),
                 ("pin_many", is_forked(map.pin_many([(0, 1)]))),
@@ -110,7 +121,6 @@ fn calls_of_a_child_are_errors() {
                 ("refresh", is_forked(map.refresh())),
                 ("resize", is_forked(map.resize(5))),
                 ("punch_hole", is_forked(map.punch_hole(0, 4096))),
-                ("map_raw", is_forked(MapOptions::new().map_raw(&vm, &file))),
             ];
             for (call, is_forked) in calls {
                 if !is_forked {
@@ -119,10 +129,20 @@ fn calls_of_a_child_are_errors() {
             }
             i32::from(calls.iter().any(|(_, is_forked)| !is_forked))
         });
-        assert_eq!(status, 0, "{delivery:?}");
+        assert_eq!(status, 0, "{delivery:?} {on_fork:?}");
         let other = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let status = fork(|| i32::from(!is_forked(MapOptions::new().map_raw(&vm, &other))));
-        assert_eq!(status, 0, "{delivery:?}: another file");
+        other.write_all_at(&[9; PAGE], 0).unwrap();
+        for (file, first) in [(&file, 7), (&other, 9)] {
+            let status = fork(|| {
+                let mapped = MapOptions::new().delivery(delivery).map_raw(&vm, file);
+                let right = match on_fork {
+                    OnFork::Copy => mapped.is_ok_and(|map| load(&map, 5) == first),
+                    OnFork::Nothing => is_forked(mapped),
+                };
+                i32::from(!right)
+            });
+            assert_eq!(status, 0, "{delivery:?} {on_fork:?}: a map of the child's own");
+        }
         // What has no error to give does nothing.
         let status = fork(|| {
             let _ = map.advise(faultless::Pattern::Sequential);
@@ -137,8 +157,8 @@ fn calls_of_a_child_are_errors() {
 
 #[test]
 fn a_child_drops_everything_and_exits() {
-    for delivery in DELIVERIES {
-        let vm = Vm::with_memory(1 << 20).unwrap();
+    for (delivery, on_fork) in kinds() {
+        let vm = vm_of(1 << 20, on_fork);
         let (file, map) = mapped(&vm, delivery);
         let pin = map.pin(0, 10).unwrap();
         let (mut all, mut status) = (Some((map, vm, pin)), 0);
@@ -152,7 +172,7 @@ fn a_child_drops_everything_and_exits() {
                 0
             });
         }
-        assert_eq!(status, 0, "{delivery:?}");
+        assert_eq!(status, 0, "{delivery:?} {on_fork:?}");
         let (map, _vm, pin) = all.take().unwrap();
         assert_eq!(pin[..], [7; 10]);
         drop(pin);
@@ -162,8 +182,8 @@ fn a_child_drops_everything_and_exits() {
 
 #[test]
 fn forks_in_the_middle_of_work() {
-    for delivery in DELIVERIES {
-        let vm = Vm::with_memory(64 << 10).unwrap();
+    for (delivery, on_fork) in kinds() {
+        let vm = vm_of(64 << 10, on_fork);
         let (file, map) = mapped(&vm, delivery);
         let done = std::sync::atomic::AtomicBool::new(false);
         let mut statuses = Vec::new();
@@ -186,7 +206,7 @@ fn forks_in_the_middle_of_work() {
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
         });
-        assert_eq!(statuses, [0; 50], "{delivery:?}");
+        assert_eq!(statuses, [0; 50], "{delivery:?} {on_fork:?}");
         check_parent(&file, &map);
     }
 }

@@ -1,5 +1,7 @@
 //! The large allocations of a whole process, this one, in memory under a budget.
 
+mod family;
+
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::path::PathBuf;
@@ -44,6 +46,28 @@ fn a_vector_outgrows_the_budget() {
     numbers.truncate(10);
     numbers.shrink_to_fit();
     assert_eq!(numbers.capacity(), 10);
+    assert_budget_held();
+}
+
+#[test]
+fn a_fork_in_the_middle_of_growth_stays_right_on_both_sides() {
+    vm();
+    let mut numbers: Vec<u64> = (0..700_000).collect();
+    let mut map: HashMap<u64, [u64; 3]> = (0..50_000).map(|key| (key, [key; 3])).collect();
+    let mut go_on = |salt: u64| {
+        numbers.iter_mut().for_each(|number| *number ^= salt);
+        numbers.extend((700_000..1_000_000).map(|number| number ^ salt));
+        map.extend((50_000..80_000).map(|key| (key, [key ^ salt; 3])));
+        assert!((0..).zip(&numbers).all(|(n, number)| *number == n ^ salt));
+        for key in 0..80_000 {
+            assert_eq!(map[&key], [if key < 50_000 { key } else { key ^ salt }; 3]);
+        }
+        numbers.sort_unstable_by_key(|number| !number);
+        assert!(numbers.is_sorted_by(|a, b| a > b));
+    };
+    let child = family::fork(|_| go_on(0xff));
+    go_on(0xee);
+    child.end();
     assert_budget_held();
 }
 
@@ -191,26 +215,4 @@ fn a_pager_may_allocate_and_free_while_it_serves() {
         }
         assert!(sums.iter().all(|sum| *sum == u64::from(round)));
     }
-}
-
-#[test]
-fn a_forked_child_gets_the_systems_memory() {
-    vm();
-    let mine = vec![1u8; 1 << 20];
-    assert!(HEAP.has(mine.as_ptr()));
-    // SAFETY: the child allocates, which the C library permits after a fork, and ends by
-    // `_exit`, without going back into the test.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let its = vec![2u8; 1 << 20];
-        let is_right = !HEAP.has(its.as_ptr()) && its.iter().all(|byte| *byte == 2);
-        drop(mine);
-        // SAFETY: ends this process at once.
-        unsafe { libc::_exit(i32::from(!is_right)) };
-    }
-    let mut status = 0;
-    // SAFETY: a live integer; the child is ours.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_eq!(status, 0);
-    assert!(mine.iter().all(|byte| *byte == 1));
 }

@@ -1,6 +1,8 @@
 //! As `heap_global`, in a process whose threads serve their faults themselves; one after
 //! the other, as README's support table says why.
 
+mod family;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -40,8 +42,26 @@ fn threads_outgrow_the_budget() {
     for thread in 0..3 {
         std::thread::spawn(move || outgrow(thread)).join().unwrap();
     }
-    // What was on its way from swap when it was freed goes when it arrives.
-    while vm.stats().frames_used > 0 {
+    // In the middle of either: both sides go on, with what they had and with more.
+    let mut numbers: Vec<u64> = (0..600_000).collect();
+    let mut map: HashMap<u64, [u64; 8]> = (0..40_000).map(|key| (key, [key; 8])).collect();
+    let mut go_on = |salt: u64| {
+        numbers.iter_mut().for_each(|number| *number ^= salt);
+        numbers.extend((600_000..900_000).map(|number| number ^ salt));
+        map.extend((40_000..70_000).map(|key| (key, [key ^ salt; 8])));
+        assert!((0..).zip(&numbers).all(|(n, number)| *number == n ^ salt));
+        for key in 0..70_000 {
+            assert_eq!(map[&key], [if key < 40_000 { key } else { key ^ salt }; 8]);
+        }
+        outgrow(salt);
+    };
+    let child = family::fork(|_| go_on(0xff));
+    go_on(0xee);
+    child.end();
+    drop((numbers, map));
+    // What was on its way from swap when it was freed goes when it arrives, and what a
+    // child may read when that is seen to be gone.
+    while vm.stats().frames_used > 0 || vm.stats().swap_slots_used > 0 {
         std::thread::yield_now();
     }
     let stats = vm.stats();

@@ -1,6 +1,7 @@
 //! Addresses for programs, and the descriptor that their faults come from.
 
 use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
+use faultless_sys::Errno;
 use faultless_sys::memory::Reservation;
 use faultless_sys::uffd::{Features, Userfaultfd};
 
@@ -30,6 +31,29 @@ impl Arena {
         // of `Machine::mapped` and the addresses given to programs.
         unsafe { uffd.register(reservation.range()) }.map_err(NewError::Register)?;
         Ok(Arena { reservation, uffd })
+    }
+
+    /// The next child has a copy of the pages; it adopts or renounces it.
+    pub fn lend(&self) -> Result<(), Errno> {
+        self.reservation.lend()
+    }
+
+    /// Ends that, in the parent.
+    pub fn end_lending(&self) {
+        self.reservation.end_lending();
+    }
+
+    /// In a child: the copy is served from here on. Pages that were protected are not.
+    pub fn adopt(&self) -> Result<(), NewError> {
+        self.uffd.renew()?;
+        // SAFETY: as in `new`: the copy of our reservation.
+        unsafe { self.uffd.register(self.range()) }.map_err(NewError::Register)?;
+        self.reservation.adopt().map_err(NewError::Register)
+    }
+
+    /// In a child: any access is SIGBUS from here on.
+    pub fn renounce(&self) -> Result<(), Errno> {
+        self.reservation.renounce()
     }
 
     /// All its addresses.

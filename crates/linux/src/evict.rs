@@ -29,28 +29,41 @@ impl LinuxMachine {
                 _ => {
                     // In order: whoever hears of an error knows what came before it.
                     copied.finish(self)?;
-                    self.move_aside(group)?;
+                    self.move_aside(group, stores, &mut copied)?;
                 }
             }
         }
         copied.finish(self)
     }
 
-    /// Moves neighbours.
-    fn move_aside(&self, group: &[(VirtAddr, FrameNo)]) -> Result<(), PageError> {
+    /// Moves neighbours. Pages that are shared with another process, and whose bytes
+    /// can't change, are left to be copied.
+    fn move_aside(
+        &self,
+        group: &[(VirtAddr, FrameNo)],
+        stores: Stores,
+        copied: &mut Copied,
+    ) -> Result<(), PageError> {
         let mut group = group;
         while let Some((at, _)) = group.first().copied() {
             let run = self.pool.take_hollow(group.len() as u32);
             let mut run = run.ok_or(PageError::new(Verb::Unmap, at, Errno::NOMEM))?;
-            let moved = self.pool.move_out(at, run, &self.counters);
+            let moved = match stores {
+                Stores::Pass => self.pool.move_out(at, run, &self.counters),
+                Stores::Stopped => self.pool.move_out_own(at, run, &self.counters),
+            };
             let done = moved.map_or_else(|s| s.done / PAGE_SIZE, |()| run.len as usize);
-            self.pool.adopt(group[..done].iter().map(|(_, frame)| *frame), run.start);
+            self.pool.assign_moved(group[..done].iter().map(|(_, frame)| *frame), run.start);
+            group = &group[done..];
             if let Err(stopped) = moved {
                 run.split_front(done as u32);
                 self.pool.give_hollow(run);
+                let shared = stopped.errno == Errno::BUSY && self.pool.shares();
+                if shared && stores == Stores::Stopped {
+                    return copied.push(self, group);
+                }
                 return Err(PageError::stopped(Verb::Unmap, at, stopped));
             }
-            group = &group[done..];
         }
         Ok(())
     }

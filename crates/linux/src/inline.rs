@@ -87,13 +87,23 @@ impl Registration {
             if free.is_ok() {
                 slot.start.store(range.start.0, Ordering::Relaxed);
                 slot.end.store(range.end.0, Ordering::Relaxed);
-                let birthplace = Birthplace::here();
-                let hook = Box::new(Hook { serve: hook, birthplace });
+                let hook = Box::new(Hook { serve: hook, birthplace: Birthplace::here() });
                 slot.hook.store(Box::into_raw(hook), Ordering::SeqCst);
-                return Ok(Registration { entry, birthplace });
+                return Ok(Registration { entry, birthplace: Birthplace::here() });
             }
         }
         Err(NewError::TooMany)
+    }
+
+    /// In a child whose only thread this is: the hook serves here, too.
+    pub fn adopt(&self) {
+        let slot = &TABLE[self.entry];
+        // The handlers that were running were other threads'.
+        slot.running.store(0, Ordering::SeqCst);
+        // SAFETY: 1. not null as long as the registration lives, and from `new`; 2. nobody
+        // else is here.
+        unsafe { &*slot.hook.load(Ordering::SeqCst) }.birthplace.move_here();
+        self.birthplace.move_here();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The Linux machine: real pointers, by userfaultfd.
 //!
 //! ```text
-//!          slot 0   1   2   3   4 …                     one reservation, never inherited
+//!          slot 0   1   2   3   4 …                     one reservation, not inherited
 //!   pool  ┌───┬───┬───┬───┬───┬───┐  frames that are aside: I/O reads and writes here
 //!         └───┴─┬─┴───┴─▲─┴───┴───┘
 //!       map:    │       │  unmap, Keep:
@@ -24,9 +24,11 @@
 //! | `evict.rs` | unmapping: aside, or for good |
 //! | `pool/mod.rs` | physical pages: frames that are aside, and those ready for frames |
 //! | `pool/room.rs` | how many there may be |
+//! | `pool/heritage.rs` | pages that a fork has left shared |
 //! | `slots.rs` | which slots are free: sets, runs, no system calls |
 //! | `bits.rs` | the sets |
 //! | `arena.rs` | addresses for programs, and the descriptor their faults come from |
+//! | `heritage.rs` | what a forked child makes of its copy |
 //! | `inline.rs` | from a SIGBUS to the machine whose arena was touched |
 //! | `segv.rs` | held accesses that are segmentation faults |
 //! | `capabilities.rs` | what this kernel lets us do |
@@ -42,6 +44,7 @@ mod calls;
 mod capabilities;
 mod error;
 mod evict;
+mod heritage;
 mod inline;
 mod machine;
 mod pool;

@@ -55,16 +55,17 @@ impl Config {
 /// frames that aren't aside where they must be, panic.
 ///
 /// After a fork it works on in the parent. In the child every address of its arenas
-/// and its pool is SIGBUS, and every call answers EPERM.
+/// and its pool is SIGBUS, and every call answers EPERM, unless it was
+/// [lent](Self::lend) for that fork.
 #[derive(Debug)]
 pub struct LinuxMachine {
     // The order is that of dropping: no hook may run when the arenas go.
-    inline: Mutex<Option<Registration>>,
-    arenas: [Arena; 2],
+    pub(crate) inline: Mutex<Option<Registration>>,
+    pub(crate) arenas: [Arena; 2],
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
     capabilities: Capabilities,
-    birthplace: Birthplace,
+    pub(crate) birthplace: Birthplace,
 }
 
 impl LinuxMachine {

@@ -30,4 +30,4 @@ pub use open::{FileId, IoMode, OpenError, Rights, Unmappable};
 pub use pager::{Direct, Direction, PAGE_SIZE, Pager, Shrunk};
 #[cfg(feature = "lz4")]
 pub use swap::CompressedSwap;
-pub use swap::SwapFile;
+pub use swap::{InheritedSwap, SwapFile};

@@ -17,10 +17,10 @@ use faultless_sys::ring::RingUser;
 use crate::drive::Worker;
 use crate::error::Error;
 use crate::flush::Flush;
+use crate::inherit::Kept;
 use crate::inside::Inside;
 use crate::lock::{ENGINE, Guard, LEAF, Ranked};
 use crate::sleep::Sleepers;
-use crate::sync::Condvar;
 
 /// How a runtime works.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,7 @@ pub struct Core<M: Machine> {
     sleepers: Sleepers,
     pub(crate) pagers: Ranked<Vec<Option<Arc<dyn Pager>>>>,
     #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
-    workers: Ranked<Vec<Box<Worker>>>,
+    pub(crate) workers: Ranked<Vec<Box<Worker>>>,
     pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
     /// What the keeper is to write because somebody asked for it; changed under the
     /// engine's lock as well, but for taking the first.
@@ -71,20 +71,22 @@ pub struct Core<M: Machine> {
     /// Some pager has to be called, which may take long: a handler that does so must
     /// not be the only one that is told of faults.
     pub(crate) pagers_block: AtomicBool,
-    pub(crate) keeper_bell: Condvar,
+    pub(crate) keeper_bell: EventFd,
+    /// What forked children may still read.
+    pub(crate) kept: Ranked<Vec<Kept>>,
     /// Counts the verbs after which an access may be refused that was not before; changed
     /// under the engine's lock.
     pub(crate) changes: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) options: Options,
     began: Instant,
-    birthplace: Birthplace,
+    pub(crate) birthplace: Birthplace,
 }
 
 /// A runtime's threads; they end when this is dropped.
 pub struct Threads<M: Machine> {
     core: Arc<Core<M>>,
-    joins: Vec<JoinHandle<()>>,
+    joins: Ranked<Vec<JoinHandle<()>>>,
 }
 
 impl<M: Machine> Core<M> {
@@ -103,7 +105,8 @@ impl<M: Machine> Core<M> {
             flushes: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
             pagers_block: AtomicBool::new(false),
-            keeper_bell: Condvar::new(),
+            keeper_bell: EventFd::new().map_err(setup("an eventfd"))?,
+            kept: Ranked::new(LEAF, Vec::new()),
             changes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             options,
@@ -114,13 +117,8 @@ impl<M: Machine> Core<M> {
 
     /// Starts the threads.
     pub fn start(self: &Arc<Self>) -> Result<Threads<M>, Error> {
-        let mut threads = Threads { core: self.clone(), joins: Vec::new() };
-        for n in 0..self.options.handlers {
-            let core = self.clone();
-            threads.spawn("faultless-fault", move || core.handle_faults(n))?;
-        }
-        let core = self.clone();
-        threads.spawn("faultless-keeper", move || core.keep())?;
+        let threads = Threads { core: self.clone(), joins: Ranked::new(LEAF, Vec::new()) };
+        threads.spawn_all()?;
         Ok(threads)
     }
 
@@ -211,17 +209,32 @@ impl<M: Machine> Core<M> {
 }
 
 impl<M: Machine> Threads<M> {
-    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    /// In a forked child, which has the handles but not the threads: others take their place.
+    pub fn start_again(&self) -> Result<(), Error> {
+        self.joins.lock().drain(..).for_each(std::mem::forget);
+        self.spawn_all()
+    }
+
+    fn spawn_all(&self) -> Result<(), Error> {
+        for n in 0..self.core.options.handlers {
+            let core = self.core.clone();
+            self.spawn("faultless-fault", move || core.handle_faults(n))?;
+        }
+        let core = self.core.clone();
+        self.spawn("faultless-keeper", move || core.keep())
+    }
+
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let join = std::thread::Builder::new()
             .name(name.into())
             .stack_size(256 << 10)
             .spawn(move || {
                 let _end = AbortOnPanic;
-                let _inside = Inside::enter();
+                let _inside = Inside::at_rest();
                 body();
             })
             .map_err(|source| Error::Setup { what: "a thread", source })?;
-        self.joins.push(join);
+        self.joins.lock().push(join);
         Ok(())
     }
 }
@@ -242,15 +255,16 @@ impl<M: Machine> Drop for Threads<M> {
     fn drop(&mut self) {
         if !self.core.is_here() {
             // A fork has the handles but not the threads.
-            return self.joins.drain(..).for_each(std::mem::forget);
+            return self.joins.lock().drain(..).for_each(std::mem::forget);
         }
         {
             let _engine = self.core.engine.lock();
             self.core.stopping.store(true, Ordering::Release);
         }
-        self.core.keeper_bell.notify_all();
+        self.core.keeper_bell.signal();
         self.core.ring_handlers();
-        for join in self.joins.drain(..) {
+        let joins = std::mem::take(&mut *self.joins.lock());
+        for join in joins {
             let _ = join.join();
         }
     }

@@ -149,8 +149,8 @@ pub enum Error {
         /// The first byte that may not.
         offset: u64,
     },
-    /// The process is a fork of the one that made the mapping.
-    #[error("this process is a fork; a Vm belongs to the process that made it")]
+    /// The process is a fork of the one that made the mapping, and has no copy of it.
+    #[error("this process is a fork, and this is the memory of the process that made it")]
     Forked,
     /// Threads, rings or descriptors could not be had.
     #[error("cannot set up {what}: {source}")]

@@ -56,7 +56,7 @@ impl<M: Machine> Core<M> {
         self.check_birthplace()?;
         let pager = self.pager(object);
         {
-            // Under the engine's lock, so that the keeper doesn't fall asleep meanwhile.
+            // Under the engine's lock, so that the object isn't closed meanwhile.
             let _engine = self.engine.lock();
             let mut flushes = self.flushes.lock();
             match flushes.iter_mut().find(|flush| flush.object == object) {
@@ -64,7 +64,7 @@ impl<M: Machine> Core<M> {
                 None => flushes.push_back(Flush { object, pager, pages }),
             }
         }
-        self.keeper_bell.notify_all();
+        self.keeper_bell.signal();
         Ok(())
     }
 

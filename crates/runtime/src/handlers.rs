@@ -17,6 +17,7 @@ use rustix::fd::AsFd;
 
 use crate::core::Core;
 use crate::drive::{Reads, Worker};
+use crate::gate::{Active, is_closing};
 use crate::io::TOKEN_POLL;
 use crate::say::say;
 use crate::serve::{PATIENCE, batch};
@@ -73,17 +74,33 @@ impl<M: Machine> Core<M> {
             look: true,
             armed: Armed::No,
         };
+        let mut active = Some(Active::enter());
+        handler.worker.io.ring();
         while !self.is_stopping() {
-            self.take_faults(&mut handler);
+            // Who waits to fork waits for what is under way. Faults can wait, but not for
+            // ever: whoever comes in anew takes some.
+            let rested = active.is_none();
+            active.get_or_insert_with(Active::enter);
+            let held_up = is_closing() && !rested;
+            if !held_up {
+                self.take_faults(&mut handler);
+            }
             self.take_handed_off(&mut handler.worker);
-            self.reclaim_ahead(&mut handler);
-            if !handler.look {
+            if !held_up {
+                self.reclaim_ahead(&mut handler);
+            }
+            if handler.worker.is_idle() {
+                active = None;
+            }
+            let goes_out = active.is_none() && is_closing();
+            if (held_up || !handler.look) && !goes_out {
                 self.wait_for_work(&mut handler);
             }
             self.reap(&mut handler.worker);
             self.hear_polls(&mut handler);
             self.carry_out(&mut handler.worker, Reads::Queue);
         }
+        let _active = Active::enter();
         self.finish(&mut handler.worker);
     }
 

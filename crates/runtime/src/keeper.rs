@@ -1,15 +1,18 @@
 //! The keeper: a thread that lets time pass for the engine.
 //!
 //! It writes pages that have been dirty for long, tries again what could not be
-//! read, and notices files whose length others have changed. And it carries on the
-//! flushes that nobody waits for.
+//! read, and notices files whose length others have changed, and forked children that are
+//! gone. And it carries on the flushes that nobody waits for.
 
 use std::time::{Duration, Instant};
 
 use faultless_addr::ObjectId;
 use faultless_machine::Machine;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 
 use crate::core::Core;
+use crate::gate::Active;
 
 const PERIOD: Duration = Duration::from_millis(200);
 /// Frames looked at in one taking of the lock.
@@ -22,28 +25,30 @@ impl<M: Machine> Core<M> {
     pub(crate) fn keep(&self) {
         let mut next_size = 0;
         let mut next_look = Instant::now() + PERIOD;
-        loop {
-            let engine = self.engine.lock();
+        while !self.is_stopping() {
+            // Asleep it holds no lock: a fork doesn't wait for it.
+            self.sleep_until(next_look);
             if self.is_stopping() {
                 return;
             }
-            // Flushes come under this lock: none can come between looking and sleeping.
-            if self.flushes.lock().is_empty() {
-                let left = next_look.saturating_duration_since(Instant::now());
-                drop(engine.wait_for(&self.keeper_bell, left));
-            } else {
-                drop(engine);
-            }
-            if self.is_stopping() {
-                return;
-            }
+            let _active = Active::enter();
             self.carry_on_flushes();
             if Instant::now() >= next_look {
+                self.end_leases();
                 self.let_time_pass();
                 next_size = self.look_at_sizes(next_size);
                 next_look = Instant::now() + PERIOD;
             }
         }
+    }
+
+    /// Sleeps until `time`, or until the bell rings.
+    fn sleep_until(&self, time: Instant) {
+        let left = time.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: 0, tv_nsec: left.min(PERIOD).as_nanos() as _ };
+        let mut bell = [PollFd::from_borrowed_fd(self.keeper_bell.as_fd(), PollFlags::IN)];
+        let _ = poll(&mut bell, Some(&left));
+        self.keeper_bell.drain();
     }
 
     fn let_time_pass(&self) {
@@ -76,7 +81,9 @@ impl<M: Machine> Core<M> {
         };
         let mut worker = self.worker();
         for (object, pager) in &pagers {
-            if let Ok(size) = pager.size() {
+            if !self.is_withdrawn(*object)
+                && let Ok(size) = pager.size()
+            {
                 self.size_seen(*object, pager, size, &mut worker);
             }
         }

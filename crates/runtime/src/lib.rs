@@ -14,6 +14,8 @@
 //!   pins, objects, private, flush   the verbs that people call
 //!   verbs     the calls on addresses: protect, advise, remap
 //!   inside    which threads others may be waiting for
+//!   gate      who is at work, so that a fork can wait until nobody is
+//!   fork, inherit   rest before a fork; the copy that a child goes on with
 //! ```
 //!
 //! Which machine there is, is its user's choice: everything here takes any
@@ -25,7 +27,10 @@ mod core;
 mod drive;
 mod error;
 mod flush;
+mod fork;
+mod gate;
 mod handlers;
+mod inherit;
 mod inside;
 mod io;
 mod keeper;
@@ -41,6 +46,9 @@ mod verbs;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};
+pub use fork::{Heir, register_heir, watch_forks};
+pub use gate::Active;
+pub use inherit::Lending;
 pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;

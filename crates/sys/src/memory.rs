@@ -1,20 +1,20 @@
 //! Reserving addresses, and dropping pages.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use faultless_addr::{VirtAddr, VirtRange};
 
-use crate::fork::{Birthplace, Plug};
+use crate::fork::{self, Birthplace, Plug};
 use crate::{Errno, last_errno};
 
 /// Addresses that belong to us: private anonymous memory that costs nothing until
 /// it is touched.
 ///
-/// It has no huge pages, is not in core dumps, and is not inherited: a forked child
-/// gets SIGBUS there ([`crate::fork`]). Unmapped on drop.
+/// It has no huge pages, is not in core dumps, and is not inherited, unless it is
+/// [lent](Self::lend): a forked child gets SIGBUS there ([`crate::fork`]). Unmapped on
+/// drop.
 #[derive(Debug)]
 pub struct Reservation {
     range: VirtRange,
@@ -60,8 +60,44 @@ impl Reservation {
         self.range.start.0 as *mut u8
     }
 
+    /// The next child has a copy of the pages, and calls [`adopt`](Self::adopt) or
+    /// [`renounce`](Self::renounce) at once.
+    pub fn lend(&self) -> Result<(), Errno> {
+        self.advise(libc::MADV_DOFORK)?;
+        self.set_inherited(true);
+        Ok(())
+    }
+
+    /// Ends [`lend`](Self::lend), in the parent.
+    pub fn end_lending(&self) {
+        self.set_inherited(false);
+        // Should it be refused, a child is plugged all the same, around its copy.
+        self.advise(libc::MADV_DONTFORK).ok();
+    }
+
+    /// In a child: the copy is this process's reservation.
+    pub fn adopt(&self) -> Result<(), Errno> {
+        self.advise(libc::MADV_DONTFORK)?;
+        self.birthplace.move_here();
+        self.plug.iter().for_each(Plug::adopt);
+        Ok(())
+    }
+
+    /// In a child: any access to the copy is SIGBUS from now on.
+    pub fn renounce(&self) -> Result<(), Errno> {
+        // SAFETY: 1. the range is the copy of ours; 2. its bytes are reached by raw
+        // pointers only, whose users are prepared for SIGBUS.
+        let renounced = self.plug.iter().try_for_each(|plug| unsafe { plug.renounce() });
+        self.birthplace.leave();
+        renounced
+    }
+
+    fn set_inherited(&self, inherited: bool) {
+        self.plug.iter().for_each(|plug| plug.set_inherited(inherited));
+    }
+
     fn advise(&self, advice: libc::c_int) -> Result<(), Errno> {
-        // SAFETY: 1. the range is ours, and nobody has touched it yet.
+        // SAFETY: 1. the range is ours; 2. none of the advices used here changes bytes.
         unsafe { madvise(self.range, advice) }
     }
 }
@@ -89,6 +125,18 @@ impl Drop for Reservation {
 pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
     // SAFETY: the caller's promise is ours.
     unsafe { madvise(range, DROP) }
+}
+
+/// Makes the pages of `range`, all present and open to stores, this process's own where a
+/// fork has left them shared: UFFDIO_MOVE refuses shared ones with EBUSY. (Linux 5.14.)
+///
+/// # Safety
+/// `range` lies in a [`Reservation`] of the caller.
+pub unsafe fn unshare(range: VirtRange) -> Result<(), Errno> {
+    /// `MADV_POPULATE_WRITE`: as if a byte of each page were stored to, but for the byte.
+    const POPULATE_WRITE: libc::c_int = 23;
+    // SAFETY: the caller's promise is ours; no byte changes.
+    unsafe { madvise(range, POPULATE_WRITE) }
 }
 
 /// Pages of locked areas go as well: whoever locks all memory of the process
@@ -207,16 +255,28 @@ fn skip(vector: &mut [libc::iovec], mut bytes: usize) -> &mut [libc::iovec] {
     &mut vector[whole..]
 }
 
-/// A descriptor of this process, or `None` in a child that has inherited its parent's.
+/// A descriptor of this process; a child that has inherited its parent's gets its own.
 fn self_pidfd() -> Option<i32> {
-    static PIDFD: OnceLock<Option<(OwnedFd, Birthplace)>> = OnceLock::new();
-    let opened = PIDFD.get_or_init(|| {
-        let flags = rustix::process::PidfdFlags::empty();
-        let fd = rustix::process::pidfd_open(rustix::process::getpid(), flags).ok()?;
-        Some((fd, Birthplace::here()))
-    });
-    let (fd, birthplace) = opened.as_ref()?;
-    birthplace.is_here().then(|| fd.as_raw_fd())
+    /// One more than the generation of the process, and the descriptor; or 0.
+    static PIDFD: AtomicU64 = AtomicU64::new(0);
+    let generation = u64::from(fork::generation()) + 1;
+    let known = PIDFD.load(Ordering::Acquire);
+    if known >> 32 == generation {
+        return Some(known as i32);
+    }
+    let flags = rustix::process::PidfdFlags::empty();
+    let fd = rustix::process::pidfd_open(rustix::process::getpid(), flags).ok()?;
+    let ours = generation << 32 | fd.as_raw_fd() as u64;
+    match PIDFD.compare_exchange(known, ours, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) if known == 0 => Some(fd.into_raw_fd()),
+        Ok(_) => {
+            // SAFETY: 1. it is our copy of our parent's, which nobody here uses any more.
+            unsafe { libc::close(known as i32) };
+            Some(fd.into_raw_fd())
+        }
+        // Somebody was quicker, and ours is closed.
+        Err(theirs) => Some(theirs as i32),
+    }
 }
 
 /// # Safety

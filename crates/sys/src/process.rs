@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use faultless_addr::PAGE_SIZE;
 use rustix::event::EventfdFlags;
@@ -45,6 +45,11 @@ impl EventFd {
         Ok(EventFd(rustix::event::eventfd(0, flags)?))
     }
 
+    /// In a forked child: a counter of its own at 0, under the same number.
+    pub fn renew(&self) -> Result<(), Errno> {
+        replace(&self.0, EventFd::new()?.0)
+    }
+
     /// Makes it readable. Async-signal-safe.
     pub fn signal(&self) {
         // The only refusal is a full counter, which is readable as it is.
@@ -58,6 +63,16 @@ impl EventFd {
             Ok(8) => u64::from_ne_bytes(count),
             _ => 0,
         }
+    }
+}
+
+/// `new` takes the number of `old`, whose descriptor is closed.
+pub(crate) fn replace(old: &OwnedFd, new: OwnedFd) -> Result<(), Errno> {
+    // SAFETY: 1. both are open; 2. `old` stays the owner of its number, under which there
+    // is another descriptor that is as much its own.
+    match unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) } {
+        -1 => Err(crate::last_errno()),
+        _ => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! a page that is pinned can't be moved.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::Errno;
+use crate::fork::{Birthplace, ClosedInChildren};
 
 /// Why there is no ring. Callers fall back to pread(2) and pwrite(2).
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +79,13 @@ pub enum RingUser {
 }
 
 /// A ring, used by one thread at a time.
+///
+/// A forked child has neither its memory nor its descriptor: there it may be dropped, and
+/// nothing else.
 pub struct Ring {
-    ring: IoUring,
+    ring: ManuallyDrop<IoUring>,
+    closed_in_children: ManuallyDrop<ClosedInChildren>,
+    birthplace: Birthplace,
 }
 
 impl Ring {
@@ -97,7 +104,12 @@ impl Ring {
             Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => RingError::Refused(error),
             _ => RingError::Failed(error),
         })?;
-        Ok(Ring { ring })
+        let closed_in_children = ClosedInChildren::new(ring.as_raw_fd());
+        Ok(Ring {
+            ring: ManuallyDrop::new(ring),
+            closed_in_children: ManuallyDrop::new(closed_in_children),
+            birthplace: Birthplace::here(),
+        })
     }
 
     /// Reads `len` bytes at `offset` of `fd`.
@@ -233,6 +245,19 @@ impl Ring {
         // SAFETY: 1. by the caller's promise; 2. a dropped ring waits for nothing, but
         // the promise holds until the completion, not until the drop.
         unsafe { self.ring.submission().push(&entry.user_data(token)).map_err(|_| Full) }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.birthplace.is_here() {
+            // SAFETY: 1. neither is used again; 2. this order: a descriptor that is closed
+            // may be another's at once.
+            unsafe {
+                ManuallyDrop::drop(&mut self.closed_in_children);
+                ManuallyDrop::drop(&mut self.ring);
+            }
+        }
     }
 }
 

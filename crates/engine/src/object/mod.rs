@@ -134,6 +134,8 @@ pub struct Object {
     pub(crate) write_failed: Option<crate::Tick>,
     /// How many of its users are just changing its length.
     pub(crate) resizing: u32,
+    /// It was its process's parent's: where it is shown shared is an error here.
+    pub(crate) withdrawn: bool,
     error: Option<KeptError>,
     error_count: u32,
 }
@@ -153,6 +155,7 @@ impl Object {
             hand: PageIndex(0),
             write_failed: None,
             resizing: 0,
+            withdrawn: false,
             error: None,
             error_count: 0,
         }

@@ -3,6 +3,7 @@
 
 mod cases;
 mod device;
+mod heritage;
 mod moves;
 mod world;
 

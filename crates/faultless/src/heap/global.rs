@@ -28,7 +28,8 @@
 //! 2. *Locks.* Those of the runtime are taken inside only and, by 1., never held at a
 //!    fault. This allocator has one, around the list of what is to be freed later: under
 //!    it there is only that list, which is `System`'s, as it grows inside only; it is let
-//!    go before anything is freed. `System`'s are held by code that touches its own
+//!    go before anything is freed. Who takes it is at work, so that no fork copies it taken.
+//!    `System`'s are held by code that touches its own
 //!    memory only. The lock of `std`'s stderr is not taken (`say.rs` of the runtime).
 //! 3. *Other faults served*, because it allocates, frees or reallocates. Inside,
 //!    allocating is `System`'s, and freeing the `Vm`'s memory is a note in that list.
@@ -47,7 +48,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use faultless_addr::{PAGE_SIZE, VirtAddr, VirtRange};
 use faultless_heap::{Pages, Place};
-use faultless_runtime::{Inside, is_inside};
+use faultless_runtime::{Active, Inside, is_inside};
 
 use super::mappings::Mappings;
 use super::pages::VmPages;
@@ -72,8 +73,9 @@ use crate::vm::Vm;
 /// ```
 ///
 /// What budget and swap can't hold is refused: `try_reserve` answers an error, `push`
-/// ends the process. A fork's child gets `System`'s memory, and SIGBUS where it touches
-/// what its parent has in the `Vm`. The file `heap/global.rs` proves that no thread waits
+/// ends the process. A fork's child has a copy of what its parent has in the `Vm`, unless
+/// that was built otherwise ([`OnFork`](crate::OnFork)): then it gets `System`'s memory, and
+/// SIGBUS where it touches the other. The file `heap/global.rs` proves that no thread waits
 /// for itself.
 pub struct GlobalHeap {
     threshold: usize,
@@ -96,7 +98,7 @@ struct Later {
 /// Runs `f` with allocations from the system, whatever their size: for what a
 /// [`Pager`](crate::Pager) keeps, if the process has a [`GlobalHeap`].
 pub fn unmanaged<R>(f: impl FnOnce() -> R) -> R {
-    let _inside = Inside::enter();
+    let _inside = Inside::at_rest();
     f()
 }
 
@@ -169,7 +171,11 @@ impl GlobalHeap {
 
     /// Frees what others have left, now that we may wait.
     fn free_left(&self, pages: &VmPages) {
-        let left = std::mem::take(&mut *self.list());
+        let left = {
+            // A fork waits for who has the lock.
+            let _active = Active::enter();
+            std::mem::take(&mut *self.list())
+        };
         for Later { start, len } in left {
             if let Some(start) = NonNull::new(ptr::with_exposed_provenance_mut(start)) {
                 // SAFETY: 1. `dealloc` was given it, so it is a mapping of this length
@@ -254,6 +260,7 @@ unsafe impl GlobalAlloc for GlobalHeap {
             return; // It is the parent's, as is the thread that may hold the list.
         }
         if is_inside() {
+            let _active = Active::enter();
             return self.list().push(Later { start: ptr.expose_provenance(), len });
         }
         self.free_left(pages);

@@ -13,10 +13,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::{self, NonNull};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use faultless_addr::{PAGE_SIZE, VirtAddr, VirtRange};
-use faultless_heap::{Pages, Place, Refused, UNIT};
+use faultless_heap::{Lock, Pages, Place, Refused, UNIT};
+use faultless_runtime::Active;
 
 use super::mappings::Mappings;
 
@@ -49,6 +51,20 @@ fn pointer(range: VirtRange) -> Option<NonNull<u8>> {
 /// pages to be zeros, and doesn't touch them.
 fn side_layout(len: usize) -> Option<Layout> {
     Layout::from_size_align(len.checked_add(PAGE_SIZE)?, align_of::<u64>()).ok()
+}
+
+/// The heap's locks: a fork happens while nobody holds one.
+pub struct HeapLock(Mutex<()>);
+
+// SAFETY: 1. it is a mutex, which is a lock.
+unsafe impl Lock for HeapLock {
+    #[allow(clippy::declare_interior_mutable_const, reason = "each use is a lock of its own")]
+    const NEW: HeapLock = HeapLock(Mutex::new(()));
+
+    fn hold<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _active = Active::enter();
+        self.0.hold(f)
+    }
 }
 
 // SAFETY: 1. an area of the engine is nobody else's until it is unmapped, and anonymous

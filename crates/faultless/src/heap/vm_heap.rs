@@ -1,12 +1,12 @@
 //! A heap for single collections.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use faultless_heap::{Heap, Options, Stats, UNIT};
 
 use super::mappings::Mappings;
-use super::pages::VmPages;
+use super::pages::{HeapLock, VmPages};
 use crate::options::Delivery;
 use crate::vm::Vm;
 
@@ -46,7 +46,7 @@ use crate::vm::Vm;
 /// could wait for itself.
 #[derive(Clone)]
 pub struct VmHeap {
-    pub(super) heap: Arc<Heap<VmPages, Mutex<()>>>,
+    pub(super) heap: Arc<Heap<VmPages, HeapLock>>,
 }
 
 /// Says how a [`VmHeap`] is to be.

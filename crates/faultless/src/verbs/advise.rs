@@ -82,7 +82,7 @@ impl MapCopy {
     pub fn advise(&mut self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
         let extent = self.extent();
         let pages = extent.pages(range)?;
-        Ok(self.mapping().core().advise_range(extent.space, pages, advice.of_space())?)
+        Ok(self.mapping().vm.core().advise_range(extent.space, pages, advice.of_space())?)
     }
 
     /// Forgets what was stored to the pages of a range: their bytes are the file's again
@@ -91,6 +91,6 @@ impl MapCopy {
     pub fn discard(&mut self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let extent = self.extent();
         let pages = extent.pages(range)?;
-        Ok(self.mapping().core().dont_need(extent.space, pages)?)
+        Ok(self.mapping().vm.core().dont_need(extent.space, pages)?)
     }
 }

@@ -115,7 +115,7 @@ impl MapCopy {
     ) -> Result<(), Error> {
         let extent = self.extent();
         let (pages, rights) = (extent.pages(range)?, protection.rights()?);
-        Ok(self.mapping().core().protect(extent.space, pages, rights)?)
+        Ok(self.mapping().vm.core().protect(extent.space, pages, rights)?)
     }
 }
 
@@ -142,6 +142,6 @@ impl MapRaw {
         }
         let pages = self.extent().pages(range)?;
         let mapping = self.mapping();
-        Ok(mapping.core().protect_object(mapping.handle, pages, rights)?)
+        Ok(mapping.core()?.protect_object(mapping.handle, pages, rights)?)
     }
 }

@@ -5,9 +5,10 @@
 //! given back under it. It may be taken in a signal handler that serves an inline
 //! fault, because no code touches an arena while it holds it.
 
+mod heritage;
 mod room;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use faultless_addr::{FrameNo, PAGE_BYTES, PAGE_SIZE, VirtAddr};
@@ -44,6 +45,8 @@ pub(crate) struct Pool {
     slot_of: Box<[AtomicU32]>,
     /// More ready pages than this aren't collected by [`recycle`](Pool::recycle).
     ready_max: usize,
+    /// A fork has left pages shared with another process.
+    shares: AtomicBool,
 }
 
 impl Pool {
@@ -66,6 +69,7 @@ impl Pool {
             waiting: AtomicU32::new(0),
             slot_of: (0..frames).map(|_| AtomicU32::new(NOWHERE)).collect(),
             ready_max: (frames as usize / 8).max(spare as usize),
+            shares: AtomicBool::new(false),
         })
     }
 
@@ -220,9 +224,9 @@ impl Pool {
         calls: &Counters,
     ) -> Result<(), Stopped> {
         calls.move_();
-        // SAFETY: 1. the slots are ours, in one reservation; 2. the driver's promise
-        // is that nobody else uses a frame that it maps.
-        let moved = unsafe { uffd.move_pages(at, self.addr(run.start), bytes(run.len)) };
+        // SAFETY: 1. the slots are ours, in one reservation, and open to stores; 2. the
+        // driver's promise is that nobody else uses a frame that it maps.
+        let moved = unsafe { self.relocate(uffd, at, self.addr(run.start), bytes(run.len)) };
         let done = moved.map_or_else(|stopped| pages(stopped.done), |()| run.len);
         self.leave(&frames[..done as usize]);
         if done > 0 {
@@ -327,17 +331,27 @@ impl Pool {
         }
     }
 
-    /// Moves the pages at `from` into `run`. Nobody's frames yet: see [`adopt`](Pool::adopt).
+    /// Moves the pages at `from` into `run`, all of them open to stores. Nobody's frames
+    /// yet: see [`assign_moved`](Pool::assign_moved).
     pub fn move_out(&self, from: VirtAddr, run: Run, calls: &Counters) -> Result<(), Stopped> {
         calls.move_();
         // SAFETY: 1. `from` is in an arena of ours (checked by the caller); 2. the
         // driver's promise is that the pages it unmaps are used by programs only, by
         // pointers, and a program's next access faults.
-        unsafe { self.uffd.move_pages(self.addr(run.start), from, bytes(run.len)) }
+        unsafe { self.relocate(&self.uffd, self.addr(run.start), from, bytes(run.len)) }
+    }
+
+    /// As [`move_out`](Pool::move_out), whatever stores do there; stops where a page is
+    /// shared with another process.
+    pub fn move_out_own(&self, from: VirtAddr, run: Run, calls: &Counters) -> Result<(), Stopped> {
+        calls.move_();
+        let (to, len) = (self.addr(run.start), bytes(run.len));
+        // SAFETY: as for `move_out`.
+        unsafe { self.uffd.move_pages(to, from, len, self.when_busy()) }
     }
 
     /// The pages that were moved to slot `start` and following are those of `frames`.
-    pub fn adopt(&self, frames: impl Iterator<Item = FrameNo>, start: u32) {
+    pub fn assign_moved(&self, frames: impl Iterator<Item = FrameNo>, start: u32) {
         for (frame, slot) in frames.zip(start..) {
             let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
             assert_eq!(before, NOWHERE, "{frame:?} was aside already");
@@ -355,7 +369,7 @@ impl Pool {
         };
         drop(slots);
         let Some(mut run) = run else { return 0 };
-        let moved = self.move_out(from, run, calls);
+        let moved = self.move_out_own(from, run, calls);
         let done = moved.map_or_else(|stopped| pages(stopped.done), |()| run.len);
         let mut slots = self.lock();
         slots.give_ready(run.split_front(done));

@@ -33,6 +33,7 @@ use crate::pager::{Direct, Direction, PAGE_SIZE, Pager};
 pub struct SwapFile {
     file: FilePager,
     dir: PathBuf,
+    wish: IoMode,
 }
 
 impl SwapFile {
@@ -45,6 +46,8 @@ impl SwapFile {
 
     /// Like [`SwapFile::create`], by the way that is wished for.
     pub fn with_mode(dir: &Path, size: u64, wish: IoMode) -> Result<SwapFile, OpenError> {
+        // The process may be elsewhere when it needs another.
+        let dir = &std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let failed = |source| OpenError::NoSwapFile { dir: dir.to_owned(), source };
         let size = size.checked_next_multiple_of(PAGE_SIZE);
         let size = size.ok_or_else(|| failed(Errno::FBIG.into()))?;
@@ -56,7 +59,18 @@ impl SwapFile {
         let file =
             FilePager::with_mode(&fd.map_err(|e| failed(e.into()))?, Rights::ReadWrite, wish)?;
         file.resize(size).map_err(failed)?;
-        Ok(SwapFile { file, dir: dir.to_owned() })
+        Ok(SwapFile { file, dir: dir.to_owned(), wish })
+    }
+
+    /// Another one of the same kind and size.
+    pub(super) fn beside(&self) -> Result<SwapFile, OpenError> {
+        let size = self.size().map_err(|source| self.no_file(source))?;
+        SwapFile::with_mode(&self.dir, size, self.wish)
+    }
+
+    /// The error of one that could not be made.
+    pub(super) fn no_file(&self, source: io::Error) -> OpenError {
+        OpenError::NoSwapFile { dir: self.dir.clone(), source }
     }
 
     /// Which way whole pages are read now; see [`FilePager::mode`].

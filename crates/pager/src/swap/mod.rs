@@ -7,6 +7,8 @@
 //! written.
 //!
 //! - [`SwapFile`]: each slot is a page of an unlinked file.
+//! - [`InheritedSwap`]: such a file, and those of the processes that this one was forked
+//!   from.
 //! - `CompressedSwap` (feature `lz4`): pages compressed into pieces of 512 bytes.
 
 #[cfg(feature = "lz4")]
@@ -16,9 +18,11 @@ mod compressed;
 #[cfg(feature = "lz4")]
 mod extents;
 mod file;
+mod inherited;
 #[cfg(feature = "lz4")]
 mod slabs;
 
 #[cfg(feature = "lz4")]
 pub use compressed::CompressedSwap;
 pub use file::SwapFile;
+pub use inherited::InheritedSwap;

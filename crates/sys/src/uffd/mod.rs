@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use linux_raw_sys::general as sys;
 
 pub use messages::{Cause, Event, PageFault};
-pub use ops::{Protect, Stopped};
+pub use ops::{Protect, Stopped, WhenBusy};
 
 use crate::{Errno, last_errno};
 
@@ -109,6 +109,14 @@ pub enum OpenError {
     /// The kernel was built without it.
     #[error("this kernel has no userfaultfd (CONFIG_USERFAULTFD)")]
     Absent,
+    /// A child may not do what its parent may.
+    #[error("the process that was forked had {was}; this one has {is}")]
+    Otherwise {
+        /// How the parent's was opened.
+        was: Rung,
+        /// How the child's could be.
+        is: Rung,
+    },
     /// The handshake failed.
     #[error("userfaultfd handshake for features {wanted:#x}: {source}")]
     Handshake {
@@ -149,6 +157,18 @@ impl Userfaultfd {
         let (fd, rung) = open_ladder()?;
         handshake(&fd, features)?;
         Ok(Userfaultfd { fd, rung, features })
+    }
+
+    /// In a forked child, where the descriptor means its parent's memory: one that means
+    /// the child's takes its place. Nothing is registered with it.
+    pub fn renew(&self) -> Result<(), OpenError> {
+        let new = Userfaultfd::open(self.features)?;
+        if new.rung != self.rung {
+            return Err(OpenError::Otherwise { was: self.rung, is: new.rung });
+        }
+        let handshake =
+            |errno: Errno| OpenError::Handshake { wanted: self.features.0, source: errno.into() };
+        crate::process::replace(&self.fd, new.fd).map_err(handshake)
     }
 
     /// How it was opened.

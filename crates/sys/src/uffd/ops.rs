@@ -6,7 +6,7 @@
 //! | answer | meaning | here |
 //! |---|---|---|
 //! | EAGAIN | partial progress, or a race that was lost | go on from there |
-//! | EBUSY (move) | the page is pinned, often for an instant after I/O has ended on it | some spins, then yields, then [`Stopped`] |
+//! | EBUSY (move) | the page is pinned, often for an instant after I/O has ended on it; or shared since a fork | some spins, then yields, then [`Stopped`] |
 //! | EEXIST | the destination has a page already | [`Stopped`] |
 //! | any other | | [`Stopped`] |
 
@@ -47,6 +47,15 @@ const BUSY_SPINS: u32 = 64;
 const BUSY_YIELDS: u32 = 256;
 const BUSY_SLEEPS: u32 = 250;
 const BUSY_SLEEP: Duration = Duration::from_micros(200);
+
+/// What to do about a page that is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// Try it again for a while.
+    Wait,
+    /// Stop there.
+    Stop,
+}
 
 impl Userfaultfd {
     /// From now on the faults of `range` go to this descriptor: on absent pages,
@@ -113,8 +122,9 @@ impl Userfaultfd {
         dst: VirtAddr,
         src: VirtAddr,
         len: usize,
+        when_busy: WhenBusy,
     ) -> Result<(), Stopped> {
-        progress(len, |done| {
+        progress_unless_busy(len, when_busy, |done| {
             let mut move_ = sys::uffdio_move {
                 dst: dst.0 + done as u64,
                 src: src.0 + done as u64,
@@ -172,8 +182,20 @@ impl Userfaultfd {
 /// call's result and the structure's progress field: bytes, or a negated errno.
 fn progress(
     len: usize,
+    attempt: impl FnMut(usize) -> (Result<(), Errno>, i64),
+) -> Result<(), Stopped> {
+    progress_unless_busy(len, WhenBusy::Wait, attempt)
+}
+
+fn progress_unless_busy(
+    len: usize,
+    when_busy: WhenBusy,
     mut attempt: impl FnMut(usize) -> (Result<(), Errno>, i64),
 ) -> Result<(), Stopped> {
+    let patience = match when_busy {
+        WhenBusy::Wait => BUSY_SPINS + BUSY_YIELDS + BUSY_SLEEPS,
+        WhenBusy::Stop => 0,
+    };
     let mut done = 0;
     let mut busy = 0;
     while done < len {
@@ -189,7 +211,7 @@ fn progress(
             Ok(()) => return Err(Stopped { done, errno: Errno::IO }),
             Err(Errno::AGAIN) if moved > 0 => {}
             Err(Errno::AGAIN) => std::thread::yield_now(),
-            Err(Errno::BUSY) if busy < BUSY_SPINS + BUSY_YIELDS + BUSY_SLEEPS => {
+            Err(Errno::BUSY) if busy < patience => {
                 match busy {
                     n if n < BUSY_SPINS => std::hint::spin_loop(),
                     n if n < BUSY_SPINS + BUSY_YIELDS => std::thread::yield_now(),
