@@ -95,7 +95,7 @@ impl<M: Machine> Core<M> {
             let rests = active.is_none();
             if held_up && !rests {
                 handler.worker.io.wait();
-            } else if !held_up && !handler.look && !(rests && is_closing()) {
+            } else if !(held_up || handler.look || rests && is_closing()) {
                 self.wait_for_work(&mut handler);
             }
             self.reap(&mut handler.worker);
