@@ -54,14 +54,8 @@ impl Engine {
         assert!(self.swap.is_none(), "there is a swap area already");
         let slots = self.object(object).pages().len().min(u64::from(u32::MAX)) as u32;
         let (map, owners, lent) = (SwapMap::new(slots), Vec::new(), Vec::new());
-        self.swap = Some(Swap {
-            object,
-            map,
-            owners,
-            window: SwapWindow::default(),
-            promised: slots,
-            lent,
-        });
+        let window = SwapWindow::default();
+        self.swap = Some(Swap { object, map, owners, window, promised: slots, lent });
     }
 
     /// The object whose pages are slots.

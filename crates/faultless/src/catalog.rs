@@ -49,8 +49,8 @@ impl Catalog {
 
     /// The files that are mapped now.
     pub fn files(&self) -> Vec<(FileId, Arc<Mapping>)> {
-        let files = self.open();
-        files.files.iter().filter_map(|(id, mapping)| Some((*id, mapping.upgrade()?))).collect()
+        let open = self.open();
+        open.files.iter().filter_map(|(id, mapping)| Some((*id, mapping.upgrade()?))).collect()
     }
 
     /// The file has been closed.

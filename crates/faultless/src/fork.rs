@@ -30,8 +30,8 @@ use crate::vm::Inner;
 ///
 /// - `vfork`, `posix_spawn` and a `std::process::Command` without `pre_exec` don't fork in
 ///   this sense: they cost nothing.
-/// - A handler of `pthread_atfork` that was registered before the first `Vm` was made must
-///   not touch memory of a `Vm`.
+/// - What a handler of `pthread_atfork` does may touch memory of a `Vm`, unless it was
+///   registered before `main`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFork {
     /// Its own copy of all private memory: [`Memory`](crate::Memory),

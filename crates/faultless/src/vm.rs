@@ -9,7 +9,9 @@ use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
 use faultless_pager::{InheritedSwap, SwapFile};
-use faultless_runtime::{Core, Inside, Options, Rings, Served, Threads, register_heir};
+use faultless_runtime::{
+    Core, Inside, Options, Rings, Served, Threads, register_heir, watch_forks,
+};
 
 use crate::catalog::Catalog;
 use crate::error::Error;
@@ -158,6 +160,14 @@ impl VmBuilder {
     /// Makes it: reserves addresses, starts threads; takes no memory yet.
     pub fn build(self) -> Result<Vm, Error> {
         let _inside = Inside::enter();
+        if self.on_fork == OnFork::Copy {
+            // First: no fork copies what is half made.
+            let failed = |errno: faultless_sys::Errno| faultless_runtime::Error::Setup {
+                what: "the handlers of forks",
+                source: errno.into(),
+            };
+            watch_forks().map_err(failed)?;
+        }
         let pages = self.memory / PAGE_BYTES;
         let fits = u32::try_from(pages).ok().filter(|pages| *pages < 1 << 29);
         let Some(pages) = fits.filter(|_| self.memory >= Vm::MEMORY_MIN) else {
@@ -205,11 +215,7 @@ impl VmBuilder {
         let inner = Arc::new(Inner { threads, core, catalog, memory, room, heritage });
         if self.on_fork == OnFork::Copy {
             let heir: Weak<Inner> = Arc::downgrade(&inner);
-            let failed = |errno: faultless_sys::Errno| faultless_runtime::Error::Setup {
-                what: "the handlers of forks",
-                source: errno.into(),
-            };
-            register_heir(heir).map_err(failed)?;
+            register_heir(heir);
         }
         Ok(Vm { inner })
     }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex};
@@ -13,6 +12,7 @@ use faultless_pager::Pager;
 use faultless_sys::fork::Birthplace;
 use faultless_sys::process::EventFd;
 use faultless_sys::ring::RingUser;
+use faultless_sys::thread::Thread;
 
 use crate::drive::Worker;
 use crate::error::Error;
@@ -86,7 +86,7 @@ pub struct Core<M: Machine> {
 /// A runtime's threads; they end when this is dropped.
 pub struct Threads<M: Machine> {
     core: Arc<Core<M>>,
-    joins: Ranked<Vec<JoinHandle<()>>>,
+    joins: Ranked<Vec<Thread>>,
 }
 
 impl<M: Machine> Core<M> {
@@ -221,19 +221,17 @@ impl<M: Machine> Threads<M> {
             self.spawn("faultless-fault", move || core.handle_faults(n))?;
         }
         let core = self.core.clone();
-        self.spawn("faultless-keeper", move || core.keep())
+        self.spawn("faultless-keep", move || core.keep())
     }
 
-    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        let join = std::thread::Builder::new()
-            .name(name.into())
-            .stack_size(256 << 10)
-            .spawn(move || {
-                let _end = AbortOnPanic;
-                let _inside = Inside::at_rest();
-                body();
-            })
-            .map_err(|source| Error::Setup { what: "a thread", source })?;
+    fn spawn(&self, name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let body = move || {
+            let _end = AbortOnPanic;
+            let _inside = Inside::at_rest();
+            body();
+        };
+        let join = Thread::spawn(256 << 10, name, Box::new(body))
+            .map_err(|errno| Error::Setup { what: "a thread", source: errno.into() })?;
         self.joins.lock().push(join);
         Ok(())
     }
@@ -265,7 +263,7 @@ impl<M: Machine> Drop for Threads<M> {
         self.core.ring_handlers();
         let joins = std::mem::take(&mut *self.joins.lock());
         for join in joins {
-            let _ = join.join();
+            join.join();
         }
     }
 }

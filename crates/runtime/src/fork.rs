@@ -51,15 +51,18 @@ static PREPARED: Mutex<Vec<Arc<dyn Heir>>> = Mutex::new(Vec::new());
 /// Some thread is forking.
 static TURN: AtomicBool = AtomicBool::new(false);
 
-/// From now on `heir` lives on in children. Its lock order is that of a call: this enters.
-pub fn register_heir(heir: Weak<dyn Heir>) -> Result<(), Errno> {
+/// From now on forks wait until nobody is at work.
+pub fn watch_forks() -> Result<(), Errno> {
     static HOOKS: Hooks = Hooks { prepare, parent, child };
-    set_hooks(&HOOKS)?;
+    set_hooks(&HOOKS)
+}
+
+/// From now on `heir` lives on in children. To be called after [`watch_forks`].
+pub fn register_heir(heir: Weak<dyn Heir>) {
     let _inside = Inside::enter();
     let mut heirs = HEIRS.lock().unwrap_or_else(PoisonError::into_inner);
     heirs.retain(|heir| heir.strong_count() > 0);
     heirs.push(heir);
-    Ok(())
 }
 
 fn prepare() {

@@ -92,8 +92,10 @@ impl<M: Machine> Core<M> {
             if handler.worker.is_idle() {
                 active = None;
             }
-            let goes_out = active.is_none() && is_closing();
-            if (held_up || !handler.look) && !goes_out {
+            let rests = active.is_none();
+            if held_up && !rests {
+                handler.worker.io.wait();
+            } else if !(held_up || handler.look || rests && is_closing()) {
                 self.wait_for_work(&mut handler);
             }
             self.reap(&mut handler.worker);

@@ -46,7 +46,7 @@ mod verbs;
 
 pub use crate::core::{Core, Options, Rings, Threads};
 pub use error::{Error, Operation};
-pub use fork::{Heir, register_heir};
+pub use fork::{Heir, register_heir, watch_forks};
 pub use gate::Active;
 pub use inherit::Lending;
 pub use inside::{Inside, is_inside};

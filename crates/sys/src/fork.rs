@@ -22,9 +22,9 @@
 //! mapped there, until it maps something itself. `vfork` and `posix_spawn` children
 //! share the parent's memory and are not concerned.
 
-use std::os::fd::{AsFd, IntoRawFd, RawFd};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 
@@ -74,9 +74,8 @@ impl Entry {
 pub struct Birthplace(AtomicU32);
 
 impl Birthplace {
-    /// This process. Forks are noticed from the first call of this on.
+    /// This process.
     pub fn here() -> Birthplace {
-        register().ok();
         Birthplace(AtomicU32::new(GENERATION.load(Ordering::Relaxed)))
     }
 
@@ -111,13 +110,19 @@ pub struct Hooks {
     pub child: fn(),
 }
 
-static HOOKS: OnceLock<&Hooks> = OnceLock::new();
+/// Or null.
+static HOOKS: AtomicPtr<Hooks> = AtomicPtr::new(ptr::null_mut());
 
-/// Has `hooks` called, once and for good; calls after the first do nothing.
+/// Has `hooks` called from now on.
 pub fn set_hooks(hooks: &'static Hooks) -> Result<(), Errno> {
-    register()?;
-    HOOKS.get_or_init(|| hooks);
+    are_noticed()?;
+    HOOKS.store(ptr::from_ref(hooks).cast_mut(), Ordering::Release);
     Ok(())
+}
+
+fn hooks() -> Option<&'static Hooks> {
+    // SAFETY: 1. null, or from the reference that `set_hooks` was given for good.
+    unsafe { HOOKS.load(Ordering::Acquire).as_ref() }
 }
 
 /// How many descriptors children can be told to close; what is more stays open there.
@@ -161,7 +166,8 @@ impl Plug {
     ///
     /// What a child has mapped within the range by other means stays as it is.
     pub fn new(range: VirtRange) -> Result<Plug, Errno> {
-        register()?;
+        are_noticed()?;
+        make_empty_file()?;
         let birthplace = Birthplace::here();
         for (entry, slot) in TABLE.iter().enumerate() {
             let free =
@@ -216,32 +222,60 @@ impl Drop for Plug {
     }
 }
 
-/// Makes the empty file and registers the handlers, once.
-fn register() -> Result<(), Errno> {
-    static REGISTERED: OnceLock<Result<(), Errno>> = OnceLock::new();
-    *REGISTERED.get_or_init(|| {
-        let file = rustix::fs::memfd_create("faultless-plug", rustix::fs::MemfdFlags::CLOEXEC)?;
-        // A descriptor that outlives everything: children map it.
-        let file = rustix::io::fcntl_dupfd_cloexec(file.as_fd(), 3)?;
-        EMPTY_FILE.store(file.into_raw_fd(), Ordering::Release);
+/// Registers the handlers, before `main` and before there are threads: so no fork is in the
+/// middle of it, and those who register later run before ours in `prepare`, and after ours
+/// in the child, where addresses are served by then.
+// SAFETY: 1. the loader calls what is in this section as C functions, before `main`; ours
+// is one, and uses nothing of `std` that `main` sets up.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static REGISTER: extern "C" fn() = {
+    extern "C" fn register() {
         // SAFETY: 1. the three are functions that live as long as the program; 2. what
         // they do in the child of a threaded process is allowed there: loads, stores of
         // atomics, mmap(2) and close(2). (What hooks do beyond that, they answer for.)
-        match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {
-            0 => Ok(()),
-            errno => Err(Errno::from_raw_os_error(errno)),
-        }
-    })
+        let refused =
+            unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+        REFUSED.store(refused, Ordering::Release);
+    }
+    register
+};
+
+/// What pthread_atfork(3) has answered.
+static REFUSED: AtomicI32 = AtomicI32::new(libc::ENOSYS);
+
+/// Are forks noticed?
+fn are_noticed() -> Result<(), Errno> {
+    match REFUSED.load(Ordering::Acquire) {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw_os_error(errno)),
+    }
+}
+
+/// Makes the empty file, if there is none. No lock: a child could inherit it taken.
+fn make_empty_file() -> Result<(), Errno> {
+    if EMPTY_FILE.load(Ordering::Acquire) >= 0 {
+        return Ok(());
+    }
+    let file = rustix::fs::memfd_create("faultless-plug", rustix::fs::MemfdFlags::CLOEXEC)?;
+    // A descriptor that outlives everything: children map it.
+    let file = rustix::io::fcntl_dupfd_cloexec(file.as_fd(), 3)?;
+    let ours = file.as_raw_fd();
+    // Whoever was quicker has made the same; then ours is closed.
+    if EMPTY_FILE.compare_exchange(-1, ours, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        let _ = file.into_raw_fd();
+    }
+    Ok(())
 }
 
 extern "C" fn before() {
-    if let Some(hooks) = HOOKS.get() {
+    if let Some(hooks) = hooks() {
         (hooks.prepare)();
     }
 }
 
 extern "C" fn in_parent() {
-    if let Some(hooks) = HOOKS.get() {
+    if let Some(hooks) = hooks() {
         (hooks.parent)();
     }
 }
@@ -265,7 +299,7 @@ extern "C" fn in_child() {
             unsafe { libc::close(fd) };
         }
     }
-    if let Some(hooks) = HOOKS.get() {
+    if let Some(hooks) = hooks() {
         (hooks.child)();
     }
 }

@@ -8,6 +8,7 @@
 //! | [`signal`] | the one SIGBUS hook of the process, chained to what was there before |
 //! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
+//! | [`thread`] | threads that a forked child can start |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //!
 //! Nothing here decides anything. Errors are `Errno`, except where a person has
@@ -20,6 +21,7 @@ pub mod process;
 pub mod raise;
 pub mod ring;
 pub mod signal;
+pub mod thread;
 pub mod uffd;
 
 pub use rustix::io::Errno;

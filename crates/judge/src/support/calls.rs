@@ -44,7 +44,8 @@ pub const CALLS: &[Call] = &[
         "parameters, rights of descriptors, places, FIXED, NOREPLACE, SHARED_VALIDATE, GROWSDOWN, \
          POPULATE, limits, `/dev/zero`, seals",
         Elsewhere(
-            "`map`, `map_mut`, `map_raw`; `map_copy`; `anonymous`: at addresses that it chooses",
+            "`map`, `map_mut`, `map_raw`; `map_copy`; `anonymous`: at addresses that it chooses, \
+             or FIXED in a `reserve`d range",
             "crates/faultless/tests/files.rs",
         ),
     ),
@@ -62,14 +63,26 @@ pub const CALLS: &[Call] = &[
         "splits past the limit",
         Done("one area of the kernel's for all maps", "areas_of_the_kernel"),
     ),
-    call("`mprotect`", 32..=33, "parameters, holes, rights of files", Not("")),
+    call(
+        "`mprotect`",
+        32..=33,
+        "parameters, holes, rights of files",
+        Elsewhere(
+            "`protect` of parts of maps and memory; no EXEC",
+            "crates/faultless/tests/verbs_protect.rs",
+        ),
+    ),
     call("areas", 34..=35, "what splits them, what joins them", Not("a map is one")),
     call("`mseal`", 36..=36, "what it refuses, advice that loses bytes", Not("")),
     call(
         "`mremap`",
         37..=44,
         "parameters, in place, FIXED, DONTUNMAP, old size 0, several areas, limits",
-        Done("`resize`: file and map, at one address", "resize"),
+        Elsewhere(
+            "`Memory::resize`: in place, or elsewhere without a copy; `MapMut::resize`: file and \
+             map, at one address",
+            "crates/faultless/tests/verbs_remap.rs",
+        ),
     ),
     call(
         "`msync`",
@@ -81,30 +94,36 @@ pub const CALLS: &[Call] = &[
         "`mincore`",
         47..=48,
         "parameters, holes; after DONTNEED, after a load",
-        Done("`resident`: how many pages, not which", "resident"),
+        Elsewhere("`residency`, page by page", "crates/faultless/tests/verbs_lock.rs"),
     ),
     call(
         "`madvise`",
         49..=56,
         "DONTNEED, FREE, REMOVE, POPULATE, WIPEONFORK, guards, marks",
-        Done(
-            "`advise` (NORMAL, RANDOM, SEQUENTIAL), `prefetch` (WILLNEED), `release` (PAGEOUT of \
-             clean pages), `punch_hole` (REMOVE)",
-            "advice",
+        Elsewhere(
+            "memory: `discard` (DONTNEED), `advise` (WILLNEED, PAGEOUT, FREE), `populate`; files: \
+             `advise` (NORMAL, RANDOM, SEQUENTIAL), `prefetch`, `release`, `punch_hole` (REMOVE)",
+            "crates/faultless/tests/verbs_advise.rs",
         ),
     ),
     call(
         "`mlock` …",
         57..=58,
         "holes, ends, limits, MCL_FUTURE, ONFAULT",
-        Done("`pin`, `pin_mut`, `pin_many`: held while the guard lives", "pins"),
+        Elsewhere(
+            "`lock`, `unlock`; `pin`, `pin_mut`, `pin_many`: held while the guard lives",
+            "crates/faultless/tests/verbs_lock.rs",
+        ),
     ),
     call("`brk`", 59..=59, "up, down, into a mapping", Not("allocators: `VmHeap`, `GlobalHeap`")),
     call(
         "`fork`",
         60..=61,
         "copied, shared, left out, wiped, not locked",
-        Elsewhere("the child has errors in place of maps", "crates/faultless/tests/fork.rs"),
+        Elsewhere(
+            "private memory is copied; shared maps of files are errors in the child",
+            "crates/faultless/tests/fork_private.rs",
+        ),
     ),
     call("`remap_file_pages`", 62..=62, "parameters, guards", Not("")),
 ];
