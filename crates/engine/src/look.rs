@@ -25,6 +25,12 @@ impl Engine {
         self.frames.iter()
     }
 
+    /// The frame of the space's own page at an address, if it has one there, in memory.
+    pub fn own_frame(&self, space: SpaceId, at: VirtAddr) -> Option<FrameNo> {
+        let id = self.anon_at(Site::new(space, at.page_start()))?;
+        self.anons[id].frame()
+    }
+
     /// One frame.
     pub fn frame(&self, no: FrameNo) -> &Frame {
         &self.frames[no]

@@ -152,7 +152,14 @@ impl World {
         let kind = if access.store.is_some() { Access::Write } else { Access::Read };
         let waiter = if self.rng.bool() { Waiter::Machine } else { Waiter::Caller };
         let (space, addr) = (SpaceId(process), access.addr());
+        let before = self.engine.own_frame(space, addr);
         let outcome = self.plan(|engine, plan| engine.fault(space, addr, kind, waiter, plan));
+        let own = self.engine.own_frame(space, addr);
+        // Where frames are short, the object's page becomes the copy, without an operation
+        // that copies: from now on it is what the program sees.
+        if own != before && own.is_some_and(|no| self.engine.frame(no).dirty) {
+            self.model.copy(process, access.number);
+        }
         match outcome {
             Outcome::Resolved | Outcome::Waiting(_) => false,
             Outcome::NoFrame(scope) => {
