@@ -334,6 +334,11 @@ impl Range {
         Range { ours: start..end, at, len: bytes, is_outside: false }
     }
 
+    /// It has bytes, and begins with a page.
+    pub fn is_real(&self) -> bool {
+        self.len > 0 && self.at.is_multiple_of(PAGE)
+    }
+
     pub fn pages(&self) -> std::ops::Range<usize> {
         self.at / PAGE..(self.at + self.len).div_ceil(PAGE)
     }

@@ -147,13 +147,13 @@ impl World<'_> {
         let ours = number(view.raw.protect(range.ours.clone(), protection));
         let writes = prot & libc::PROT_WRITE != 0;
         let expected = match range.is_outside {
-            _ if writes && !view.writable && (home.writable || range.is_outside) => {
-                self.tally.add(Difference::ViewIsReadOnly);
-                Err(libc::EACCES)
-            }
             true => {
                 self.tally.add(Difference::RangeFirst);
                 Err(libc::ENOMEM)
+            }
+            false if writes && !view.writable && home.writable && range.is_real() => {
+                self.tally.add(Difference::ViewIsReadOnly);
+                Err(libc::EACCES)
             }
             false => {
                 let expected = home.kernel.protect(at, range.len, prot);
