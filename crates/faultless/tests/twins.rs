@@ -13,10 +13,16 @@
 mod access;
 #[path = "twins/areas.rs"]
 mod areas;
+#[path = "twins/bench.rs"]
+mod bench;
+#[path = "twins/cases.rs"]
+mod cases;
 #[path = "twins/dice.rs"]
 mod dice;
 #[path = "twins/differences.rs"]
 mod differences;
+#[path = "twins/directed.rs"]
+mod directed;
 #[path = "twins/files.rs"]
 mod files;
 #[path = "twins/kernel.rs"]

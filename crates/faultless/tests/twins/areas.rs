@@ -7,7 +7,7 @@ use super::access;
 use super::dice::Dice;
 use super::differences::Difference;
 use super::kernel::{Area, Errno, READ_WRITE};
-use super::twin::{Copied, CopiedPage, Kind, Private};
+use super::twin::{Copied, CopiedPage, Kind, Private, View};
 use super::world::{DELIVERIES, Target, World};
 
 const PRIVATES_MAX: usize = 6;
@@ -170,7 +170,8 @@ impl World<'_> {
                 let prot = if home.writable { READ_WRITE } else { libc::PROT_READ };
                 let protection =
                     if home.writable { Protection::READ_WRITE } else { Protection::READ };
-                for view in home.views.iter().filter(|view| view.writable == home.writable) {
+                let may = |view: &&View| view.len > 0 && view.writable == home.writable;
+                for view in home.views.iter().filter(may) {
                     view.raw.protect(.., protection).map_err(|error| error.to_string())?;
                     let (start, end) = (view.offset, view.offset + view.len);
                     let pages = start / PAGE..end.div_ceil(PAGE);

@@ -19,6 +19,8 @@ differences! {
         "a page is at one address only: where another map shows it, a private reader gets its copy at once";
     Tail: "what is stored behind the end of the file, in its last page, may be zeros later",
         "such bytes never reach the file and go with the page; Linux clears them when it writes the page";
+    CutTail: "where somebody cuts the file inside of a page with changes in memory, bytes behind the new end may stay in that page",
+        "they never reach the file and go with the page; nobody tells the library before";
     FreeNow: "`Advice::Free` is done at once",
         "Linux may do it as well, when it likes";
     SameRights: "all shared maps of a file have the same addresses, and so the same rights",
@@ -37,8 +39,6 @@ differences! {
         "a map keeps its address";
     InlineCalls: "with inline delivery a system call on a page that isn't in memory is EFAULT",
         "only the thread that faults can serve it, and the kernel is no thread";
-    EmptyMap: "nothing can be mapped: no bytes, or of an empty file",
-        "as with memmap2";
     AreasApart: "memory whose parts have the same rights always grows",
         "Linux keeps areas apart whose pages came to be apart (EFAULT)";
 }

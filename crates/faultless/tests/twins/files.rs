@@ -38,7 +38,13 @@ impl World<'_> {
             ours: map.as_ptr() as usize,
             kernel: kernel.map_err(|errno| format!("the kernel doesn't map it: {errno}"))?,
             rights: vec![prot; HOME_PAGES],
-            views: vec![View { offset: 0, len: map.len(), raw: map, writable: false }],
+            views: vec![View {
+                offset: 0,
+                len: map.len(),
+                raw: map,
+                writable: false,
+                may_lose: false,
+            }],
             copies: 0,
             writable: false,
             delivery,
@@ -116,7 +122,7 @@ impl World<'_> {
         }
         match map {
             Ok(raw) if offset + len <= size => {
-                home.views.push(View { raw, offset, len, writable });
+                home.views.push(View { raw, offset, len, writable, may_lose: false });
                 Ok(())
             }
             Err(error) if offset + len > size && error.errno() == libc::ENXIO => {
@@ -242,7 +248,11 @@ impl World<'_> {
     pub fn flush(&mut self, dice: &mut Dice) -> Result<(), String> {
         let Some((file, view)) = self.a_view(dice) else { return Ok(()) };
         let (twin, number_of) = self.parts((file, view));
-        let home = twin.home.as_ref().expect("mapped");
+        let home = twin.home.as_mut().expect("mapped");
+        let view = &mut home.views[number_of];
+        // A map that could lose a change is told at most once.
+        let told = if std::mem::take(&mut view.may_lose) { view.raw.check() } else { Ok(()) };
+        let told = told.is_err_and(|error| error.is_beyond_end());
         let view = &home.views[number_of];
         let which = dice.below(4);
         let error = |error: faultless::Error| format!("flush: {error}");
@@ -264,6 +274,9 @@ impl World<'_> {
             }
             _ => view.raw.flush().map_err(error).and_then(|()| twin.compare(0, twin.size)),
         };
+        if told {
+            self.tally.add(Difference::LossIsTold);
+        }
         self.say(|| format!("flush {which} of file {file} by map {number_of}"));
         compared
     }
@@ -359,6 +372,10 @@ impl World<'_> {
         let file = dice.below(self.files.len());
         let size = self.new_size(file, dice);
         self.say(|| format!("somebody sets the length of file {file} to {size:#x}"));
+        let is_cut = size < self.files[file].size;
+        for view in self.files[file].home.iter_mut().flat_map(|home| &mut home.views) {
+            view.may_lose |= is_cut;
+        }
         let twin = &self.files[file];
         twin.ours.set_len(size as u64).unwrap();
         if let Some(home) = &twin.home {
@@ -374,7 +391,16 @@ impl World<'_> {
                 }
             }
         }
+        let twin = &self.files[file];
+        let end = size.next_multiple_of(PAGE).min(twin.size).max(size);
+        let mut cut = vec![0; end - size];
+        twin.kernel.read_exact_at(&mut cut, size as u64).unwrap();
         self.kernels_size(file, size);
+        let twin = &mut self.files[file];
+        if twin.home.is_some() && !cut.is_empty() {
+            self.tally.add(Difference::CutTail);
+            twin.tail.store(size, size, &cut);
+        }
         Ok(())
     }
 
@@ -388,7 +414,7 @@ impl World<'_> {
         }
     }
 
-    fn kernels_size(&mut self, file: usize, size: usize) {
+    pub fn kernels_size(&mut self, file: usize, size: usize) {
         let twin = &mut self.files[file];
         twin.kernel.set_len(size as u64).unwrap();
         twin.tail.resize(twin.size, size);

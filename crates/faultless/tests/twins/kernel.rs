@@ -93,21 +93,6 @@ impl Area {
         checked(unsafe { libc::msync((self.start + at) as *mut _, len, flags) })
     }
 
-    pub fn unmap(&self, at: usize, len: usize) -> Result<(), Errno> {
-        // SAFETY: nobody has a slice of a twin.
-        checked(unsafe { libc::munmap((self.start + at) as *mut _, len) })
-    }
-
-    pub fn lock(&self, at: usize, len: usize) -> Result<(), Errno> {
-        // SAFETY: it changes no memory.
-        checked(unsafe { libc::mlock((self.start + at) as *mut _, len) })
-    }
-
-    pub fn unlock(&self, at: usize, len: usize) -> Result<(), Errno> {
-        // SAFETY: it changes no memory.
-        checked(unsafe { libc::munlock((self.start + at) as *mut _, len) })
-    }
-
     /// Other length, wherever there is room.
     pub fn resize(&mut self, pages: usize) -> Result<(), Errno> {
         let (old, new) = (self.pages * PAGE, pages * PAGE);

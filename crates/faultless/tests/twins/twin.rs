@@ -44,6 +44,8 @@ pub struct View {
     pub offset: usize,
     pub len: usize,
     pub writable: bool,
+    /// Somebody has cut the file: a write that was under way may still meet the new end.
+    pub may_lose: bool,
 }
 
 /// Private memory.

@@ -8,7 +8,7 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 static STEP: AtomicU64 = AtomicU64::new(0);
 
 /// No step takes so long.
-const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_secs(20);
 
 /// A step begins. With several threads, one of them is named.
 pub fn step(seed: u64, step: usize) {
