@@ -15,9 +15,10 @@ The project's own checks.
 Usage: cargo xtask COMMAND
 
 Commands:
-  tidy   Check the laws of the source: layers, unsafe code, lengths, names, ...
-  sim    Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
-  help   Print this
+  tidy     Check the laws of the source: layers, unsafe code, lengths, names, ...
+  sim      Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
+  support  Write README's table of Linux's calls, as the checklist comes out
+  help     Print this
 ";
 
 fn main() -> ExitCode {
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         ["tidy"] => tidy(),
-        ["sim", ref args @ ..] => sim(args),
+        ["sim", ref args @ ..] => run("faultless-sim", args),
+        ["support"] => run("faultless-judge", &["support", "--write", "README.md"]),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -37,11 +39,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the simulator as a program of its own, optimised.
-fn sim(args: &[&str]) -> ExitCode {
+/// Runs a program of the workspace, optimised.
+fn run(package: &str, args: &[&str]) -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
-    command.args(["run", "--release", "--quiet", "--package", "faultless-sim", "--"]).args(args);
+    command.args(["run", "--release", "--quiet", "--package", package, "--"]).args(args);
     match command.current_dir(tidy::root()).status() {
         Ok(status) => ExitCode::from(status.code().unwrap_or(1) as u8),
         Err(error) => {

@@ -30,6 +30,7 @@ Examples:
   faultless demo                     1 GiB through 64 MiB of memory, beside the kernel's mmap
   faultless scan FILE --order random --threads 4 --compare
   faultless cat FILE | sha256sum
+  faultless scenario list            what mmap is, in small programs
 
 Sizes are bytes (4096) or powers of 1024 (64K, 64M, 1G).";
 
@@ -50,6 +51,9 @@ Examples:
   faultless cat big.bin --offset 1G --length 1M | xxd | head
       Copies bytes of a mapping to stdout; the kernel itself reads them from the mapping.
 
+  faultless scenario watcher
+      Plays two processes over one file, and shows page tables and page cache at each step.
+
 Sizes are bytes (4096) or powers of 1024 (64K, 64M, 1G).
 
 Exit codes:
@@ -66,6 +70,8 @@ pub enum Command {
     Scan(ScanArgs),
     /// Write bytes of a file to stdout, from a mapping
     Cat(CatArgs),
+    /// Run a program that shows what mmap is, step by step, and check it
+    Scenario(ScenarioArgs),
     /// Say whether Faultless can be used here, and what a fault costs
     Doctor(DoctorArgs),
     /// The kernel's part of `demo` and `scan`, as a child process
@@ -154,6 +160,31 @@ pub struct CatArgs {
     /// The budget
     #[arg(long, default_value = "64M", value_name = "SIZE")]
     pub memory: Size,
+}
+
+/// Arguments of `scenario`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+After each step it says what has changed: areas, translations with their bits, pages in
+memory, lists, swap. The exit code is 1 where a check fails.")]
+pub struct ScenarioArgs {
+    /// Which: a name, `list` to see the names, or `all`
+    pub name: String,
+    /// On which machine: one in software, of which all can be seen, or this one
+    #[arg(long, value_enum, default_value = "software")]
+    pub machine: MachineArg,
+    /// Where to write what the scenario draws, as PNG (`frame-buffer` does)
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
+}
+
+/// A machine for scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MachineArg {
+    /// Page tables, TLB and frames in software
+    Software,
+    /// Real pointers, where the scenario has them
+    Linux,
 }
 
 /// Arguments of `doctor`.

@@ -3,7 +3,7 @@
 //! ```text
 //! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
 //!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
-//!        cat, doctor
+//!        cat, doctor, scenario
 //! ```
 
 #![deny(unsafe_code)]
@@ -25,6 +25,7 @@ mod plan;
 mod problem;
 mod progress;
 mod scan;
+mod scenario;
 mod size;
 mod table;
 mod touch;
@@ -68,13 +69,14 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         // A child ends as its parent or a signal wants it to; `cat` leaves nothing behind.
         Command::KernelWalk(args) => return kernel_walk(args),
         Command::Cat(args) => return cat::run(args),
-        Command::Demo(_) | Command::Scan(_) | Command::Doctor(_) => {}
+        Command::Demo(_) | Command::Scan(_) | Command::Scenario(_) | Command::Doctor(_) => {}
     }
     cleanup::on_signals()
         .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
     match command {
         Command::Demo(args) => demo::run(args, output),
         Command::Scan(args) => scan::run(args, output),
+        Command::Scenario(args) => scenario::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::KernelWalk(_) | Command::Cat(_) => unreachable!("done above"),
     }

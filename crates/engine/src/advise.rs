@@ -50,7 +50,7 @@ impl Engine {
             if piece.sharing == Sharing::Private {
                 let own = self.privates[space.index()].range(numbers(piece.range));
                 let absent: Vec<_> =
-                    own.filter(|(_, id)| self.anons[*id].frame.is_none()).collect();
+                    own.filter(|(_, id)| self.anons[*id].frame().is_none()).collect();
                 for (_, id) in absent.into_iter().take(self.spare_frames() as usize) {
                     let Some(no) = self.take_frame(id.key()) else { return };
                     self.stats.pages_ahead += 1;

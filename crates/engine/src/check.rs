@@ -25,7 +25,7 @@ impl Engine {
 
     /// Every cached page's frame says the same of itself; no frame is cached twice.
     fn check_caches(&self) -> vec::Vec<bool> {
-        let mut cached = vec![false; self.frames.count() as usize];
+        let mut cached = vec![false; self.frames.iter().count()];
         for (n, object) in self.objects.iter().enumerate() {
             let Some(object) = object else { continue };
             let (mut resident, mut dirty) = (0, 0);
@@ -53,11 +53,11 @@ impl Engine {
         for (id, page) in self.anons.iter() {
             pages += 1;
             assert_eq!(page.refs, refs.get(&id).copied().unwrap_or(0), "{id:?}: {page:?}");
-            if let Some(no) = page.frame {
+            if let Some(no) = page.frame() {
                 assert!(!core::mem::replace(&mut cached[no.index()], true), "{no:?} twice");
                 assert_eq!(self.frames[no].key(), id.key(), "{id:?}: another's frame");
             }
-            if let Some(slot) = page.slot {
+            if let Some(slot) = page.slot() {
                 let swap = self.swap.as_ref().expect("a slot is of a swap area");
                 assert_eq!(swap.owners[slot.index()], id, "{slot:?} is another's");
                 slots += 1;
@@ -73,8 +73,8 @@ impl Engine {
     fn check_counts(&self, cached: &[bool]) {
         let (mut used, mut dirty, mut busy, mut leaving) = (0, 0, 0, 0);
         for (no, frame) in self.frames.iter() {
-            assert_eq!(frame.state != State::Free, cached[no.index()], "{no:?}: {frame:?}");
-            used += u64::from(frame.state != State::Free);
+            assert_eq!(frame.has_page(), cached[no.index()], "{no:?}: {frame:?}");
+            used += u64::from(frame.has_page() && !frame.is_device());
             dirty += u64::from(frame.dirty);
             busy += u32::from(!frame.is_idle());
             leaving += u32::from(frame.leaving);

@@ -151,7 +151,7 @@ impl Engine {
         if piece.sharing == Sharing::Private {
             let map = &self.privates[space.index()];
             for (number, id) in map.range(numbers(piece.range)) {
-                if let Some(no) = self.anons[id].frame {
+                if let Some(no) = self.anons[id].frame() {
                     look(self, no, Site::of_number(space, number));
                 }
             }

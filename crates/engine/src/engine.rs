@@ -28,6 +28,8 @@ use crate::swapping::Swap;
 pub struct Config {
     /// The budget.
     pub frames: u32,
+    /// Frames of devices, whose numbers follow those of the budget.
+    pub device_frames: u32,
     /// Who leaves when a frame is needed.
     pub policy: PolicyKind,
     /// The bounds of each address space.
@@ -71,6 +73,7 @@ impl Config {
     pub fn new(frames: u32, spaces: Vec<VirtRange>) -> Config {
         Config {
             frames,
+            device_frames: 0,
             policy: PolicyKind::TwoList,
             spaces,
             guard_pages: 1,
@@ -136,7 +139,7 @@ impl Engine {
     /// An engine with all its frames free.
     pub fn new(config: Config) -> Engine {
         Engine {
-            frames: FrameTable::new(config.frames),
+            frames: FrameTable::new(config.frames, config.device_frames),
             translations: Translations::default(),
             others: BTreeMap::new(),
             closing: BTreeSet::new(),
@@ -256,7 +259,7 @@ impl Engine {
             + self.translations.bookkeeping_bytes()
             + self.anons.bookkeeping_bytes()
             + self.privates.iter().map(AnonMap::bookkeeping_bytes).sum::<usize>()
-            + self.swap.as_ref().map_or(0, |swap| swap.map.bookkeeping_bytes())
+            + self.swap.as_ref().map_or(0, Swap::bookkeeping_bytes)
             + self.nodes.bookkeeping_bytes()
             + self.policy.bookkeeping_bytes()
             + self.objects.capacity() * size_of::<Option<Box<Object>>>()
@@ -277,7 +280,7 @@ impl Engine {
     pub(crate) fn take_frame(&mut self, key: PageKey) -> Option<FrameNo> {
         let no = self.frames.take(key)?;
         match AnonId::of(key) {
-            Some(id) => self.anons[id].frame = Some(no),
+            Some(id) => self.anons[id].set_frame(Some(no)),
             None => {
                 let object = self.objects[key.object.index()].as_deref_mut();
                 let object = object.expect("the object exists");
@@ -311,7 +314,7 @@ impl Engine {
         }
         self.stats.frames_used -= 1;
         if let Some(id) = AnonId::of(key) {
-            self.anons[id].frame = None;
+            self.anons[id].set_frame(None);
             if self.anons[id].refs == 0 {
                 self.remove_anon(id);
             }
@@ -367,7 +370,7 @@ impl Engine {
     pub(crate) fn set_dirty(&mut self, no: FrameNo) {
         let now = self.now;
         let frame = &mut self.frames[no];
-        if !frame.dirty && !frame.is_substitute() {
+        if !frame.dirty && !frame.is_substitute() && !frame.is_device() {
             frame.dirty = true;
             frame.dirty_since = now;
             let key = frame.key();

@@ -9,6 +9,7 @@
 //!                    2b none is                          reclaim, then come again
 //!                    2c no backing                       zeros
 //!                    2d anonymous, in swap               read it back, and its cluster
+//!                    2e a device's, not lent             SIGBUS: its driver was asked before
 //!   3 in memory      3a busy                             join: say what is wanted, wait
 //!                    3b its bytes could not be had       SIGBUS
 //!                    3c aside                            map it: the minor fault
@@ -132,6 +133,9 @@ impl Engine {
         }
         match self.lookup(object, page) {
             Some(no) => self.fault_cached(no, touch, plan),
+            None if self.object(object).options.backing == Backing::Device => {
+                self.refuse(Signal::Bus)
+            }
             None => self.fault_absent(key, private, touch, plan),
         }
     }
@@ -170,7 +174,11 @@ impl Engine {
                 self.object_mut(key.object).looked_at = (touch.site, key.page);
                 self.stats.faults_major += 1;
                 if private && touch.access == Access::Write {
-                    return self.come_again(no, touch);
+                    if !self.is_short() {
+                        return self.come_again(no, touch);
+                    }
+                    // Aside, it would leave before it is copied: it is to be seen in use.
+                    return self.want(no, Touch { access: Access::Read, ..touch });
                 }
                 self.want(no, touch)
             }
@@ -253,7 +261,7 @@ impl Engine {
             Sharing::Shared if self.object(key.object).options.rights == Rights::ReadOnly => {
                 WriteAccess::Forbidden
             }
-            Sharing::Shared if frame.dirty => WriteAccess::Allowed,
+            Sharing::Shared if frame.dirty || frame.is_device() => WriteAccess::Allowed,
             Sharing::Private if frame.dirty && self.is_sole(key) => WriteAccess::Allowed,
             _ => WriteAccess::Tracked,
         })
@@ -320,9 +328,10 @@ impl Engine {
         u64::from(own.min(self.spare_frames()))
     }
 
-    /// Free frames beyond those kept for whoever needs one at once.
+    /// Free frames beyond those kept for whoever needs one at once: one at least, for the
+    /// copy of a page that has to come first.
     pub(crate) fn spare_frames(&self) -> u32 {
-        self.frames.free().saturating_sub(self.water_low() / 2)
+        self.frames.free().saturating_sub((self.water_low() / 2).max(1))
     }
 
     /// Takes a frame for an absent page and begins to read it, its granule, and
@@ -385,7 +394,8 @@ impl Engine {
 
     /// Begins to read a page that nobody asked for, unless it is there or frames are short.
     pub(crate) fn read_ahead_page(&mut self, key: PageKey, plan: &mut Plan) -> Option<FrameNo> {
-        if self.lookup(key.object, key.page).is_some() || self.allowance(key.object) == 0 {
+        let lent = self.object(key.object).options.backing == Backing::Device;
+        if lent || self.lookup(key.object, key.page).is_some() || self.allowance(key.object) == 0 {
             return None;
         }
         let no = self.take_frame(key)?;

@@ -81,7 +81,7 @@ impl Engine {
         }
         let mut wait = None;
         for (_, id) in self.privates[parent.index()].clone().iter() {
-            let Some(no) = self.anons[id].frame else { continue };
+            let Some(no) = self.anons[id].frame() else { continue };
             if self.anons[id].refs < 2 || !(self.frames[no].writable || self.may_be_writable(no)) {
                 continue;
             }

@@ -10,6 +10,9 @@
 //!    └─────────────────────────────────────────────┘
 //! ```
 //!
+//! Frames of *devices* have the numbers behind the budget's. They are none of this: a
+//! device's driver lends them for good (`device`), nobody takes or reclaims them.
+//!
 //! While a driver carries something out on a frame, the frame is **busy** and
 //! nothing else is begun on it; whoever needs it says so by a *want* and is
 //! served when it *settles*. (BSD's `PG_BUSY` and `PG_WANTED`, Linux's page lock.)
@@ -49,6 +52,8 @@ pub enum State {
     /// Belongs to a page whose bytes could not be had. It stays until those who
     /// wait for it have seen that.
     Failed,
+    /// Is memory of a device. It holds a page of the device's object once it is lent.
+    Device,
 }
 
 /// What a driver is doing with a frame.
@@ -113,6 +118,8 @@ pub enum Kind {
     Plain,
     /// Touching it asks for the next read-ahead window; never mapped ahead.
     Marker,
+    /// They came from swap with another page's; being touched says that it was worth it.
+    Ahead,
     /// They are zeros in place of bytes that could not be read; never written back.
     Substitute,
 }
@@ -236,6 +243,20 @@ impl Frame {
         self.shown != Shown::Nowhere
     }
 
+    /// Is it memory of a device?
+    pub fn is_device(&self) -> bool {
+        self.state == State::Device
+    }
+
+    /// Does it hold a page, or is it meant to?
+    pub fn has_page(&self) -> bool {
+        match self.state {
+            State::Free => false,
+            State::Device => self.object != ObjectId(u32::MAX),
+            State::Reading | State::Resident | State::Failed => true,
+        }
+    }
+
     /// Does a pin hold it in place?
     pub fn is_pinned(&self) -> bool {
         self.pins > 0 || self.pinned_for_write
@@ -270,24 +291,32 @@ impl Frame {
     }
 }
 
-/// All frames of a budget.
+/// All frames of a budget, and of devices.
 pub struct FrameTable {
     frames: Vec<Frame>,
+    budget: u32,
     /// Free frames, the last one given back on top.
     free: Vec<FrameNo>,
 }
 
 impl FrameTable {
-    /// `count` free frames.
-    pub fn new(count: u32) -> FrameTable {
+    /// `budget` free frames, and behind them so many of devices.
+    pub fn new(budget: u32, of_devices: u32) -> FrameTable {
         let mut frames = Vec::new();
-        frames.resize_with(count as usize, Frame::free);
-        FrameTable { frames, free: (0..count).rev().map(FrameNo).collect() }
+        frames.resize_with(budget as usize, Frame::free);
+        let device = Frame { state: State::Device, ..Frame::free() };
+        frames.resize(budget as usize + of_devices as usize, device);
+        FrameTable { frames, budget, free: (0..budget).rev().map(FrameNo).collect() }
     }
 
-    /// How many frames there are.
+    /// How many frames the budget has.
     pub fn count(&self) -> u32 {
-        self.frames.len() as u32
+        self.budget
+    }
+
+    /// The numbers of the devices' frames.
+    pub fn of_devices(&self) -> core::ops::Range<u32> {
+        self.budget..self.frames.len() as u32
     }
 
     /// How many hold nothing.
@@ -349,7 +378,7 @@ impl FrameTable {
             assert_eq!(frame.state == State::Free, listed[no.index()], "{no:?} is lost: {frame:?}");
             assert!(!frame.writable || frame.is_mapped(), "{no:?} is writable nowhere");
             assert!(
-                !frame.writable || frame.dirty || frame.is_substitute(),
+                !frame.writable || frame.dirty || frame.is_substitute() || frame.is_device(),
                 "{no:?}: unseen stores"
             );
             assert_eq!(frame.parts == 0, frame.is_idle(), "{no:?}: {frame:?}");
@@ -390,7 +419,7 @@ mod tests {
 
     #[test]
     fn frames_are_never_more_than_the_budget() {
-        let mut table = FrameTable::new(3);
+        let mut table = FrameTable::new(3, 2);
         let key = |n| PageKey { object: ObjectId(0), page: PageIndex(n) };
         let taken: Vec<_> = (0..3).map(|n| table.take(key(n)).unwrap()).collect();
         assert_eq!(table.take(key(3)), None);

@@ -45,6 +45,7 @@ mod area;
 mod canary;
 mod check;
 mod clear;
+mod device;
 mod engine;
 pub mod fault;
 mod fork;
@@ -75,6 +76,7 @@ mod tests;
 pub mod writeback;
 
 pub use canary::Canary;
+pub use device::LendError;
 pub use engine::{Addresses, Config, Engine, Leave, References, Scope};
 pub use fault::{Outcome, Waiter};
 pub use look::Residency;

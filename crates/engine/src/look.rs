@@ -1,9 +1,13 @@
 //! Looking at an engine: for checkers, and for people.
 
-use faultless_addr::{FrameNo, SpaceId, VirtAddr};
+use alloc::vec::Vec;
 
+use faultless_addr::{FrameNo, ObjectId, SpaceId, VirtAddr};
+
+use crate::anon::AnonPage;
 use crate::engine::{Engine, References};
 use crate::frame::{Frame, Site, State};
+use crate::object::reverse::Window;
 use crate::space::Sharing;
 
 /// Where the bytes of a page are (mincore(2)).
@@ -45,16 +49,39 @@ impl Engine {
         self.anons.count()
     }
 
+    /// The policy's lists by name, each with its frames: those that leave first are first.
+    pub fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {
+        self.policy.lists()
+    }
+
+    /// The space's own pages (those that a store to private memory made, and zeros) by
+    /// address, each with its frame and its slot of swap.
+    pub fn own_pages(&self, space: SpaceId) -> impl Iterator<Item = (VirtAddr, &AnonPage)> {
+        let pages = self.privates[space.index()].iter();
+        pages.map(move |(number, id)| (Site::of_number(space, number).at(), &self.anons[id]))
+    }
+
+    /// The reverse map of an object: which of its pages are meant at which addresses.
+    pub fn windows(&self, object: ObjectId) -> &[Window] {
+        self.object(object).windows.windows()
+    }
+
     /// Is what is meant at an address in memory? `None`: nothing has been meant there yet.
     pub fn residency(&self, space: SpaceId, at: VirtAddr) -> Option<Residency> {
         let site = Site::new(space, at.page_start());
         let area = self.spaces[space.index()].find(at)?;
         if let Some(id) = self.anon_at(site).filter(|_| area.sharing == Sharing::Private) {
-            let frame = self.anons[id].frame;
+            let frame = self.anons[id].frame();
             return Some(if frame.is_some() { Residency::Memory } else { Residency::Swap });
         }
         let no = self.lookup(area.object()?, area.page_at(site.at())?);
         no.map(|_| Residency::Memory)
+    }
+
+    /// Are the bytes that are meant at an address in a frame, all of them?
+    pub fn is_in_memory(&self, space: SpaceId, at: VirtAddr) -> bool {
+        let no = self.meant_at(Site::new(space, at.page_start()));
+        no.is_some_and(|no| self.frames[no].state == State::Resident)
     }
 
     /// Is a page of the space's own meant at an address, in place of an object's or zeros?

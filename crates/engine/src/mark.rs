@@ -126,12 +126,12 @@ impl Engine {
     }
 
     /// The frame that holds what is meant at an address.
-    fn meant_at(&self, site: Site) -> Option<FrameNo> {
+    pub(crate) fn meant_at(&self, site: Site) -> Option<FrameNo> {
         let area = self.spaces[site.space().index()].find(site.at())?;
         if area.sharing == Sharing::Private
             && let Some(id) = self.anon_at(site)
         {
-            return self.anons[id].frame;
+            return self.anons[id].frame();
         }
         self.lookup(area.object()?, area.page_at(site.at())?)
     }

@@ -89,6 +89,12 @@ impl Engine {
         pins_max(self.frames.count())
     }
 
+    /// Pages that pins and locks may still hold: what they leave is for faults.
+    pub fn pages_left_to_hold(&self) -> u64 {
+        let locked: u64 = self.spaces.iter().map(|space| space.locked_pages()).sum();
+        u64::from(self.pins_max().saturating_sub(self.pinned)).saturating_sub(locked)
+    }
+
     /// Goes on with a pin: to be called again after the plan, until it holds or is refused.
     pub fn pin_step(&mut self, pin: &mut Pin, plan: &mut Plan) -> PinStep {
         let step = self.try_pin(pin, plan);
@@ -135,7 +141,7 @@ impl Engine {
             return Err(PinError::ReadOnly);
         }
         let own = pins_max(object.options.limit).saturating_sub(object.pinned);
-        let left = u64::from(self.pins_max().saturating_sub(self.pinned).min(own));
+        let left = self.pages_left_to_hold().min(u64::from(own));
         if pin.pages.len() > left {
             return Err(PinError::NoRoom { left });
         }

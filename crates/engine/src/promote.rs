@@ -8,7 +8,9 @@
 //!   after    site ──► the copy, writable; the old page has one reference less
 //! ```
 //!
-//! Who faulted comes again after step 1, and is served by step 2. The old page is
+//! Who faulted comes again after step 1, and is served by step 2. Where frames are short,
+//! a page that can be had again becomes the copy itself, where it is: to wait for a second
+//! frame could be for ever, because the first leaves to make room for it. The old page is
 //! busy while it is copied: it neither leaves nor changes its place. If it is a page
 //! of an object, others may store to it meanwhile, as they may on Linux.
 
@@ -17,9 +19,9 @@ use faultless_addr::{FrameNo, WriteAccess};
 use crate::anon::AnonId;
 use crate::engine::{Engine, Scope};
 use crate::fault::{Outcome, Touch};
-use crate::frame::{Busy, Kind, Site, State, Want};
+use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::plan::{Leaver, Op, Plan, Source};
-use crate::policy::{Arrival, PageKey};
+use crate::policy::{Arrival, Departure, PageKey};
 
 impl Engine {
     /// The anonymous page that is meant at an address.
@@ -35,6 +37,10 @@ impl Engine {
     /// Case 4: a store at `touch.site` must not go to frame `no`, which is idle.
     pub(crate) fn promote(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
         if self.shown_at(no, touch.site).is_some() {
+            if self.is_short() && self.may_become_own(no) {
+                let id = self.anons.create();
+                return self.become_own(no, id, touch, plan);
+            }
             if !self.frames[no].is_pinned() {
                 self.begin_leave_at(no, touch.site, plan);
             }
@@ -42,6 +48,9 @@ impl Engine {
         }
         let id = self.anons.create();
         let Some(copy) = self.take_frame(id.key()) else {
+            if self.may_become_own(no) && !self.frames[no].is_mapped() {
+                return self.become_own(no, id, touch, plan);
+            }
             self.drop_reference(id, plan);
             return self.no_frame(Scope::All);
         };
@@ -54,6 +63,50 @@ impl Engine {
             self.drop_reference(before, plan);
         }
         self.want(copy, touch)
+    }
+
+    /// Are there so few frames that one which nobody uses at the moment won't stay?
+    pub(crate) fn is_short(&self) -> bool {
+        self.frames.free() <= self.water_low().max(4)
+    }
+
+    /// Can the page be had again from where it came, with nobody needing it but who stores
+    /// to it, at the one address where it is shown, if it is?
+    fn may_become_own(&self, no: FrameNo) -> bool {
+        let frame = &self.frames[no];
+        !frame.dirty
+            && frame.shown != Shown::Often
+            && !frame.is_pinned()
+            && !frame.doomed
+            && frame.state == State::Resident
+            && !frame.is_substitute()
+    }
+
+    /// The page itself becomes the copy.
+    fn become_own(&mut self, no: FrameNo, id: AnonId, touch: Touch, plan: &mut Plan) -> Outcome {
+        self.stats.faults_copy += 1;
+        let key = self.frames[no].key();
+        self.policy.remove(no, key, Departure::Dropped);
+        match AnonId::of(key) {
+            Some(old) => self.anons[old].set_frame(None),
+            None => {
+                let object = self.objects[key.object.index()].as_deref_mut();
+                let object = object.expect("the object exists");
+                object.cache.remove(key.page, &mut self.nodes, &self.frames);
+                object.resident -= 1;
+            }
+        }
+        let frame = &mut self.frames[no];
+        (frame.object, frame.page) = (id.key().object, id.key().page);
+        frame.kind = Kind::Plain;
+        self.anons[id].set_frame(Some(no));
+        self.policy.insert(no, id.key(), Arrival::Demand);
+        self.set_dirty(no);
+        let space = touch.site.space().index();
+        if let Some(before) = self.privates[space].insert(touch.site.number(), id) {
+            self.drop_reference(before, plan);
+        }
+        self.fault_cached(no, touch, plan)
     }
 
     /// Report: the bytes of `from` are in `to` as well.
@@ -83,7 +136,7 @@ impl Engine {
 
     /// A fault where an anonymous page is meant.
     pub(crate) fn fault_anon(&mut self, id: AnonId, touch: Touch, plan: &mut Plan) -> Outcome {
-        if let Some(no) = self.anons[id].frame {
+        if let Some(no) = self.anons[id].frame() {
             return self.fault_cached(no, touch, plan);
         }
         let Some(no) = self.take_frame(id.key()) else { return self.no_frame(Scope::All) };
@@ -97,7 +150,7 @@ impl Engine {
     /// Fills a frame with what the page holds: its bytes in swap, or zeros.
     pub(crate) fn push_anon_read(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) {
         let longest = self.config.run_max;
-        match (self.anons[id].slot, &self.swap) {
+        match (self.anons[id].slot(), &self.swap) {
             (Some(slot), Some(swap)) => {
                 plan.push_read(swap.object, slot.page(), no, Source::Pager, longest);
             }
@@ -111,7 +164,7 @@ impl Engine {
         if self.anons[id].refs > 0 {
             return;
         }
-        match self.anons[id].frame {
+        match self.anons[id].frame() {
             None => self.remove_anon(id),
             Some(no) => {
                 self.frames[no].doomed = true;
@@ -123,7 +176,7 @@ impl Engine {
 
     /// A page without references and without a frame is no more.
     pub(crate) fn remove_anon(&mut self, id: AnonId) {
-        if let Some(slot) = self.anons[id].slot.take() {
+        if let Some(slot) = self.anons[id].slot() {
             self.free_slot(slot);
         }
         self.anons.remove(id);
@@ -135,6 +188,16 @@ impl Engine {
         self.begin(no, Busy::Leaving, 1);
         let (space, at) = (site.space(), site.at());
         plan.keep.push(Leaver { space, at, frame: no, writable: here.writable });
+    }
+
+    /// A page that was read ahead is touched for the first time.
+    fn note_touch(&mut self, no: FrameNo) {
+        match self.frames[no].kind {
+            Kind::Plain | Kind::Substitute => return,
+            Kind::Marker => {}
+            Kind::Ahead => self.note_swap_hit(),
+        }
+        self.frames[no].kind = Kind::Plain;
     }
 
     /// Serves what is needed of an idle frame that holds its page.
@@ -154,10 +217,10 @@ impl Engine {
             // Who waits comes again when the mark has been set, or healed.
             (None, Some(_)) if self.is_mark_changing(site) => {}
             (None, Some(stores)) if want != Want::Write || store => {
-                if self.frames[no].kind == Kind::Marker {
-                    self.frames[no].kind = Kind::Plain;
+                self.note_touch(no);
+                if !self.frames[no].is_device() {
+                    self.policy.touch(no);
                 }
-                self.policy.touch(no);
                 if store {
                     self.set_dirty(no);
                 }

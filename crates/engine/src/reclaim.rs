@@ -3,7 +3,8 @@
 //! The policy says which page is next; reclaim turns that into operations. A
 //! clean page goes at once, a dirty one is written first, with its dirty
 //! neighbours, and leaves when the write has ended well. Pages are unmapped in
-//! batches, because a batch costs little more than a page.
+//! batches, because a batch costs little more than a page. What a locked area shows
+//! stays.
 //!
 //! ```text
 //!   free frames   0 ........ low ........ high .............. all
@@ -20,7 +21,8 @@ use crate::frame::{FrameTable, State};
 use crate::object::{Backing, Object};
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
-use crate::shown::Translations;
+use crate::shown::{Translation, Translations};
+use crate::space::{AddressSpace, Vma};
 use alloc::boxed::Box;
 
 /// How long an object whose writes fail is left alone, in ticks.
@@ -29,6 +31,13 @@ const WRITE_RETRY_TICKS: u32 = 1000;
 /// Has the page at this address been accessed since that was last cleared?
 pub type Accessed<'a> = dyn Fn(SpaceId, VirtAddr) -> bool + 'a;
 
+/// What happens to the pages of locked areas.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locked {
+    Stay,
+    Go,
+}
+
 /// What policies may ask about frames.
 struct Frames<'a> {
     frames: &'a FrameTable,
@@ -36,6 +45,8 @@ struct Frames<'a> {
     accessed: &'a Accessed<'a>,
     objects: &'a [Option<Box<Object>>],
     anons: &'a AnonPages,
+    spaces: &'a [AddressSpace],
+    locked: Locked,
     /// Dirty anonymous pages can be written to swap.
     slots_left: bool,
     now: crate::Tick,
@@ -43,13 +54,15 @@ struct Frames<'a> {
 
 /// What a policy may see of an engine, which keeps its policy to itself meanwhile.
 macro_rules! frames_view {
-    ($engine:expr, $accessed:expr) => {
+    ($engine:expr, $accessed:expr, $locked:expr) => {
         Frames {
             frames: &$engine.frames,
             translations: &$engine.translations,
             accessed: $accessed,
             objects: &$engine.objects,
             anons: &$engine.anons,
+            spaces: &$engine.spaces,
+            locked: $locked,
             slots_left: $engine.swap.as_ref().is_some_and(|swap| !swap.map.is_full()),
             now: $engine.now,
         }
@@ -65,20 +78,31 @@ impl View for Frames<'_> {
     fn is_movable(&self, no: FrameNo) -> bool {
         let frame = &self.frames[no];
         let idle = frame.is_idle() && !frame.is_pinned() && !frame.doomed;
-        if !idle || frame.state != State::Resident {
+        if !idle || frame.state != State::Resident || self.is_locked(no) {
             return false;
         }
         if !frame.dirty {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
-            return self.slots_left || self.anons[id].slot.is_some();
+            return self.slots_left || self.anons[id].slot().is_some();
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object
             .write_failed
             .is_some_and(|since| self.now.wrapping_sub(since) < WRITE_RETRY_TICKS);
         object.options.backing == Backing::Pager && !failing
+    }
+}
+
+impl Frames<'_> {
+    /// Is the page shown where it has to stay in memory?
+    fn is_locked(&self, no: FrameNo) -> bool {
+        let locks = |it: Translation| {
+            let space = &self.spaces[it.space().index()];
+            space.locked_pages() > 0 && space.find(it.at()).is_some_and(Vma::is_locked)
+        };
+        self.locked == Locked::Stay && self.translations.of(self.frames, no).any(locks)
     }
 }
 
@@ -114,9 +138,16 @@ impl Engine {
     ) -> u32 {
         self.forget_failed(plan);
         match scope {
-            Scope::All => self.reclaim_any(target, accessed, plan),
+            Scope::All => self.reclaim_any(target, accessed, Locked::Stay, plan),
             Scope::Object(object) => self.reclaim_of(object, target, plan),
         }
+    }
+
+    /// As [`reclaim`](Self::reclaim), but locked pages go as well: for a driver that would
+    /// rather break a lock than end a program, when nothing else is left. Whatever comes
+    /// first, used or not: the time for second chances is over.
+    pub fn reclaim_locked(&mut self, target: u32, plan: &mut Plan) -> u32 {
+        self.reclaim_any(target, &|_, _| false, Locked::Go, plan)
     }
 
     fn forget_failed(&mut self, plan: &mut Plan) {
@@ -128,14 +159,20 @@ impl Engine {
         }
     }
 
-    fn reclaim_any(&mut self, target: u32, accessed: &Accessed<'_>, plan: &mut Plan) -> u32 {
+    fn reclaim_any(
+        &mut self,
+        target: u32,
+        accessed: &Accessed<'_>,
+        locked: Locked,
+        plan: &mut Plan,
+    ) -> u32 {
         let mut begun = 0;
         let looks_max = target.saturating_mul(4).saturating_add(64);
         for _ in 0..looks_max {
             if begun >= target {
                 break;
             }
-            let view = frames_view!(self, accessed);
+            let view = frames_view!(self, accessed, locked);
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
                 Some(Verdict::Unreference(no)) => self.unreference(no, plan),
@@ -179,7 +216,7 @@ impl Engine {
 
     /// Begins to free a frame out of turn, if it can go.
     pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) {
-        if frames_view!(self, &|_, _| true).is_movable(no) {
+        if frames_view!(self, &|_, _| true, Locked::Stay).is_movable(no) {
             self.evict(no, plan);
         }
     }
@@ -215,7 +252,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view = frames_view!(self, &|_, _| true);
+            let view = frames_view!(self, &|_, _| true, Locked::Stay);
             if view.is_movable(no) {
                 begun += self.evict(no, plan);
             }

@@ -214,6 +214,7 @@ impl Engine {
         let source = match self.object(key.object).options.backing {
             Backing::Pager => Source::Pager,
             Backing::Zeros => Source::Zeros,
+            Backing::Device => unreachable!("a device's frames are not dropped"),
         };
         plan.push_read(key.object, key.page, no, source, self.config.run_max);
     }

@@ -47,7 +47,7 @@ impl Engine {
     fn page_out(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
         let own = self.privates[space.index()].range(numbers(range));
         let sole = own.filter(|(_, id)| self.anons[*id].refs == 1);
-        let frames: Vec<_> = sole.filter_map(|(_, id)| self.anons[id].frame).collect();
+        let frames: Vec<_> = sole.filter_map(|(_, id)| self.anons[id].frame()).collect();
         for no in frames {
             self.evict_if_movable(no, plan);
         }

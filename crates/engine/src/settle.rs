@@ -26,7 +26,7 @@ impl Engine {
                     self.forget(no, Departure::Dropped, plan);
                 }
             }
-            State::Resident => self.settle_wants(no, plan),
+            State::Resident | State::Device => self.settle_wants(no, plan),
             State::Free | State::Reading => unreachable!("an idle frame is {:?}", frame.state),
         }
     }

@@ -7,15 +7,12 @@
 
 use faultless_addr::{FrameNo, ObjectId};
 
-use crate::anon::AnonId;
+use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
-use crate::frame::Busy;
+use crate::frame::{Busy, Kind};
 use crate::plan::{Plan, Source};
-use crate::swap::{Put, SwapMap, SwapSlot};
+use crate::swap::{Put, SwapMap, SwapSlot, SwapWindow};
 use alloc::vec::Vec;
-
-/// Slots that are read together.
-const CLUSTER: u32 = 8;
 
 /// The swap area.
 pub(crate) struct Swap {
@@ -24,6 +21,14 @@ pub(crate) struct Swap {
     pub map: SwapMap,
     /// Which page has a slot; of meaning only for slots in use.
     pub owners: Vec<AnonId>,
+    pub window: SwapWindow,
+}
+
+impl Swap {
+    /// Bytes that the tables take.
+    pub fn bookkeeping_bytes(&self) -> usize {
+        self.map.bookkeeping_bytes() + self.owners.capacity() * size_of::<AnonId>()
+    }
 }
 
 impl Engine {
@@ -31,7 +36,12 @@ impl Engine {
     pub fn set_swap(&mut self, object: ObjectId) {
         assert!(self.swap.is_none(), "there is a swap area already");
         let slots = self.object(object).pages().len().min(u64::from(u32::MAX)) as u32;
-        self.swap = Some(Swap { object, map: SwapMap::new(slots), owners: Vec::new() });
+        self.swap = Some(Swap {
+            object,
+            map: SwapMap::new(slots),
+            owners: Vec::new(),
+            window: SwapWindow::default(),
+        });
     }
 
     /// Slots in use, and all.
@@ -42,15 +52,16 @@ impl Engine {
     /// Begins to write a dirty anonymous page to its slot.
     pub(crate) fn begin_swap_out(&mut self, id: AnonId, no: FrameNo, plan: &mut Plan) -> bool {
         let Some(swap) = &mut self.swap else { return false };
-        let slot = match self.anons[id].slot {
+        let slot = match self.anons[id].slot() {
             Some(slot) => slot,
             None => {
                 let Some(slot) = swap.map.alloc() else { return false };
-                if swap.owners.len() <= slot.index() {
-                    swap.owners.resize(slot.index() + 1, id);
+                while swap.owners.len() <= slot.index() {
+                    grow(&mut swap.owners);
+                    swap.owners.push(id);
                 }
                 swap.owners[slot.index()] = id;
-                self.anons[id].slot = Some(slot);
+                self.anons[id].set_slot(Some(slot));
                 slot
             }
         };
@@ -69,14 +80,22 @@ impl Engine {
         }
     }
 
+    /// A page that had come from swap with another one is touched.
+    pub(crate) fn note_swap_hit(&mut self) {
+        if let Some(swap) = &mut self.swap {
+            swap.window.hit();
+        }
+    }
+
     /// Reads the slots around a page's, as far as frames are to spare.
     pub(crate) fn read_cluster(&mut self, id: AnonId, plan: &mut Plan) {
-        let (Some(slot), Some(swap)) = (self.anons[id].slot, &self.swap) else { return };
-        let (object, cluster) = (swap.object, swap.map.cluster_of(slot, CLUSTER));
+        let (Some(slot), Some(swap)) = (self.anons[id].slot(), &mut self.swap) else { return };
+        let window = swap.window.next(slot);
+        let (object, cluster) = (swap.object, swap.map.cluster_of(slot, window));
         for slot in cluster.iter() {
             let Some(swap) = &self.swap else { return };
             let owner = swap.owners[slot.index()];
-            if self.anons[owner].frame.is_some() || self.anons[owner].slot != Some(slot) {
+            if self.anons[owner].frame().is_some() || self.anons[owner].slot() != Some(slot) {
                 continue;
             }
             if self.spare_frames() == 0 {
@@ -84,6 +103,7 @@ impl Engine {
             }
             let Some(no) = self.take_frame(owner.key()) else { return };
             self.stats.pages_ahead += 1;
+            self.frames[no].kind = Kind::Ahead;
             plan.push_read(object, slot.page(), no, Source::Pager, self.config.run_max);
         }
     }

@@ -2,12 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, RangeBounds};
 
 use crate::copy::MapCopy;
 use crate::map::{Map, MapMut};
 use crate::memory::Memory;
 use crate::pin::{Pinned, PinnedMut};
+use crate::reservation::Reservation;
 
 // Why the pins' slices are sound, for as long as the pin lives:
 // 1. The pin was made for whole pages that hold the bytes, and a pinned page stays at
@@ -106,6 +107,25 @@ impl DerefMut for Memory {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len()) }
+    }
+}
+
+impl Reservation {
+    /// A range as a slice, if something has been placed at every page of it.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Option<&[u8]> {
+        let (start, len) = self.placed_bytes(range)?;
+        // SAFETY: 1. the addresses are the reservation's, and what is placed there stays as
+        // long as it is borrowed; 2. touching one brings its page in; 3. anonymous memory
+        // and copies are changed by a mutable slice only, and that nobody changes a file is
+        // the promise of whoever placed it.
+        Some(unsafe { std::slice::from_raw_parts(start, len) })
+    }
+
+    /// As [`slice`](Self::slice), to be stored to: stores are the reservation's own.
+    pub fn slice_mut(&mut self, range: impl RangeBounds<usize>) -> Option<&mut [u8]> {
+        let (start, len) = self.placed_bytes(range)?;
+        // SAFETY: as above; and the reservation is borrowed for this slice alone.
+        Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
     }
 }
 

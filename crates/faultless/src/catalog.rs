@@ -37,6 +37,12 @@ impl Catalog {
         }
     }
 
+    /// The files that are mapped now.
+    pub fn files(&self) -> Vec<(FileId, Arc<Mapping>)> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.iter().filter_map(|(id, mapping)| Some((*id, mapping.upgrade()?))).collect()
+    }
+
     /// The file has been closed.
     pub fn forget(&self, file: FileId) {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(&file);

@@ -49,6 +49,12 @@ pub enum Error {
         /// The mapping's length.
         len: u64,
     },
+    /// Something is at that place of a reservation already.
+    #[error("byte {at} of the reservation is taken: remove what is there, or replace it")]
+    Occupied {
+        /// The first byte that is.
+        at: u64,
+    },
     /// Budget and swap file have no room for so much anonymous memory.
     #[error(
         "{wanted} bytes of anonymous memory: budget and swap have room for {left} more; \
@@ -84,6 +90,7 @@ impl Error {
             Error::Machine(_) => 38,
             Error::Option { .. } | Error::Unaligned { .. } => 22,
             Error::Outside { .. } => 12,
+            Error::Occupied { .. } => 17,
             Error::AlreadyMapped { .. } => 16,
             Error::NoSwap { .. } => 12,
         }

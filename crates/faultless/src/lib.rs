@@ -47,6 +47,7 @@ mod options;
 mod pin;
 mod raw;
 mod reader;
+mod reservation;
 mod verbs;
 mod vm;
 
@@ -63,6 +64,7 @@ pub use options::{Delivery, MapOptions};
 pub use pin::{Pinned, PinnedMut};
 pub use raw::MapRaw;
 pub use reader::Reader;
+pub use reservation::{Over, Reservation};
 pub use verbs::advise::Advice;
 pub use verbs::protect::Protection;
 pub use vm::{Vm, VmBuilder};

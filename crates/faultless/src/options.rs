@@ -55,6 +55,15 @@ pub struct MapOptions {
     on_error: Option<OnError>,
 }
 
+/// A part of a file.
+pub(crate) struct Part {
+    pub mapping: Arc<Mapping>,
+    pub offset: u64,
+    pub len: u64,
+    /// There is to be room for a copy of every page.
+    pub reserved: bool,
+}
+
 impl MapOptions {
     /// The whole file, by handler threads, with read-ahead as the accesses suggest.
     pub fn new() -> MapOptions {
@@ -169,10 +178,17 @@ impl MapOptions {
     /// not stored to are the file's.
     #[allow(unsafe_code)]
     pub unsafe fn map_copy(&self, vm: &Vm, file: &impl AsFd) -> Result<MapCopy, Error> {
+        let part = self.private_part(vm, file)?;
+        MapCopy::new(part.mapping, part.offset, part.len, part.reserved)
+    }
+
+    /// What a private map of a file shows.
+    pub(crate) fn private_part(&self, vm: &Vm, file: &impl AsFd) -> Result<Part, Error> {
         let mapping = self.mapping(vm, file, FileRights::ReadOnly)?;
         let size = mapping.size()?;
         let len = self.len.unwrap_or(size.saturating_sub(self.offset));
-        MapCopy::new(mapping, self.offset, len, self.reserve != Some(0))
+        mapping.bytes(self.offset, len)?;
+        Ok(Part { mapping, offset: self.offset, len, reserved: self.reserve != Some(0) })
     }
 
     /// Maps whatever a pager reads (and, if you will, writes). Every call makes

@@ -111,6 +111,19 @@ fn threads_share_it() {
     });
 }
 
+/// What is in swap costs a table entry: not more of them than law and README say.
+#[test]
+fn tables_of_memory_in_swap_are_small() {
+    const PAGES: usize = 64 << 8;
+    let vm = vm(4 << 20, 80 << 20);
+    let mut memory = vm.anonymous_by(PAGES * 4096, Delivery::Inline).unwrap();
+    memory.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    let stats = vm.stats();
+    println!("{} bytes of tables, {} slots", stats.bookkeeping_bytes, stats.swap_slots_used);
+    assert!(stats.swap_slots_used as usize > PAGES * 9 / 10);
+    assert!(stats.bookkeeping_bytes < (4 << 20) / 25 + 32 * PAGES as u64);
+}
+
 /// Addresses that are given back go to the next who asks; it must not find the pages of
 /// the one before there, which are still on their way out.
 #[test]

@@ -7,17 +7,19 @@
 //! | [`names`] | addresses by the mapping that they are in |
 //! | [`kernel`] | the real kernel as a system: children that do what they are told |
 //! | [`model`] | a slow system that is easy to believe |
-//! | [`differ`] | random calls on a system and the model |
+//! | [`differ`] | random calls on a system beside the model, or beside the kernel |
 //! | [`directed`] | every line of the checklist as a case |
 //!
-//! Anything that carries calls out can be held against the model, by the random runs
-//! and by the cases, as soon as it is a [`system::System`]:
+//! Anything that carries calls out can be held against model and kernel, by the random
+//! runs and by the cases, as soon as it is a [`system::System`]; the tool that does it to
+//! Faultless is `faultless-judge`.
 //!
 //! ```no_run
 //! use faultless_oracle::{differ, directed, kernel::Kernel};
 //!
 //! // In place of the kernel: whatever makes your system in a world.
-//! let (_, found) = differ::episode(Kernel::new, 7, differ::EPISODE_CALLS)?;
+//! let make = differ::beside_model(Kernel::new);
+//! let (_, found) = differ::episode(make, 7, differ::EPISODE_CALLS)?;
 //! assert!(found.is_none(), "{}", found.unwrap());
 //! for case in directed::cases() {
 //!     println!("{}", directed::play(Kernel::new, &case)?);

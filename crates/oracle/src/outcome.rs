@@ -84,7 +84,11 @@ impl From<Errno> for Outcome {
 
 impl fmt::Debug for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = if self.number == libc::SIGBUS { "SIGBUS" } else { "SIGSEGV" };
+        let name = match self.number {
+            libc::SIGBUS => "SIGBUS",
+            libc::SIGKILL => "SIGKILL",
+            _ => "SIGSEGV",
+        };
         write!(f, "{name} code {} at {:?}", self.code, self.addr)
     }
 }

@@ -8,6 +8,11 @@ use crate::outcome::Outcome;
 
 /// Something that carries out calls: the kernel, the model, or what is to be judged.
 pub trait System {
+    /// What it is called in a difference.
+    fn name(&self) -> &'static str {
+        "system"
+    }
+
     /// Lets a process do one thing. Only [`ProcessId`]`(0)` is there at first.
     fn call(&mut self, process: ProcessId, call: &Call) -> Outcome;
 

@@ -2,7 +2,7 @@
 
 use faultless_oracle::area::Area;
 use faultless_oracle::call::{Call, ProcessId};
-use faultless_oracle::differ::{self, EPISODE_CALLS};
+use faultless_oracle::differ::{self, EPISODE_CALLS, beside_kernel, beside_model};
 use faultless_oracle::flags::Prot;
 use faultless_oracle::kernel::{Kernel, why_not};
 use faultless_oracle::outcome::Outcome;
@@ -11,12 +11,14 @@ use faultless_oracle::system::{System, World};
 #[test]
 fn kernel_and_model_agree() {
     for seed in 0..36 {
-        println!("cargo run -p faultless-oracle -- differ --seed {seed} --calls {EPISODE_CALLS}");
+        println!(
+            "cargo run -p faultless-judge -- differ --system kernel --seed {seed} --calls {EPISODE_CALLS}"
+        );
         if let Some(reason) = why_not(&differ::world(seed)) {
             println!("seed {seed} is left out: {reason}");
             continue;
         }
-        let (_, found) = differ::episode(Kernel::new, seed, EPISODE_CALLS).unwrap();
+        let (_, found) = differ::episode(beside_model(Kernel::new), seed, EPISODE_CALLS).unwrap();
         assert!(found.is_none(), "{}", found.unwrap());
     }
 }
@@ -54,8 +56,20 @@ fn a_system_that_is_wrong_is_found_and_the_calls_are_few() {
     if seeds.peek().is_none() {
         return;
     }
-    let found = seeds.find_map(|seed| differ::episode(canary, seed, EPISODE_CALLS).unwrap().1);
+    let found = seeds
+        .find_map(|seed| differ::episode(beside_model(canary), seed, EPISODE_CALLS).unwrap().1);
     let found = found.expect("a wrong system must be found");
     assert!(found.shrunk.1.is_some(), "{found}");
     assert!(found.shrunk.0.len() <= 12, "{found}");
+}
+
+#[test]
+fn a_system_that_is_wrong_differs_from_the_kernel_too() {
+    let mut seeds = (0..20).filter(|seed| why_not(&differ::world(*seed)).is_none()).peekable();
+    if seeds.peek().is_none() {
+        return;
+    }
+    let run = |seed| differ::run(beside_kernel(canary), seed, EPISODE_CALLS).unwrap().difference;
+    let (difference, _) = seeds.find_map(run).expect("a wrong system must be found");
+    assert_eq!(difference.sides[0].0, "system", "{difference}");
 }

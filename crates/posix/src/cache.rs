@@ -14,8 +14,10 @@ use faultless_engine::ResizedBy;
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use faultless_software::CpuNo;
 
+use crate::errno::Errno;
 use crate::file::pieces;
 use crate::system::{KERNEL, System};
+use crate::user::Trouble;
 
 /// The addresses of the kernel's space.
 pub(crate) const WINDOW: VirtRange =
@@ -25,39 +27,63 @@ pub(crate) const WINDOW: VirtRange =
 pub(crate) const CPU: CpuNo = CpuNo(0);
 
 impl System {
-    /// Bytes up to the end.
-    pub(crate) fn read_object(&mut self, object: ObjectId, offset: u64, len: u64) -> Vec<u8> {
+    /// Bytes up to the end, or up to a page for which there is no memory.
+    pub(crate) fn read_object(
+        &mut self,
+        object: ObjectId,
+        offset: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, Errno> {
         let end = self.file(object).size.min(offset.saturating_add(len));
         let mut bytes = Vec::new();
         for (page, range) in pieces(offset, end) {
             let done = bytes.len();
             bytes.resize(done + range.len(), 0);
-            self.look(object, PageIndex(page), Access::Read, |system, at| {
+            let looked = self.look(object, PageIndex(page), Access::Read, |system, at| {
                 let addr = VirtAddr(at.0 + range.start as u64);
                 let read = system.machine.load(CPU, KERNEL, addr, &mut bytes[done..]);
                 read.expect("the page has just been brought in");
             });
+            if let Err(trouble) = looked {
+                bytes.truncate(done);
+                return if done == 0 { Err(trouble.errno()) } else { Ok(bytes) };
+            }
         }
-        bytes
+        Ok(bytes)
     }
 
-    /// A write by a system call: it makes the object longer.
-    pub(crate) fn write_object(&mut self, object: ObjectId, offset: u64, bytes: &[u8]) {
+    /// A write by a system call: it makes the object longer. Says how many bytes it took,
+    /// up to a page for which there is no memory.
+    pub(crate) fn write_object(
+        &mut self,
+        object: ObjectId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, Errno> {
         let end = offset + bytes.len() as u64;
-        if !bytes.is_empty() && end > self.file(object).size {
+        let size = self.file(object).size;
+        if !bytes.is_empty() && end > size {
             self.resize(object, end);
         }
         let mut done = 0;
         for (page, range) in pieces(offset, end) {
             let piece = &bytes[done..done + range.len()];
-            done += range.len();
-            self.file_mut(object).touched.insert(page);
-            self.look(object, PageIndex(page), Access::Write, |system, at| {
+            let looked = self.look(object, PageIndex(page), Access::Write, |system, at| {
                 let addr = VirtAddr(at.0 + range.start as u64);
                 let written = system.machine.store(CPU, KERNEL, addr, piece);
                 written.expect("the page has just been brought in");
             });
+            if let Err(trouble) = looked {
+                let reached = if done == 0 { size } else { size.max(offset + done as u64) };
+                if reached < end {
+                    self.resize(object, reached);
+                }
+                return if done == 0 { Err(trouble.errno()) } else { Ok(done as u64) };
+            }
+            self.file_mut(object).touched.insert(page);
+            done += range.len();
         }
+        Ok(done as u64)
     }
 
     /// Shows one page in the kernel's space while something is done with it.
@@ -67,7 +93,7 @@ impl System {
         first: PageIndex,
         access: Access,
         then: impl FnOnce(&mut System, VirtAddr),
-    ) {
+    ) -> Result<(), Trouble> {
         let request = MapRequest {
             place: Place::FixedNoReplace(WINDOW.start),
             len: PAGE_BYTES,
@@ -78,10 +104,13 @@ impl System {
             merge: Merge::No,
         };
         self.engine.map(KERNEL, request).expect("the kernel's space is empty");
-        self.serve(KERNEL, WINDOW.start, access).expect("a page of the object");
-        then(self, WINDOW.start);
+        let served = self.serve(KERNEL, WINDOW.start, access);
+        if served.is_ok() {
+            then(self, WINDOW.start);
+        }
         self.plan(|engine, plan| engine.unmap(KERNEL, WINDOW, plan)).expect("it was mapped");
         self.clear(KERNEL, WINDOW);
+        served
     }
 
     /// Another size. Where it is not greater, private copies of what goes are lost.

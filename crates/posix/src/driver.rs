@@ -6,15 +6,19 @@
 //! ```
 
 use faultless_addr::{
-    Access, FrameNo, ObjectId, PAGE_SIZE, PageIndex, PageRange, SpaceId, VirtAddr, VirtRange,
+    Access, FrameNo, ObjectId, PAGE_SIZE, PageIndex, PageRange, Prot, SpaceId, VirtAddr, VirtRange,
     WriteAccess,
 };
 use faultless_engine::{
-    Engine, FlushStep, Leave, Leaver, Op, Outcome, Plan, ReadEnd, Run, Scope, Source, Waiter,
+    Engine, FlushStep, Leave, Leaver, Op, Outcome, Plan, ReadEnd, References, Run, Scope, Source,
+    Waiter,
 };
 use faultless_machine::{Machine, Stores, Then};
+use faultless_software::Rights;
 
+use crate::config::Locked;
 use crate::system::System;
+use crate::user::Trouble;
 
 /// A fault that isn't served by so many tries never will be.
 const TRIES_MAX: u32 = 10_000;
@@ -24,10 +28,14 @@ impl System {
     pub(crate) fn plan<R>(&mut self, call: impl FnOnce(&mut Engine, &mut Plan) -> R) -> R {
         let mut plan = Plan::new();
         let result = call(&mut self.engine, &mut plan);
+        self.carry_on(plan);
+        result
+    }
+
+    fn carry_on(&mut self, mut plan: Plan) {
         while !plan.is_empty() {
             plan = self.carry_out(&plan);
         }
-        result
     }
 
     /// Answers what is to be done next.
@@ -51,7 +59,7 @@ impl System {
             Op::Write { run, mapped } => self.write(run, plan.frames(run.frames), mapped, next),
             Op::Map { space, at, frames, write } => {
                 let frames = plan.frames(frames);
-                self.machine.map(space, at, frames, write).expect("nothing is there");
+                self.map(space, at, frames, write);
                 self.engine.mapped(space, at, frames, write, next);
             }
             Op::Grant { space, at, frames } => {
@@ -79,6 +87,36 @@ impl System {
         }
     }
 
+    /// Entries get the rights of their area: the engine's word is on stores alone.
+    fn map(&mut self, space: SpaceId, at: VirtAddr, frames: &[FrameNo], write: WriteAccess) {
+        for (n, frame) in frames.iter().enumerate() {
+            let at = at.plus_pages(n as u64);
+            let mut rights = self.fetches_at(space, at) | Rights::USER;
+            rights.set(Rights::WRITE, write == WriteAccess::Allowed);
+            self.machine.map_with(space, at, *frame, rights).expect("nothing is there");
+        }
+    }
+
+    fn fetches_at(&self, space: SpaceId, at: VirtAddr) -> Rights {
+        let area = self.engine.space(space).find(at);
+        match area.is_some_and(|area| area.prot.contains(Prot::EXEC)) {
+            true => Rights::EXECUTE,
+            false => Rights::empty(),
+        }
+    }
+
+    /// Instructions may be fetched, or not any more, from pages that are there.
+    pub(crate) fn set_fetches(&mut self, space: SpaceId, range: VirtRange) {
+        let pages = self.machine.translations(space).filter(|it| range.contains(it.at));
+        for there in pages.collect::<Vec<_>>() {
+            let at = there.at;
+            let rights = (there.rights - Rights::EXECUTE) | self.fetches_at(space, at);
+            if rights != there.rights {
+                self.machine.protect(space, at, rights);
+            }
+        }
+    }
+
     fn set_write(&mut self, space: SpaceId, at: VirtAddr, write: WriteAccess) {
         self.machine.set_write(space, VirtRange::page(at), write).expect("the page is there");
     }
@@ -96,6 +134,9 @@ impl System {
                 Source::Zeros => None,
                 Source::Pager => self.files[&run.object].page(page.0),
             };
+            if source == Source::Pager {
+                self.io.of_mut(run.object == self.swap).read += 1;
+            }
             match bytes {
                 Some(bytes) => self.machine.write_frame(*frame, 0, bytes),
                 None => self.machine.zero_frame(*frame),
@@ -119,6 +160,7 @@ impl System {
             self.machine.read_frame(*frame, 0, &mut bytes);
             self.file_mut(run.object).write_page(run.first.0 + n as u64, &bytes);
         }
+        self.io.of_mut(run.object == self.swap).written += frames.len() as u64;
         self.engine.write_ended(run.object, run.first, frames, Ok(()), next);
     }
 
@@ -134,19 +176,31 @@ impl System {
         self.engine.unmapped(leaver, then, next);
     }
 
-    /// Serves a fault until the access would go through.
+    /// Serves a fault until the access would go through. Nothing is under way elsewhere, so
+    /// a frame that can't be had now won't be later either.
     pub(crate) fn serve(
         &mut self,
         space: SpaceId,
         addr: VirtAddr,
         access: Access,
-    ) -> Result<(), faultless_engine::Signal> {
+    ) -> Result<(), Trouble> {
         let mut waiter = Waiter::Caller;
+        if let Some(area) = self.engine.space(space).find(addr).copied()
+            && area.prot.allows(access)
+        {
+            self.ask_driver(&area, addr.page_start());
+        }
+        // A copy takes two frames. Where one can be had, it is the one with the page to copy,
+        // again and again; where there are more, each gets a second chance before it goes.
+        let mut rounds_left = self.config.frames / 8 + 16;
         for _ in 0..TRIES_MAX {
             match self.plan(|engine, plan| engine.fault(space, addr, access, waiter, plan)) {
                 Outcome::Resolved => return Ok(()),
                 Outcome::Waiting(_) => {}
-                Outcome::NoFrame(scope) => self.reclaim(scope),
+                Outcome::NoFrame(scope) => {
+                    rounds_left = rounds_left.checked_sub(1).ok_or(Trouble::NoMemory)?;
+                    self.reclaim(scope, 2)?;
+                }
                 Outcome::Signal(signal) => self.grow_stack(space, addr).ok_or(signal)?,
             }
             waiter = Waiter::Again;
@@ -154,8 +208,21 @@ impl System {
         panic!("a fault at {addr:?} of {space:?} is never served");
     }
 
-    fn reclaim(&mut self, scope: Scope) {
-        self.plan(|engine, plan| engine.reclaim(scope, 2, plan));
+    /// Begins to free frames; the machine's accessed bits say which pages are in use.
+    pub(crate) fn reclaim(&mut self, scope: Scope, target: u32) -> Result<(), Trouble> {
+        let mut plan = Plan::new();
+        let machine = &self.machine;
+        let accessed = |space, at| machine.translation(space, at).is_some_and(|it| it.accessed);
+        let begun = match self.config.references {
+            References::Bits => self.engine.reclaim_seeing(scope, target, &accessed, &mut plan),
+            References::ByFault => self.engine.reclaim(scope, target, &mut plan),
+        };
+        if begun < target && self.config.locked == Locked::Last {
+            self.engine.reclaim_locked(target - begun, &mut plan);
+        }
+        let moved = begun > 0 || !plan.is_empty();
+        self.carry_on(plan);
+        if moved { Ok(()) } else { Err(Trouble::NoMemory) }
     }
 
     /// A fault below a stack, where no area is, makes it longer.

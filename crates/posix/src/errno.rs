@@ -27,7 +27,7 @@ macro_rules! errno {
 }
 
 errno! {
-    EPERM = 1, ENOENT = 2, ESRCH = 3, EBADF = 9, EAGAIN = 11, ENOMEM = 12, EACCES = 13,
+    EPERM = 1, ENOENT = 2, ESRCH = 3, ENOEXEC = 8, EBADF = 9, EAGAIN = 11, ENOMEM = 12, EACCES = 13,
     EFAULT = 14, EBUSY = 16, EEXIST = 17, ENODEV = 19, EISDIR = 21, EINVAL = 22, ESPIPE = 29,
     EOVERFLOW = 75, EOPNOTSUPP = 95,
 }

@@ -19,6 +19,8 @@ pub enum Store {
     Memory,
     /// Memory that has no name: shared anonymous memory, or `/dev/zero` mapped shared.
     Nameless,
+    /// The device of this number: its bytes are in its own memory.
+    Device(u32),
 }
 
 /// The bytes behind one object.

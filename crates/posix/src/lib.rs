@@ -35,31 +35,40 @@
 //! | `system.rs`, `config.rs` | all there is, and how it begins |
 //! | `driver.rs` | plans carried out, faults served |
 //! | `user.rs` | what programs do, and system calls that touch their memory |
+//! | `device.rs` | drivers that map memory of their own |
 //! | `file.rs`, `cache.rs` | files' bytes, and the kernel's own look at them |
 //! | `process.rs`, `flags.rs`, `errno.rs` | descriptors, and Linux's numbers |
+//! | `look.rs` | what is to be seen of all that; time and pressure |
 //! | `verbs/` | the calls |
 //!
-//! What is absent: time, more than one program running at once, huge pages, and locks
-//! that hold pages in memory (a locked page is counted, brought in, and may be evicted).
+//! Where no frame can be had, because all pages are locked or swap is full, a call that
+//! brings pages in is ENOMEM and an access is SIGKILL ([`Trouble::NoMemory`]); so is a lock
+//! on more than fits, where Linux lets the OOM killer choose.
+//!
+//! What is absent: time, more than one program running at once, and huge pages.
 
 #![forbid(unsafe_code)]
 
 mod cache;
 mod config;
+mod device;
 mod driver;
 mod errno;
 mod file;
 mod flags;
+mod look;
 mod process;
 mod system;
 mod user;
 mod verbs;
 
-pub use config::{Config, ExecOnly};
+pub use config::{Config, ExecOnly, Locked};
+pub use device::{Asked, Device, DeviceMemory, Mapping, Tty};
 pub use errno::Errno;
 pub use file::Store;
 pub use flags::{FallocFlags, MapFlags, OpenFlags, SyncFlags};
+pub use look::{Io, Traffic};
 pub use process::{Node, Pid};
 pub use system::{Shows, System};
 pub use user::{Signal, Trouble};
-pub use verbs::{Mmap, Presence};
+pub use verbs::{Mmap, Presence, Started};

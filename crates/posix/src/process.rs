@@ -28,6 +28,8 @@ pub enum Node {
     Pipe,
     /// The device `/dev/zero`.
     Zero,
+    /// A device, by the number that [`System::add_device`](crate::System::add_device) gave.
+    Device(u32),
     /// A new memfd of this many bytes that can be sealed.
     Memory(u64),
 }
@@ -39,6 +41,7 @@ pub enum Open {
     Directory,
     Pipe,
     Zero,
+    Device(u32),
 }
 
 /// An open file.

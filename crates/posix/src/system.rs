@@ -9,7 +9,9 @@ use faultless_software::SoftwareMachine;
 
 use crate::cache::WINDOW;
 use crate::config::Config;
+use crate::device::Driven;
 use crate::file::{File, Store};
+use crate::look::Io;
 use crate::process::{Open, Pid, Process};
 
 /// The kernel's own space, in which it looks at files.
@@ -25,11 +27,15 @@ pub struct System {
     /// Which name leads to which file.
     pub(crate) names: BTreeMap<u32, ObjectId>,
     pub(crate) processes: BTreeMap<Pid, Process>,
+    pub(crate) devices: Vec<Driven>,
     /// Spaces of the machine are used again, as those of the engine are.
     machine_spaces: u32,
     /// Counts calls of open(2).
     pub(crate) openings: u32,
-    swap: ObjectId,
+    pub(crate) io: Io,
+    /// Milliseconds since the system began.
+    pub(crate) now_ms: u32,
+    pub(crate) swap: ObjectId,
 }
 
 /// What an area shows.
@@ -43,6 +49,8 @@ pub enum Shows {
     Memory,
     /// Memory without a name that others may have mapped, too.
     Nameless,
+    /// The device of this number.
+    Device(u32),
 }
 
 impl System {
@@ -52,7 +60,10 @@ impl System {
         engine_config.guard_pages = 0;
         engine_config.ahead_max = config.frames / 4;
         engine_config.run_max = config.frames / 4;
-        let mut machine_config = faultless_software::Config::new(config.frames);
+        engine_config.references = config.references;
+        engine_config.device_frames = config.device_frames;
+        let frames = config.frames + config.device_frames;
+        let mut machine_config = faultless_software::Config::new(frames);
         machine_config.table_frames = 4096;
         let mut system = System {
             config,
@@ -61,8 +72,11 @@ impl System {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             processes: BTreeMap::new(),
+            devices: Vec::new(),
             machine_spaces: 1,
             openings: 0,
+            io: Io::default(),
+            now_ms: 0,
             swap: ObjectId(0),
         };
         system.swap = system.add_file(File::new(Store::Nameless, config.swap_slots * PAGE_BYTES));
@@ -141,17 +155,17 @@ impl System {
 
     /// What an area shows.
     pub fn shows(&self, area: &Vma) -> Shows {
-        let Some(object) = area.object() else { return Shows::Anonymous };
+        area.object().map_or(Shows::Anonymous, |object| self.shows_of(object))
+    }
+
+    /// What areas of an object show.
+    pub fn shows_of(&self, object: ObjectId) -> Shows {
         match self.file(object).store {
             Store::Memory => Shows::Memory,
             Store::Nameless => Shows::Nameless,
+            Store::Device(number) => Shows::Device(number),
             Store::Disk | Store::Tmpfs => Shows::File(self.file(object).inode),
         }
-    }
-
-    /// The engine, for those who look.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
     }
 
     /// Removes objects that nobody can reach any more.
@@ -161,7 +175,8 @@ impl System {
             let mut descriptors = self.processes.values().flat_map(|it| it.descriptors.values());
             let open = descriptors.any(|it| it.open == Open::Object(*object));
             let shown = self.engine.reach(*object) != u64::MAX;
-            *object != self.swap && !named && !open && !shown
+            let driven = self.devices.iter().any(|device| device.object == *object);
+            *object != self.swap && !driven && !named && !open && !shown
         };
         for object in self.files.keys().copied().filter(unreachable).collect::<Vec<_>>() {
             while self.plan(|engine, plan| engine.close_step(object, plan)).is_some() {}

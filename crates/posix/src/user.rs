@@ -27,6 +27,19 @@ pub enum Trouble {
     PkuErr,
     /// SIGBUS, `BUS_ADRERR`: it is beyond the end of the object.
     Bus,
+    /// SIGKILL: no frame can be had. Every other page is locked, or dirty with swap full.
+    /// Linux chooses whom to kill; here it is whoever needs the frame.
+    NoMemory,
+}
+
+impl Trouble {
+    /// What a system call answers that can't reach a byte for this reason.
+    pub(crate) fn errno(self) -> Errno {
+        match self {
+            Trouble::NoMemory => Errno::ENOMEM,
+            Trouble::MapErr | Trouble::AccErr | Trouble::PkuErr | Trouble::Bus => Errno::EFAULT,
+        }
+    }
 }
 
 impl From<Refused> for Trouble {
@@ -108,7 +121,7 @@ impl System {
                     Ok(()) => break Ok(()),
                     Err(fault) => match self.serve(space, fault.addr, access) {
                         Ok(()) => {}
-                        Err(signal) => break Err(signal.into()),
+                        Err(trouble) => break Err(trouble),
                     },
                 }
             };
@@ -121,13 +134,11 @@ impl System {
         (done, None)
     }
 
-    /// What page tables here don't say: who may execute, and what protection keys keep
-    /// from being read.
+    /// What page tables here don't say: what protection keys keep from being read.
     fn permit(&self, space: SpaceId, at: VirtAddr, access: Access) -> Result<(), Trouble> {
         let Some(area) = self.engine.space(space).find(at) else { return Ok(()) };
         let hidden = area.prot == Prot::EXEC && self.config.exec_only == ExecOnly::Kept;
         match access {
-            Access::Execute if !area.prot.contains(Prot::EXEC) => Err(Trouble::AccErr),
             Access::Read | Access::Write if hidden => Err(Trouble::PkuErr),
             _ => Ok(()),
         }

@@ -136,16 +136,7 @@ impl<M: Machine> Core<M> {
         match op {
             Op::Map { space, at, frames, write } => {
                 let frames = plan.frames(frames);
-                let result = self.machine.map(space, at, frames, write);
-                let result = result.or_else(|error| {
-                    // An error that was put there between decision and call.
-                    if error.kind() != io::ErrorKind::AlreadyExists {
-                        return Err(error);
-                    }
-                    self.machine.heal(space, pages_at(at, frames.len()))?;
-                    self.machine.map(space, at, frames, write)
-                });
-                must("map pages", result);
+                must("map pages", self.machine.map(space, at, frames, write));
             }
             Op::Grant { space, at, frames } => {
                 let range = pages_at(at, plan.frames(frames).len());

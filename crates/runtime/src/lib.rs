@@ -12,7 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
-//!   verbs     the calls on addresses: protect, advise, remap
+//!   verbs     the calls on addresses: protect, advise, remap, place, lock, look
 //!   inside    which threads others may be waiting for
 //! ```
 //!
@@ -44,4 +44,4 @@ pub use error::{Error, Operation};
 pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
 pub use serve::Served;
-pub use verbs::Moving;
+pub use verbs::{FileOf, Moving, Placed, Reserved};

@@ -69,7 +69,7 @@ pub(crate) fn somewhere(len: u64) -> MapRequest {
 }
 
 /// A private area.
-fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
+pub(crate) fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
     MapRequest {
         place,
         len,
@@ -81,6 +81,6 @@ fn request(place: Place, backing: Backing, len: u64) -> MapRequest {
     }
 }
 
-fn no_addresses(len: u64, why: impl ToString) -> Error {
+pub(crate) fn no_addresses(len: u64, why: impl ToString) -> Error {
     Error::NoAddresses { pages: len.div_ceil(PAGE_BYTES), why: why.to_string() }
 }

@@ -39,7 +39,7 @@ impl World {
             !self.engine.frame(there.frame).is_idle()
         };
         let mut shown = 0;
-        for space in self.processes.keys().map(|process| SpaceId(*process)) {
+        for space in self.model.processes.keys().map(|process| SpaceId(*process)) {
             let settled = self.machine.translations(space).filter(|it| !busy(it.at, space));
             shown += settled.count();
         }

@@ -21,11 +21,15 @@
 mod access;
 mod backing;
 mod check;
+mod crash;
 mod model;
+mod tally;
 mod tasks;
+mod threads;
 mod verbs;
 mod world;
 
+pub use tally::Tally;
 #[cfg(feature = "canary")]
 pub use world::Bug;
-pub use world::{Options, World, run};
+pub use world::{Kind, Options, run};

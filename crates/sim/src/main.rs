@@ -5,17 +5,19 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use faultless_sim::{Options, World};
+use faultless_sim::{Kind, Options, Tally, run};
 
 const HELP: &str = "\
 Runs seeds of the simulator.
 
 Usage: cargo xtask sim [--seed N] [--seeds COUNT] [--minutes M] [--steps N]
+                       [--only KIND]
 
   --seed N       The first seed (0); alone: this one only
   --seeds COUNT  How many seeds
   --minutes M    As many seeds as fit in M minutes
   --steps N      Steps of each (1500)
+  --only KIND    All of them of this kind: `processes` or `threads` (each other seed)
 ";
 
 struct Args {
@@ -23,6 +25,7 @@ struct Args {
     seeds: Option<u64>,
     time: Option<Duration>,
     steps: Option<u32>,
+    kind: Option<Kind>,
 }
 
 fn main() -> ExitCode {
@@ -37,46 +40,35 @@ fn main() -> ExitCode {
         (None, None) => 1,
     };
     let mut done = 0;
-    let mut sum = faultless_engine::Stats::default();
+    let mut sum = Tally::default();
     while done < seeds && args.time.is_none_or(|time| began.elapsed() < time) {
         let seed = args.seed + done;
         let replay = Replay(seed);
         let mut options = Options::new(seed);
         options.steps = args.steps.unwrap_or(options.steps);
-        let mut world = World::new(options);
-        world.run();
+        options.kind = args.kind.unwrap_or(options.kind);
+        let tally = run(options);
         std::mem::forget(replay);
-        add(&mut sum, &world.stats());
+        sum.add(&tally);
         done += 1;
         if done % 500 == 0 {
             eprintln!("{done} seeds, {:.0} s", began.elapsed().as_secs_f64());
         }
     }
     println!("{done} seeds clean, from {}: {:.1} s", args.seed, began.elapsed().as_secs_f64());
-    println!(
-        "faults: {} major, {} minor, {} writes, {} copies, {} zeros; {} signals",
-        sum.faults_major,
-        sum.faults_minor,
-        sum.faults_write,
-        sum.faults_copy,
-        sum.faults_zero,
-        sum.signals
-    );
-    println!(
-        "pages: {} written, {} evicted, {} second chances; errors: {} read, {} write",
-        sum.pages_written, sum.evictions, sum.second_chances, sum.read_errors, sum.write_errors
-    );
+    println!("{sum}");
     ExitCode::SUCCESS
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
-    let mut parsed = Args { seed: 0, seeds: None, time: None, steps: None };
+    let mut parsed = Args { seed: 0, seeds: None, time: None, steps: None, kind: None };
     while let Some(arg) = args.next() {
         let mut number = || args.next()?.parse::<u64>().ok();
         match arg.as_str() {
             "--seed" => parsed.seed = number()?,
             "--seeds" => parsed.seeds = Some(number()?),
             "--minutes" => parsed.time = Some(Duration::from_secs(60 * number()?)),
+            "--only" => parsed.kind = Some(kind(&args.next()?)?),
             "--steps" => parsed.steps = Some(u32::try_from(number()?).ok()?),
             _ => return None,
         }
@@ -84,18 +76,12 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
     Some(parsed)
 }
 
-fn add(sum: &mut faultless_engine::Stats, one: &faultless_engine::Stats) {
-    sum.faults_major += one.faults_major;
-    sum.faults_minor += one.faults_minor;
-    sum.faults_write += one.faults_write;
-    sum.faults_copy += one.faults_copy;
-    sum.faults_zero += one.faults_zero;
-    sum.signals += one.signals;
-    sum.pages_written += one.pages_written;
-    sum.evictions += one.evictions;
-    sum.second_chances += one.second_chances;
-    sum.read_errors += one.read_errors;
-    sum.write_errors += one.write_errors;
+fn kind(name: &str) -> Option<Kind> {
+    match name {
+        "processes" => Some(Kind::Processes),
+        "threads" => Some(Kind::Threads),
+        _ => None,
+    }
 }
 
 /// Says how to see it again, should the run not come to its end.

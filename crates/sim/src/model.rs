@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use faultless_addr::{ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, Prot};
+use faultless_addr::{ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, PageRange, Prot};
 
 /// What one page of a process is.
 #[derive(Clone, Debug)]
@@ -16,6 +16,42 @@ pub struct Page {
     pub object: Option<(ObjectId, PageIndex)>,
     /// What the process has stored, in private memory.
     pub copy: Option<Box<[u8]>>,
+    /// Nobody may touch it, whatever its rights.
+    pub guard: bool,
+    /// A child has zeros in its place.
+    pub wiped: bool,
+    /// Does a child have it?
+    pub at_fork: AtFork,
+}
+
+/// Does a child have a page of its parent's?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtFork {
+    GoesAlong,
+    Stays,
+}
+
+impl Page {
+    /// A page of a new area.
+    pub fn new(prot: Prot, shared: bool, object: Option<(ObjectId, PageIndex)>) -> Page {
+        let at_fork = AtFork::GoesAlong;
+        Page { prot, shared, object, copy: None, guard: false, wiped: false, at_fork }
+    }
+
+    /// May both be of one area?
+    pub fn is_like(&self, other: &Page) -> bool {
+        let object = |page: &Page| page.object.map(|(object, _)| object);
+        (self.prot, self.shared, object(self)) == (other.prot, other.shared, object(other))
+    }
+
+    /// As a child has it.
+    pub fn at_birth(&self) -> Page {
+        let mut page = self.clone();
+        if page.wiped {
+            (page.copy, page.guard) = (None, false);
+        }
+        page
+    }
 }
 
 /// What an access must end with.
@@ -50,12 +86,20 @@ impl Model {
         if !allowed {
             return Expected::Denied;
         }
+        if page.guard {
+            return Expected::NoArea;
+        }
         match page.object {
             Some((object, index)) if index.offset() >= self.objects[&object.0].len() as u64 => {
                 Expected::BeyondEnd
             }
             _ => Expected::Done,
         }
+    }
+
+    /// The pages of a process.
+    pub fn pages_mut(&mut self, space: u32) -> &mut BTreeMap<u64, Page> {
+        self.processes.get_mut(&space).expect("it lives")
     }
 
     /// The bytes that a page shows.
@@ -103,8 +147,13 @@ impl Model {
     pub fn set_size(&mut self, object: ObjectId, pages: u64) {
         let file = self.objects.get_mut(&object.0).expect("the object exists");
         file.resize((pages * PAGE_BYTES) as usize, 0);
+        self.forget_copies(object, PageRange::new(PageIndex(pages), PageRange::all().end));
+    }
+
+    /// Private copies of some pages of an object are no more.
+    pub fn forget_copies(&mut self, object: ObjectId, pages: PageRange) {
         for page in self.processes.values_mut().flat_map(|pages| pages.values_mut()) {
-            if page.object.is_some_and(|(id, index)| id == object && index.0 >= pages) {
+            if page.object.is_some_and(|(id, index)| id == object && pages.contains(index)) {
                 page.copy = None;
             }
         }

@@ -87,8 +87,7 @@ impl World {
         if self.tasks.is_empty() {
             return;
         }
-        let n = self.rng.usize(..self.tasks.len());
-        match self.tasks.swap_remove(n) {
+        match self.choose_task() {
             Task::Read(run, frames, source) => self.read(run, &frames, source),
             Task::Write(run, frames, mapped) => self.begin_write(run, frames, mapped),
             Task::WriteEnds(run, frames, bytes) => self.end_write(run, &frames, &bytes),
@@ -123,6 +122,18 @@ impl World {
             Task::Heal(space, range) => self.heal(space, range),
             Task::Unmap(leaver, then) => self.unmap(leaver, then),
         }
+    }
+
+    /// Any task; while pagers stall, none of theirs, if there is another.
+    fn choose_task(&mut self) -> Task {
+        let is_io =
+            |task: &Task| matches!(task, Task::Read(_, _, Source::Pager) | Task::WriteEnds(..));
+        let quick: Vec<usize> = match self.stalled {
+            true => (0..self.tasks.len()).filter(|n| !is_io(&self.tasks[*n])).collect(),
+            false => Vec::new(),
+        };
+        let n = self.rng.choice(quick).unwrap_or_else(|| self.rng.usize(..self.tasks.len()));
+        self.tasks.swap_remove(n)
     }
 
     /// Before a panic: what is where frames are to be mapped?
@@ -181,9 +192,10 @@ impl World {
             let mut now = vec![0; PAGE_SIZE];
             self.machine.read_frame(*frame, 0, &mut now);
             assert_eq!(now, *bytes, "{frame:?}: a store passed while it was written");
-            if !fails {
-                let backing = self.backings.get_mut(&run.object.0).expect("it has a backing");
-                backing.write(run.first.plus(n as u64), bytes);
+            let backing = self.backings.get_mut(&run.object.0).expect("it has a backing");
+            match fails {
+                true => backing.tear(run.first.plus(n as u64), bytes, &mut self.rng),
+                false => backing.write(run.first.plus(n as u64), bytes),
             }
         }
         let result = if fails { Err((Failure::Write, 5)) } else { Ok(()) };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use faultless_addr::{FrameNo, ObjectId, PAGE_BYTES, PageRange, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{FrameNo, ObjectId, PageRange, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::{
     Addresses, Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, References, Rights,
     Scope,
@@ -12,6 +12,7 @@ use faultless_software::SoftwareMachine;
 use crate::access::Pending;
 use crate::backing::Backing;
 use crate::model::Model;
+use crate::tally::Tally;
 use crate::tasks::Task;
 
 /// What is run.
@@ -19,6 +20,8 @@ use crate::tasks::Task;
 pub struct Options {
     /// Decides everything else.
     pub seed: u64,
+    /// Which world lives.
+    pub kind: Kind,
     /// How many steps the world makes before it ends.
     pub steps: u32,
     /// May backings fail?
@@ -28,12 +31,23 @@ pub struct Options {
     pub bug: Option<Bug>,
 }
 
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Processes on the software machine; each operation is one step.
+    Processes,
+    /// Threads of one process, which carry plans out as on Linux.
+    Threads,
+}
+
 /// Bugs that the simulator must find.
 #[cfg(feature = "canary")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// A page is unmapped, and CPUs still remember it.
     MissingFlush,
+    /// A driver gives addresses back while pages are still there.
+    NotRetired,
     /// One in the engine.
     Engine(faultless_engine::Canary),
 }
@@ -43,31 +57,74 @@ impl Options {
     pub fn new(seed: u64) -> Options {
         Options {
             seed,
+            kind: if seed.is_multiple_of(2) { Kind::Processes } else { Kind::Threads },
             steps: 1500,
-            failures: seed % 3 == 2,
+            failures: seed / 2 % 3 == 2,
             #[cfg(feature = "canary")]
             bug: None,
         }
     }
 }
 
+impl Options {
+    /// Does the driver see to it that pages leave before their addresses are free?
+    pub(crate) fn retires(&self) -> bool {
+        #[cfg(feature = "canary")]
+        return self.bug != Some(Bug::NotRetired);
+        #[cfg(not(feature = "canary"))]
+        true
+    }
+}
+
+#[cfg(feature = "canary")]
+impl Options {
+    pub(crate) fn engine_bug(&self) -> Option<faultless_engine::Canary> {
+        match self.bug {
+            Some(Bug::Engine(canary)) => Some(canary),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn machine_bug(&self) -> Option<faultless_software::Canary> {
+        let missing = self.bug == Some(Bug::MissingFlush);
+        missing.then_some(faultless_software::Canary::MissingFlush)
+    }
+}
+
 /// Runs one seed from its beginning to its end; panics where something is wrong.
-pub fn run(options: Options) {
-    World::new(options).run();
+pub fn run(options: Options) -> Tally {
+    match options.kind {
+        Kind::Threads => crate::threads::run(options),
+        Kind::Processes => {
+            let mut world = World::new(options);
+            world.run();
+            world.tally.add_stats(&world.engine.stats());
+            world.tally
+        }
+    }
 }
 
 /// Addresses of every process.
 pub(crate) const BOUNDS: VirtRange =
     VirtRange { start: VirtAddr(1 << 20), end: VirtAddr((1 << 20) + (96 << 12)) };
 
+/// The space in which system calls look at files, and its addresses.
+pub(crate) const KERNEL: SpaceId = SpaceId(1);
+pub(crate) const WINDOW: VirtRange =
+    VirtRange { start: VirtAddr(1 << 30), end: VirtAddr((1 << 30) + (1 << 12)) };
+
 /// Everything that there is.
-pub struct World {
+pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) rng: fastrand::Rng,
     pub(crate) engine: Engine,
     pub(crate) machine: SoftwareMachine,
+    pub(crate) engine_config: Config,
+    pub(crate) machine_config: faultless_software::Config,
     pub(crate) model: Model,
     pub(crate) backings: BTreeMap<u32, Backing>,
+    /// What each file held when it was last made durable.
+    pub(crate) promised: BTreeMap<u32, Vec<u8>>,
     pub(crate) files: Vec<ObjectId>,
     pub(crate) swap: ObjectId,
     pub(crate) tasks: Vec<Task>,
@@ -76,6 +133,12 @@ pub struct World {
     pub(crate) failing: bool,
     /// Something has failed: signals are to be expected.
     pub(crate) failed: bool,
+    /// Pagers take their time.
+    pub(crate) stalled: bool,
+    /// How often what has happened, for those who doubt that it does.
+    pub(crate) tally: Tally,
+    /// Grows while there is no frame, and no access is served.
+    pub(crate) starved: u32,
     /// Some address has been made an error.
     pub(crate) marked: bool,
     pub(crate) now: u32,
@@ -84,77 +147,81 @@ pub struct World {
 
 impl World {
     /// The world of a seed, at its beginning: one process without memory.
-    pub fn new(options: Options) -> World {
+    fn new(options: Options) -> World {
         let mut rng = fastrand::Rng::with_seed(options.seed);
         let frames = rng.u32(12..48);
-        let policy = PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())];
-        let config = Config {
-            policy,
+        let engine_config = Config {
+            policy: PolicyKind::ALL[rng.usize(..PolicyKind::ALL.len())],
             guard_pages: 0,
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..8),
             // As on machines with memory of their own, and as on Linux.
-            addresses: if options.seed % 4 == 3 { Addresses::One } else { Addresses::Many },
-            references: if options.seed % 4 == 1 { References::Bits } else { References::ByFault },
+            addresses: if rng.u32(..4) == 0 { Addresses::One } else { Addresses::Many },
+            references: if rng.u32(..4) == 0 { References::Bits } else { References::ByFault },
             #[cfg(feature = "canary")]
-            canary: match options.bug {
-                Some(Bug::Engine(canary)) => Some(canary),
-                _ => None,
-            },
-            ..Config::new(frames, vec![BOUNDS])
+            canary: options.engine_bug(),
+            ..Config::new(frames, vec![BOUNDS, WINDOW])
         };
-        let machine = SoftwareMachine::new({
-            let mut config = faultless_software::Config::new(frames);
-            config.cpus = 2;
-            config.spaces = 1;
-            #[cfg(feature = "canary")]
-            {
-                let missing = options.bug == Some(Bug::MissingFlush);
-                config.canary = missing.then_some(faultless_software::Canary::MissingFlush);
-            }
-            config
-        });
+        let mut machine_config = faultless_software::Config::new(frames);
+        machine_config.cpus = 2;
+        machine_config.spaces = 2;
+        #[cfg(feature = "canary")]
+        {
+            machine_config.canary = options.machine_bug();
+        }
+        // Mostly there is room in swap for all; sometimes it fills.
+        let slots = match rng.u32(..4) {
+            0 => rng.u64(2..8),
+            _ => u64::from(frames) * rng.u64(4..12),
+        };
+        let lengths = [rng.u64(4..40), rng.u64(4..40)];
         let mut world = World {
             options,
-            engine: Engine::new(config),
-            machine,
+            engine: Engine::new(engine_config.clone()),
+            machine: SoftwareMachine::new(machine_config),
+            engine_config,
+            machine_config,
             model: Model::default(),
-            backings: BTreeMap::new(),
+            backings: BTreeMap::from([
+                (0, Backing::file(lengths[0], 0x51)),
+                (1, Backing::file(lengths[1], 0x52)),
+                // Shared memory without a name is a file that begins as zeros.
+                (2, Backing::zeros(16)),
+                (3, Backing::zeros(slots)),
+            ]),
+            promised: BTreeMap::new(),
             files: Vec::new(),
-            swap: ObjectId(0),
+            swap: ObjectId(3),
             tasks: Vec::new(),
-            processes: BTreeMap::from([(0, None)]),
+            processes: BTreeMap::new(),
             failing: false,
             failed: false,
+            stalled: false,
+            starved: 0,
+            tally: Tally::default(),
             marked: false,
             now: 0,
-            machine_spaces: 1,
+            machine_spaces: 0,
             rng,
         };
-        world.model.processes.insert(0, BTreeMap::new());
-        world.add_objects(frames);
+        world.boot();
         world
     }
 
-    fn add_objects(&mut self, frames: u32) {
-        for n in 0..2 {
-            let pages = self.rng.u64(4..40);
-            let options = ObjectOptions::file(pages * PAGE_BYTES, Rights::ReadWrite);
-            let object = self.engine.create(options);
-            let backing = Backing::file(pages, 0x51 + n);
-            self.model.objects.insert(object.0, backing.bytes.clone());
-            self.backings.insert(object.0, backing);
-            self.files.push(object);
+    /// The engine learns of all files, and of swap.
+    pub(crate) fn add_objects(&mut self) {
+        let mut objects = Vec::new();
+        for backing in self.backings.values() {
+            let len = backing.bytes.len() as u64;
+            objects.push(self.engine.create(ObjectOptions::file(len, Rights::ReadWrite)));
         }
-        let slots = u64::from(frames) * self.rng.u64(4..12);
-        let options = ObjectOptions::file(slots * PAGE_BYTES, Rights::ReadWrite);
-        self.swap = self.engine.create(options);
-        self.backings.insert(self.swap.0, Backing::zeros(slots));
         self.engine.set_swap(self.swap);
+        objects.retain(|object| *object != self.swap);
+        self.files = objects;
     }
 
     /// Lives its steps, and ends: what the files hold then is what the model says.
-    pub fn run(&mut self) {
+    fn run(&mut self) {
         for _ in 0..self.options.steps {
             self.step();
             self.check();
@@ -178,21 +245,18 @@ impl World {
         assert_eq!(self.engine.swap_slots().0, 0, "slots are lost");
     }
 
-    /// Counters of the engine.
-    pub fn stats(&self) -> faultless_engine::Stats {
-        self.engine.stats()
-    }
-
     fn step(&mut self) {
         match self.rng.u32(..100) {
-            0..60 => self.advance_process(),
-            60..92 => self.advance_task(),
-            92..94 => {
+            0..57 => self.advance_process(),
+            57..88 => self.advance_task(),
+            88..90 => {
                 let target = self.rng.u32(1..8);
                 self.reclaim(Scope::All, target);
             }
-            94 => self.let_time_pass(),
-            95 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
+            90 => self.let_time_pass(),
+            91 if self.options.failures => self.failing = self.rng.u32(..4) == 0,
+            91 => self.stalled = self.rng.u32(..4) == 0,
+            92 if self.rng.u32(..25) == 0 => self.crash(),
             _ => self.verb(),
         }
     }
@@ -269,18 +333,5 @@ impl World {
                 self.access_to_end(space, Pending::load(*number, 0));
             }
         }
-    }
-
-    /// Removes what is left of a process.
-    pub(crate) fn exit(&mut self, process: u32) {
-        let space = SpaceId(process);
-        self.processes.remove(&process);
-        self.model.processes.remove(&process);
-        self.clear(space, BOUNDS, |engine, plan| {
-            engine.unmap(space, BOUNDS, plan).expect("a whole space can be unmapped");
-        });
-        self.engine.remove_space(space);
-        let left: Vec<_> = self.machine.translations(space).collect();
-        assert!(left.is_empty(), "pages outlive their process: {left:?}");
     }
 }

@@ -8,13 +8,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use faultless_engine::Canary;
-use faultless_sim::{Bug, Options, run};
+use faultless_sim::{Bug, Kind, Options, run};
 
 /// Runs seeds until one fails, for a minute at most.
 fn find(bug: Bug) {
+    find_in(bug, Options::new);
+}
+
+fn find_in(bug: Bug, options: fn(u64) -> Options) {
     let began = Instant::now();
     for seed in 0.. {
-        let options = Options { bug: Some(bug), failures: false, ..Options::new(seed) };
+        let options = Options { bug: Some(bug), failures: false, ..options(seed) };
         if catch_unwind(AssertUnwindSafe(|| run(options))).is_err() {
             println!("{bug:?}: found by seed {seed} after {:?}", began.elapsed());
             return;
@@ -26,6 +30,12 @@ fn find(bug: Bug) {
 #[test]
 fn a_missing_flush() {
     find(Bug::MissingFlush);
+}
+
+#[test]
+fn addresses_that_are_given_away_with_their_pages() {
+    // Only threads that share a space can meet it.
+    find_in(Bug::NotRetired, |seed| Options { kind: Kind::Threads, ..Options::new(seed) });
 }
 
 #[test]

@@ -27,16 +27,21 @@ impl Reservation {
     /// Reserves `len` bytes, whole pages. ENOMEM where the address space or
     /// RLIMIT_AS has no room.
     pub fn new(len: usize) -> Result<Reservation, Errno> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: 1. no address is given, so the kernel picks one where nothing is.
-        let start = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
         if start == libc::MAP_FAILED {
             return Err(last_errno());
         }
         let start = VirtAddr(start as u64);
         let range = VirtRange { start, end: VirtAddr(start.0 + len as u64) };
         let mut reservation = Reservation { range, birthplace: Birthplace::here(), plug: None };
+        // A process that locks its future memory (MCL_FUTURE) has the kernel fill what
+        // can be accessed and is locked: so first the lock goes, then access comes.
+        // SAFETY: 1. the range is ours; 2. it has no bytes.
+        unsafe { libc::munlock(start.0 as *const _, len) };
+        // SAFETY: as above.
+        unsafe { set_rights(range, Rights::ReadWrite)? };
         // A kernel without huge pages answers EINVAL, and needs no advice.
         reservation.advise(libc::MADV_NOHUGEPAGE).ok();
         reservation.advise(libc::MADV_DONTDUMP)?;
@@ -83,8 +88,12 @@ impl Drop for Reservation {
 /// reference to them exists, and no transfer into them is under way.
 pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
     // SAFETY: the caller's promise is ours.
-    unsafe { madvise(range, libc::MADV_DONTNEED) }
+    unsafe { madvise(range, DROP) }
 }
+
+/// Pages of locked areas go as well: whoever locks all memory of the process
+/// (mlockall(2)) didn't mean those that are ours to give and to take.
+const DROP: libc::c_int = linux_raw_sys::general::MADV_DONTNEED_LOCKED as libc::c_int;
 
 /// What accesses a range of memory allows, to programs and to system calls alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,14 +168,7 @@ unsafe fn drop_vector(vector: &mut [libc::iovec]) -> Result<(), Errno> {
         // caller has promised that their bytes may vanish; 3. the descriptor means
         // this very process (`self_pidfd`).
         let advised = unsafe {
-            libc::syscall(
-                libc::SYS_process_madvise,
-                pidfd,
-                rest.as_ptr(),
-                rest.len(),
-                libc::MADV_DONTNEED,
-                0,
-            )
+            libc::syscall(libc::SYS_process_madvise, pidfd, rest.as_ptr(), rest.len(), DROP, 0)
         };
         if advised < 0 {
             match last_errno() {
@@ -218,12 +220,11 @@ fn self_pidfd() -> Option<i32> {
 }
 
 /// # Safety
-/// The range lies in a [`Reservation`] of the caller; for MADV_DONTNEED as for
-/// [`dont_need`].
+/// The range lies in a [`Reservation`] of the caller; for [`DROP`] as for [`dont_need`].
 unsafe fn madvise(range: VirtRange, advice: libc::c_int) -> Result<(), Errno> {
     loop {
         // SAFETY: 1. the caller owns the range; 2. of the advices used here only
-        // MADV_DONTNEED changes bytes, and its callers have promised that they may.
+        // DROP changes bytes, and its callers have promised that they may.
         let result =
             unsafe { libc::madvise(range.start.0 as *mut _, range.len() as usize, advice) };
         match result {

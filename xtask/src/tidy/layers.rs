@@ -47,8 +47,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faultless-heap",
         ],
     ),
-    ("faultless-cli", &["faultless"]),
+    (
+        "faultless-scenarios",
+        &[
+            "faultless-addr",
+            "faultless-engine",
+            "faultless-software",
+            "faultless-posix",
+            "faultless",
+        ],
+    ),
+    ("faultless-cli", &["faultless", "faultless-scenarios"]),
     ("faultless-oracle", &[]),
+    (
+        "faultless-judge",
+        &["faultless-addr", "faultless-engine", "faultless-posix", "faultless-oracle"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -22,6 +22,8 @@ pub enum Backing {
     Pager,
     /// They begin as zeros and have nowhere to be written to.
     Zeros,
+    /// They are frames of a device, which its driver lends. What is not lent is SIGBUS.
+    Device,
 }
 
 /// May pages of the object become dirty?
@@ -98,6 +100,11 @@ impl ObjectOptions {
             granule: 1,
             limit: u32::MAX,
         }
+    }
+
+    /// A device's `size` bytes.
+    pub fn device(size: u64) -> ObjectOptions {
+        ObjectOptions { backing: Backing::Device, ..ObjectOptions::file(size, Rights::ReadWrite) }
     }
 
     /// `size` bytes that begin as zeros.

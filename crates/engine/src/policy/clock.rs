@@ -18,6 +18,8 @@
 //! Source: Fernando Corbató, "A paging experiment with the Multics system" (MIT Project
 //! MAC, 1968).
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::mem::size_of;
 
 use faultless_addr::FrameNo;
@@ -73,6 +75,10 @@ impl Policy for Clock {
             });
         }
         None
+    }
+
+    fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {
+        vec![("face", self.lists.iter(FACE).collect())]
     }
 
     fn bookkeeping_bytes(&self) -> usize {

@@ -44,6 +44,7 @@ mod tests;
 mod two_list;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex};
@@ -126,6 +127,9 @@ pub trait Policy: Send {
     ///
     /// Frames that came in order go in order, so that a machine can move runs.
     fn next(&mut self, view: &dyn View) -> Option<Verdict>;
+
+    /// Its lists by name, each with its frames, front first: for people who look.
+    fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)>;
 
     /// The memory that the policy uses.
     fn bookkeeping_bytes(&self) -> usize;

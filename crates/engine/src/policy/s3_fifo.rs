@@ -28,6 +28,8 @@
 //! Source: Juncheng Yang et al., "FIFO queues are all you need for cache eviction"
 //! (SOSP 2023).
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::mem::size_of;
 
 use faultless_addr::FrameNo;
@@ -185,6 +187,14 @@ impl Policy for S3Fifo {
             }
         }
         None
+    }
+
+    fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {
+        vec![
+            ("fresh", self.lists.iter(FRESH).collect()),
+            ("probed", self.lists.iter(PROBED).collect()),
+            ("main", self.lists.iter(MAIN).collect()),
+        ]
     }
 
     fn bookkeeping_bytes(&self) -> usize {

@@ -28,6 +28,8 @@
 //! two-handed clock of 4.3BSD (Leffler et al., 1989), where the distance between the
 //! hands has the same meaning.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::mem::size_of;
 
 use faultless_addr::FrameNo;
@@ -169,6 +171,10 @@ impl Policy for Sieve {
             }
         }
         None
+    }
+
+    fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {
+        vec![("queue", self.lists.iter(QUEUE).collect())]
     }
 
     fn bookkeeping_bytes(&self) -> usize {

@@ -25,6 +25,8 @@
 //! Symposium 1991); before them the free and modified page lists of VAX/VMS (Levy and
 //! Lipman, Computer, March 1982). The share of a third is Mach's.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::mem::size_of;
 
 use faultless_addr::FrameNo;
@@ -156,6 +158,13 @@ impl Policy for TwoList {
             }
         }
         None
+    }
+
+    fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {
+        vec![
+            ("active", self.lists.iter(ACTIVE).collect()),
+            ("inactive", self.lists.iter(INACTIVE).collect()),
+        ]
     }
 
     fn bookkeeping_bytes(&self) -> usize {

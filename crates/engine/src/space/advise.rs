@@ -254,7 +254,12 @@ impl AddressSpace {
 
     fn mark(&mut self, piece: &Vma, advice: Advice) -> Result<(), AdviseError> {
         match advice {
-            Advice::GuardInstall => self.guards.install(piece.range),
+            Advice::GuardInstall => {
+                self.guards.install(piece.range);
+                let area = self.areas.range_mut(..=piece.range.start).next_back();
+                let (_, area) = area.expect("a piece is a part of an area");
+                area.flags |= VmaFlags::HAD_GUARD;
+            }
             Advice::GuardRemove => self.guards.remove(piece.range),
             _ => {
                 let at = piece.range.start;

@@ -169,6 +169,7 @@ fn vm_flags(area: &Vma) -> impl Iterator<Item = &'static str> {
         (shared, "ms"),
         (flag(VmaFlags::GROWS_DOWN), "gd"),
         (device, "pf"),
+        (flag(VmaFlags::HAD_GUARD), "gu"),
         (flag(VmaFlags::LOCKED), "lo"),
         (device, "io"),
         (flag(VmaFlags::READ_SEQUENTIAL), "sr"),

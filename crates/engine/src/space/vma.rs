@@ -51,7 +51,8 @@ pub enum Merge {
 }
 
 bitflags::bitflags! {
-    /// Further properties of an area. Areas that differ in one of them are two areas.
+    /// Further properties of an area. Areas that differ in one of them are two areas, but
+    /// for [`HAD_GUARD`](VmaFlags::HAD_GUARD).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct VmaFlags: u32 {
         /// Its pages stay resident (`mlock`).
@@ -92,6 +93,10 @@ bitflags::bitflags! {
         const ZERO_FILE = 1 << 16;
         /// What its pages hold may be dropped at any time (`MAP_DROPPABLE`).
         const DROPPABLE = 1 << 17;
+
+        /// A page of it has, or has had, a guard marker. It keeps no two areas apart, and
+        /// what becomes one with such an area has it, too.
+        const HAD_GUARD = 1 << 18;
 
         /// Both flags of a lock.
         const LOCKS = Self::LOCKED.bits() | Self::LOCK_ON_FAULT.bits();
@@ -228,11 +233,14 @@ impl Vma {
         }
         let pages = self.range.pages();
         let set = self.anon.plus(pages).merged(high.anon, self.backing)?;
+        let backing = self.backing.plus(pages);
+        let [own, mark] = [self.flags - VmaFlags::HAD_GUARD, high.flags & VmaFlags::HAD_GUARD];
         let continued =
-            Vma { range: high.range, backing: self.backing.plus(pages), anon: high.anon, ..*self };
+            Vma { range: high.range, backing, anon: high.anon, flags: own | mark, ..*self };
         let range = VirtRange::new(self.range.start, high.range.end);
         let anon = AnonSide { set, ..self.anon };
-        (continued == *high).then_some(Vma { range, anon, ..*self })
+        let flags = self.flags | mark;
+        (continued == *high).then_some(Vma { range, anon, flags, ..*self })
     }
 
     /// Could this area and `high` be one?

@@ -29,12 +29,14 @@ mod bits;
 mod map;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use core::fmt;
 
 use faultless_addr::{PageIndex, PageRange};
 
 pub use map::{Put, SwapMap, TooManyHolders};
+pub use window::SwapWindow;
 
 /// The number of a page of a swap area, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `protect` | mprotect |
 //! | `advise` | madvise |
+//! | `lock` | mlock, munlock, MAP_POPULATE |
+//! | `look` | mincore, /proc/PID/maps |
 //! | `remap` | mremap |
 
 pub(crate) mod advise;
+mod lock;
+mod look;
 pub(crate) mod protect;
 pub(crate) mod range;
 mod remap;

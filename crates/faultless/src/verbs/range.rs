@@ -28,7 +28,6 @@ impl Extent {
     }
 
     /// Every page with a byte in the range, as for `mlock(2)`.
-    #[cfg(test)]
     pub fn touched(&self, range: impl RangeBounds<usize>) -> Result<VirtRange, Error> {
         let (start, end) = self.bounds(&range)?;
         Ok(self.rounded(start, end))
@@ -43,7 +42,7 @@ impl Extent {
         VirtRange::new(first, VirtAddr(end))
     }
 
-    fn bounds(&self, range: &impl RangeBounds<usize>) -> Result<(usize, usize), Error> {
+    pub fn bounds(&self, range: &impl RangeBounds<usize>) -> Result<(usize, usize), Error> {
         let start = match range.start_bound() {
             Bound::Included(start) => Some(*start),
             Bound::Excluded(before) => before.checked_add(1),

@@ -1,7 +1,8 @@
-//! Random calls on a system and the model side by side.
+//! Random calls on systems side by side.
 //!
 //! ```text
-//! episode: world of a seed ─► generate ─► pair: system │ model ─► differ? ─► shrink
+//! episode: world of a seed ─► generate ─┬► pair: system │ model ───────────┬─► differ? ─► shrink
+//!                                       └► trio: system │ kernel, and models ┘
 //! ```
 
 mod episode;
@@ -9,15 +10,19 @@ mod generate;
 mod generate_files;
 mod pair;
 mod random;
+mod told;
+mod trio;
 mod weights;
 
 use std::fmt::{self, Write as _};
 use std::io;
 
-use crate::system::System;
+use crate::system::World;
 
-pub use episode::{Ended, Make, Step, replay, run, shrink, world};
-pub use pair::{Difference, Pair};
+pub use episode::{Ended, Step, beside_kernel, beside_model, replay, run, shrink, world};
+pub use pair::Pair;
+pub use told::{Difference, Told};
+pub use trio::Trio;
 
 /// Calls in one world; then another begins.
 pub const EPISODE_CALLS: u64 = 1500;
@@ -60,8 +65,8 @@ impl fmt::Display for Found {
 ///
 /// # Errors
 /// Whatever keeps a system from being made.
-pub fn episode<S: System>(
-    make: Make<S>,
+pub fn episode<T: Told>(
+    make: impl Fn(World) -> io::Result<T> + Copy,
     seed: u64,
     calls: u64,
 ) -> io::Result<(Ended, Option<Found>)> {

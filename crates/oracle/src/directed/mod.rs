@@ -17,7 +17,7 @@ mod words;
 use std::fmt;
 use std::io;
 
-use crate::differ::{Make, Pair};
+use crate::differ::Pair;
 use crate::kernel::why_not;
 use crate::system::{Person, Store, System, World};
 pub use play::{Play, Wrong};
@@ -126,7 +126,7 @@ pub fn head() -> String {
 ///
 /// # Errors
 /// Whatever keeps a system from being made.
-pub fn play<S: System>(make: Make<S>, case: &Case) -> io::Result<Row> {
+pub fn play<S: System>(make: impl Fn(World) -> io::Result<S>, case: &Case) -> io::Result<Row> {
     let Case { line, what, how } = case;
     let (line, what) = (*line, *what);
     let not = |reason: String| {

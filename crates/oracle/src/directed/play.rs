@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::area::{Area, AreaFlags};
+use crate::area::AreaFlags;
 use crate::call::{Addr, Call, ProcessId};
-use crate::differ::{Difference, Pair};
+use crate::differ::Told;
 use crate::outcome::{Errno, Outcome};
-use crate::system::{System, World};
+use crate::system::World;
 
 /// What a case says that a call answers.
 #[derive(Clone, Debug)]
@@ -50,25 +50,6 @@ pub struct Wrong(String);
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// What looks at a system and the model, whatever the system is.
-pub trait Told {
-    /// Both do it.
-    fn call(&mut self, process: ProcessId, call: &Call) -> Result<Outcome, Box<Difference>>;
-    /// Both have the same areas; these.
-    fn areas(&mut self, process: ProcessId) -> Result<Vec<Area>, Box<Difference>>;
-}
-
-impl<S: System> Told for Pair<S> {
-    fn call(&mut self, process: ProcessId, call: &Call) -> Result<Outcome, Box<Difference>> {
-        Pair::call(self, process, call)
-    }
-
-    fn areas(&mut self, process: ProcessId) -> Result<Vec<Area>, Box<Difference>> {
-        self.compare_areas(process)?;
-        Ok(Pair::areas(self, process))
     }
 }
 
@@ -139,7 +120,7 @@ impl Play<'_> {
 
     /// No area of the process has this flag.
     pub fn has_no(&mut self, flag: AreaFlags) {
-        match self.told.areas(self.process) {
+        match self.told.compare_areas(self.process) {
             Ok(areas) if areas.iter().all(|area| !area.flags.intersects(flag)) => {}
             Ok(areas) => self.system.push(Wrong(format!("says no {flag:?}, has {areas:#?}"))),
             Err(difference) => self.model.push(Wrong(difference.to_string())),
@@ -148,7 +129,7 @@ impl Play<'_> {
 
     /// The process has so many areas, equal neighbours joined.
     pub fn has_areas(&mut self, count: usize) {
-        match self.told.areas(self.process) {
+        match self.told.compare_areas(self.process) {
             Ok(areas) if areas.len() == count => {}
             Ok(areas) => self.system.push(Wrong(format!("says {count} areas, has {areas:#?}"))),
             Err(difference) => self.model.push(Wrong(difference.to_string())),

@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
              from a process with many",
         ),
         both(62, "remap_file_pages", DISK, remap),
+        both(62, "remap_file_pages over areas of which one has had a guard", DISK, remap_guarded),
     ]
 }
 
@@ -93,4 +94,25 @@ fn remap(p: &mut Play<'_>) {
     p.works(open(A, 1, RDONLY));
     p.works(file(0, 2, R, SHARED, A));
     p.says(remap(NONE, 1), Errno::EINVAL);
+}
+
+fn remap_guarded(p: &mut Play<'_>) {
+    let remap = |count, to| Call::RemapFilePages {
+        addr: page(0),
+        len: pages(count),
+        prot: NONE,
+        page: to,
+        flags: MapFlags::empty(),
+    };
+    p.works(open(A, 1, OpenFlags::RDWR));
+    p.works(file(0, 3, RW, SHARED, A));
+    p.works(remap(1, 5));
+    p.has_areas(2);
+    for guarded in [2, 0] {
+        p.works(madvise(page(guarded), PAGE, Advice::GUARD_INSTALL));
+        p.works(madvise(page(guarded), PAGE, Advice::GUARD_REMOVE));
+        let says = if guarded == 2 { Errno::EINVAL.into() } else { Outcome::DONE };
+        p.says(remap(2, 4), says);
+    }
+    p.reads(page(1), &[World::byte(1, pages(5))]);
 }

@@ -126,6 +126,10 @@ fn receive(channel: &mut UnixStream) -> io::Result<Reply> {
 }
 
 impl System for Kernel {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
     fn call(&mut self, process: ProcessId, call: &Call) -> Outcome {
         match self.workers.contains_key(&process) {
             true => calls::carry_out(self, process, call),

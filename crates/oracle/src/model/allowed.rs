@@ -52,6 +52,15 @@ impl Allowed {
         }
     }
 
+    /// May more than one outcome be answered?
+    pub fn is_open(&self) -> bool {
+        match self {
+            Allowed::Only(_) => false,
+            Allowed::Bytes(loose) => loose.or_zero.iter().any(|may| *may),
+            Allowed::Residency(pages) => pages.contains(&Residency::Unsure),
+        }
+    }
+
     /// One of the outcomes.
     pub fn first(&self) -> Outcome {
         match self {

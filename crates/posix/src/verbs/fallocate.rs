@@ -46,7 +46,7 @@ impl System {
             Open::Object(object) => self.allocate(object, flags, offset, len),
             Open::Pipe => Err(Errno::ESPIPE),
             Open::Directory => Err(Errno::EISDIR),
-            Open::Zero => Err(Errno::ENODEV),
+            Open::Zero | Open::Device(_) => Err(Errno::ENODEV),
         }
     }
 

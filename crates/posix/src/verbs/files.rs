@@ -26,6 +26,10 @@ impl System {
                 Open::Pipe
             }
             Node::Zero => Open::Zero,
+            Node::Device(number) if number as usize >= self.devices.len() => {
+                return Err(Errno::ENOENT);
+            }
+            Node::Device(number) => Open::Device(number),
             Node::Memory(size) => {
                 flags = OpenFlags::RDWR;
                 Open::Object(self.add_file(File::new(Store::Memory, size)))
@@ -68,7 +72,7 @@ impl System {
         match self.process(pid).descriptor(fd)?.open {
             Open::Object(object) => self.flush(object, PageRange::all()),
             Open::Directory => {}
-            Open::Pipe | Open::Zero => return Err(Errno::EINVAL),
+            Open::Pipe | Open::Zero | Open::Device(_) => return Err(Errno::EINVAL),
         }
         Ok(())
     }

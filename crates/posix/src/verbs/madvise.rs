@@ -6,7 +6,8 @@ use faultless_engine::space::{Advice, Vma};
 use crate::errno::Errno;
 use crate::flags::FallocFlags;
 use crate::process::Pid;
-use crate::system::System;
+use crate::system::{Shows, System};
+use crate::user::Trouble;
 
 impl System {
     /// madvise(2).
@@ -44,6 +45,9 @@ impl System {
         let (Some(object), Some(pages)) = (piece.object(), pages_of(piece)) else {
             return Err(Errno::EINVAL);
         };
+        if let Shows::Device(_) = self.shows_of(object) {
+            return Err(Errno::ENODEV);
+        }
         let hole = FallocFlags::PUNCH_HOLE | FallocFlags::KEEP_SIZE;
         self.allocate(object, hole, pages.start.offset(), pages.len() * PAGE_BYTES)
     }
@@ -51,7 +55,7 @@ impl System {
     fn bring_all(&mut self, pid: Pid, piece: &Vma, access: Access) -> Result<(), Errno> {
         for n in 0..piece.range.pages() {
             let at = piece.range.start.plus_pages(n);
-            self.bring(pid.space(), at, access).map_err(|_| Errno::EFAULT)?;
+            self.bring(pid.space(), at, access).map_err(Trouble::errno)?;
         }
         Ok(())
     }

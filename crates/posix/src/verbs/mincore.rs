@@ -2,19 +2,19 @@
 
 use faultless_addr::{PAGE_BYTES, VirtAddr};
 use faultless_engine::Residency;
-use faultless_engine::space::{Sharing, Vma};
+use faultless_engine::space::{Sharing, Vma, VmaFlags};
 
 use crate::errno::Errno;
 use crate::flags::TASK_END;
 use crate::process::Pid;
-use crate::system::System;
+use crate::system::{Shows, System};
 
 /// Where a page is. mincore(2) has a bit for it: set where it is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// In memory. A page of a file in memory is, wherever its bytes are.
+    /// In memory: in a frame, be it only in the cache.
     Memory,
-    /// In swap.
+    /// In swap; also a page of a file in memory that has left its frame.
     Swap,
     /// Nowhere, or on a disk.
     Absent,
@@ -40,12 +40,23 @@ impl System {
 
     fn presence(&self, pid: Pid, area: &Vma, at: VirtAddr) -> Presence {
         let space = pid.space();
+        if let Shows::Device(_) = self.shows(area)
+            && !self.engine.has_own_page(space, at)
+        {
+            // What `remap_pfn_range` has mapped is no page to Linux, and in no page cache.
+            let at_once = area.flags.contains(VmaFlags::DEVICE);
+            let here = !at_once && self.machine.translation(space, at).is_some();
+            return if here { Presence::Memory } else { Presence::Absent };
+        }
         let own = area.sharing == Sharing::Private && self.engine.has_own_page(space, at);
         if let (Some(object), Some(page), false) = (area.object(), area.page_at(at), own)
             && !self.file(object).is_on_disk()
         {
-            let touched = self.file(object).touched.contains(&page.0);
-            return if touched { Presence::Memory } else { Presence::Absent };
+            return match self.engine.residency(space, at) {
+                _ if !self.file(object).touched.contains(&page.0) => Presence::Absent,
+                Some(Residency::Memory) => Presence::Memory,
+                _ => Presence::Swap,
+            };
         }
         match self.engine.residency(space, at) {
             Some(Residency::Memory) => Presence::Memory,

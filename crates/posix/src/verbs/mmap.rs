@@ -5,6 +5,7 @@
 use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, VirtAddr, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 
+use crate::device::{Asked, Mapping};
 use crate::errno::Errno;
 use crate::file::{File, Store};
 use crate::flags::MapFlags;
@@ -63,6 +64,7 @@ impl System {
         self.clear(space, place);
         self.reap();
         let range = mapped?;
+        self.show_devices(space);
         self.populate_mapped(pid, range, call.flags);
         Ok(range.start)
     }
@@ -127,7 +129,7 @@ impl System {
             // A pipe is on a file system from which nothing is executed.
             Open::Pipe if request.prot.contains(Prot::EXEC) => return Err(Errno::EPERM),
             Open::Directory | Open::Pipe => return Err(Errno::ENODEV),
-            Open::Zero | Open::Object(_) => {}
+            Open::Zero | Open::Object(_) | Open::Device(_) => {}
         }
         if call.flags.contains(MapFlags::GROWSDOWN) {
             return Err(Errno::EINVAL);
@@ -139,6 +141,14 @@ impl System {
         let on_disk = object.is_some_and(|object| self.file(object).is_on_disk());
         if call.flags.contains(MapFlags::SYNC) && on_disk {
             return Err(Errno::EOPNOTSUPP);
+        }
+        if let Open::Device(number) = file.open {
+            return self.of_device(
+                request,
+                file,
+                (number, shared),
+                PageIndex::containing(call.offset),
+            );
         }
         let mut request = MapRequest { merge: Merge::Like(file.opened), ..request };
         if sealed || (shared && !file.writes()) {
@@ -157,6 +167,23 @@ impl System {
             }
             None => MapRequest { flags: request.flags | VmaFlags::ZERO_FILE, ..request },
         })
+    }
+
+    /// A device's memory: its driver says how it is mapped.
+    fn of_device(
+        &mut self,
+        request: MapRequest,
+        file: Descriptor,
+        (number, shared): (u32, bool),
+        first: PageIndex,
+    ) -> Result<MapRequest, Errno> {
+        let asked = Asked { first: first.0, pages: request.len.div_ceil(PAGE_BYTES) };
+        let mut flags = request.flags;
+        flags.set(VmaFlags::NEVER_WRITE, shared && !file.writes());
+        flags.set(VmaFlags::DEVICE, self.device_mapping(number, asked)? != Mapping::OnFault);
+        let backing = Backing::Object { object: self.devices[number as usize].object, first };
+        let sharing = if shared { Sharing::Shared } else { Sharing::Private };
+        Ok(MapRequest { backing, sharing, flags, merge: Merge::Like(file.opened), ..request })
     }
 
     /// Is it shared, and may it be, by its flags and the descriptor's?

@@ -1,6 +1,7 @@
 //! The calls, one file per verb.
 
 mod brk;
+mod exec;
 mod fallocate;
 mod files;
 mod madvise;
@@ -16,5 +17,6 @@ mod remap_file_pages;
 mod seal;
 mod transfer;
 
+pub use exec::Started;
 pub use mincore::Presence;
 pub use mmap::Mmap;

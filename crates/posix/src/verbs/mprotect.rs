@@ -38,6 +38,8 @@ impl System {
         let to_copy: Vec<Vma> = pieces.filter(|piece| wants_copies(piece, prot)).collect();
         let result = self.plan(|engine, plan| engine.protect(space, range, prot, plan));
         self.clear(space, range);
+        self.set_fetches(space, range);
+        self.show_devices(space);
         for piece in to_copy {
             let changed = self.engine.space(space).find(piece.range.start);
             if changed.is_some_and(|area| area.prot == prot) {

@@ -13,6 +13,7 @@ impl System {
         let space = pid.space();
         let result = self.plan(|engine, plan| engine.remap(space, request, plan));
         self.clear(space, self.config.bounds);
+        self.show_devices(space);
         self.reap();
         let remapped = result?;
         for range in remapped.populate {

@@ -6,7 +6,7 @@ use faultless_engine::space::{Sharing, Vma};
 use crate::errno::Errno;
 use crate::flags::SyncFlags;
 use crate::process::Pid;
-use crate::system::System;
+use crate::system::{Shows, System};
 
 impl System {
     /// msync(2).
@@ -30,12 +30,20 @@ impl System {
             if flags.contains(SyncFlags::INVALIDATE) && area.is_locked() {
                 return Err(Errno::EBUSY);
             }
+            // A driver has no fsync.
+            if flags.contains(SyncFlags::SYNC) && self.is_shared_device(&area) {
+                return Err(Errno::EINVAL);
+            }
             if flags.contains(SyncFlags::SYNC) {
                 self.sync(&area.part(area.range.intersect(range)));
             }
             at = area.range.end;
         }
         if hole || at < range.end { Err(Errno::ENOMEM) } else { Ok(()) }
+    }
+
+    fn is_shared_device(&self, area: &Vma) -> bool {
+        area.sharing == Sharing::Shared && matches!(self.shows(area), Shows::Device(_))
     }
 
     fn sync(&mut self, piece: &Vma) {

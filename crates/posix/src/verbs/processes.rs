@@ -12,7 +12,9 @@ impl System {
         let copy = self.processes.get(&pid).ok_or(Errno::ESRCH)?.clone();
         let child = self.engine.fork(pid.space());
         while self.plan(|engine, plan| engine.fork_step(pid.space(), plan)).is_some() {}
-        Ok(self.add_process(child, copy))
+        let child = self.add_process(child, copy);
+        self.show_devices(child.space());
+        Ok(child)
     }
 
     /// The process ends: nothing of it is left.

@@ -23,6 +23,8 @@ impl System {
             Open::Pipe => Err(Errno::ESPIPE),
             _ if !descriptor.reads() => Err(Errno::EBADF),
             Open::Directory => Err(Errno::EISDIR),
+            // Drivers here have neither a read nor a write.
+            Open::Device(_) => Err(Errno::EINVAL),
             open => Ok(open),
         }
     }
@@ -42,22 +44,22 @@ impl System {
             Open::Object(object) if descriptor.flags.contains(OpenFlags::APPEND) => {
                 Ok((open, self.file(object).size))
             }
-            Open::Directory => Err(Errno::EINVAL),
+            Open::Directory | Open::Device(_) => Err(Errno::EINVAL),
             Open::Object(_) | Open::Zero => Ok((open, offset)),
         }
     }
 
-    fn read_open(&mut self, open: Open, offset: u64, len: u64) -> Vec<u8> {
+    fn read_open(&mut self, open: Open, offset: u64, len: u64) -> Result<Vec<u8>, Errno> {
         match open {
             Open::Object(object) => self.read_object(object, offset, len),
-            _ => vec![0; len as usize],
+            _ => Ok(vec![0; len as usize]),
         }
     }
 
     /// pread(2) into the kernel's memory.
     pub fn pread(&mut self, pid: Pid, fd: i32, len: u64, offset: u64) -> Result<Vec<u8>, Errno> {
         let open = self.readable(pid, fd, offset)?;
-        Ok(self.read_open(open, offset, len))
+        self.read_open(open, offset, len)
     }
 
     /// pwrite(2) from the kernel's memory.
@@ -65,7 +67,7 @@ impl System {
         if !self.swallows(pid, fd)
             && let (Open::Object(object), offset) = self.writable(pid, fd, offset)?
         {
-            self.write_object(object, offset, bytes);
+            return self.write_object(object, offset, bytes);
         }
         Ok(bytes.len() as u64)
     }
@@ -87,9 +89,9 @@ impl System {
     ) -> Result<u64, Errno> {
         let open = self.readable(pid, fd, offset)?;
         is_user(addr, len)?;
-        let bytes = self.read_open(open, offset, len);
+        let bytes = self.read_open(open, offset, len)?;
         match self.copy_out(pid, addr, &bytes) {
-            (0, Some(_)) => Err(Errno::EFAULT),
+            (0, Some(signal)) => Err(signal.trouble.errno()),
             (done, _) => Ok(done as u64),
         }
     }
@@ -111,13 +113,16 @@ impl System {
         let mut bytes = vec![0; len as usize];
         let (done, trouble) = self.copy_in(pid, addr, &mut bytes);
         if let Open::Object(object) = open {
-            self.write_object(object, offset, &bytes[..done]);
+            let written = self.write_object(object, offset, &bytes[..done])?;
+            if written < done as u64 {
+                return Ok(written);
+            }
             if trouble.is_some() {
                 self.begin_write(object, offset + done as u64);
             }
         }
         match trouble {
-            Some(_) if done == 0 => Err(Errno::EFAULT),
+            Some(signal) if done == 0 => Err(signal.trouble.errno()),
             _ => Ok(done as u64),
         }
     }
@@ -140,7 +145,7 @@ impl System {
         let (done, trouble) = self.copy_in(pid, addr, &mut bytes);
         match trouble {
             None => Ok(bytes),
-            Some(_) if done < PAGE_SIZE => Err(Errno::EFAULT),
+            Some(signal) if done < PAGE_SIZE => Err(signal.trouble.errno()),
             Some(_) => {
                 bytes.truncate(done / PAGE_SIZE * PAGE_SIZE);
                 Ok(bytes)
@@ -162,8 +167,7 @@ impl System {
         let (Open::Object(target), offset) = self.writable(pid, to.0, to.1)? else {
             return Err(Errno::EINVAL);
         };
-        let bytes = self.read_object(source, from.1, len);
-        self.write_object(target, offset, &bytes);
-        Ok(bytes.len() as u64)
+        let bytes = self.read_object(source, from.1, len)?;
+        self.write_object(target, offset, &bytes)
     }
 }

@@ -5,9 +5,14 @@
 //! that is, is its owner's to see to: verbs on one range exclude each other.
 
 mod advise;
+mod lock;
+mod look;
+mod place;
 mod protect;
 mod remap;
 
+pub use look::FileOf;
+pub use place::{Placed, Reserved};
 pub use remap::Moving;
 
 use faultless_addr::{SpaceId, VirtRange};

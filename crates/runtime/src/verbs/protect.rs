@@ -17,6 +17,7 @@ impl<M: Machine> Core<M> {
             .take_away(space, range, |engine, plan| engine.protect(space, range, prot, plan))
             .map_err(|why| Error::refused("protect", range, why.errno(), why));
         self.wait_until_quiet(space, range);
+        let _ = self.bring_locked(space, range);
         result
     }
 

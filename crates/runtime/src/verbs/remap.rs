@@ -11,8 +11,8 @@
 //! before anybody else is given them, and are mapped again when they are touched: a page in
 //! memory costs a fault without I/O, one in swap costs nothing.
 
-use faultless_addr::{PAGE_BYTES, SpaceId, VirtAddr, VirtRange};
-use faultless_engine::space::{RemapError, RemapFlags, RemapRequest};
+use faultless_addr::{PAGE_BYTES, PAGE_SHIFT, SpaceId, VirtAddr, VirtRange};
+use faultless_engine::space::{RemapError, RemapFlags, RemapRequest, Vma};
 use faultless_engine::{Engine, Plan};
 use faultless_machine::Machine;
 
@@ -56,7 +56,10 @@ impl<M: Machine> Core<M> {
                 engine.unmap(space, range, plan).expect("what was retired is there");
             });
         }
-        Ok(VirtRange::new(start, VirtAddr(start.0 + len)))
+        let resized = VirtRange::new(start, VirtAddr(start.0 + len));
+        // As on Linux, what can't be brought in now is no error: it is locked when it comes.
+        let _ = self.bring_locked(space, resized);
+        Ok(resized)
     }
 }
 
@@ -77,6 +80,11 @@ fn grow(
         flags: RemapFlags::empty(),
         new: VirtAddr(0),
     };
+    let is_locked = engine.space(space).find(range.start).is_some_and(Vma::is_locked);
+    let more = (len - range.len()) >> PAGE_SHIFT;
+    if is_locked && more > engine.pages_left_to_hold() {
+        return Err(RemapError::TooManyLocked);
+    }
     let end = range.start.0.saturating_add(len).saturating_add(PAGE_BYTES);
     let behind = VirtRange::new(range.end, VirtAddr(end));
     let is_free = engine.space(space).overlapping(behind).next().is_none();

@@ -62,3 +62,39 @@ fn line_62_a_private_area_of_the_object_behind_a_shared_one_is_no_part_of_it() {
     let result = space.remap_file_pages(addr(4), len, 0, PageIndex(0), &mut Vec::new());
     assert_eq!(result, Err(FilePagesError::Unfit));
 }
+
+/// Seed 502 of the differential runs: only the second area had ever had a guard.
+#[test]
+fn line_62_all_areas_have_had_a_guard_or_none() {
+    let mut space = drawn("AAAAA");
+    show(&mut space, 0, 1, 10).unwrap();
+    let guard = |space: &mut AddressSpace, page, advice| {
+        space.advise(addr(page), PAGE_BYTES, advice, &mut Vec::new()).unwrap();
+    };
+    guard(&mut space, 3, Advice::GuardInstall);
+    guard(&mut space, 3, Advice::GuardRemove);
+    assert_eq!(flags(&space, 1), VmaFlags::HAD_GUARD, "the area keeps the mark");
+    assert_eq!(show(&mut space, 0, 2, 20), Err(errno::EINVAL));
+    guard(&mut space, 0, Advice::GuardInstall);
+    show(&mut space, 0, 2, 20).unwrap();
+    assert_eq!((flags(&space, 0), flags(&space, 2)), (VmaFlags::empty(), VmaFlags::HAD_GUARD));
+}
+
+#[test]
+fn a_mark_of_guards_keeps_no_areas_apart() {
+    let mut space = drawn("AAAA");
+    space.advise(addr(1), PAGE_BYTES, Advice::GuardInstall, &mut Vec::new()).unwrap();
+    space.protect(pages(2, 3), Prot::READ).unwrap();
+    assert_eq!(space.len(), 3);
+    for page in 0..4 {
+        assert_eq!(flags(&space, page), VmaFlags::HAD_GUARD, "each part of the area has it");
+    }
+    // A new area below takes the mark over with its neighbour.
+    let mut space = drawn(" AAA");
+    space.advise(addr(2), PAGE_BYTES, Advice::GuardInstall, &mut Vec::new()).unwrap();
+    place(&mut space, 'A', 0, 1);
+    assert_eq!((space.len(), flags(&space, 0)), (1, VmaFlags::HAD_GUARD));
+    let lines = |space: &AddressSpace| space.iter().map(|area| area.range).collect::<Vec<_>>();
+    assert_eq!(lines(&space), [pages(0, 4)]);
+    space.check_invariants();
+}
