@@ -143,6 +143,15 @@ impl<'a> Bench<'a> {
         same("protect", number(ours), kernel)
     }
 
+    /// Locks a range of memory.
+    pub fn lock(&mut self, target: Target, range: Range<usize>) -> Seen {
+        let Target::Private(index) = target else { return Err("not private".into()) };
+        let private = &mut self.world.privates[index];
+        let Kind::Memory(memory) = &mut private.kind else { return Err("not memory".into()) };
+        let ours = number(memory.lock(range.clone()));
+        same("lock", ours, private.kernel.lock(range.start, range.len()))
+    }
+
     pub fn discard(&mut self, target: Target, range: Range<usize>) -> Seen {
         let Target::Private(index) = target else { return Err("not private".into()) };
         let private = &mut self.world.privates[index];

@@ -25,6 +25,8 @@ differences! {
         "Linux may do it as well, when it likes";
     SameRights: "all shared maps of a file have the same addresses, and so the same rights",
         "a page is at one address only";
+    EarlyStore: "in the first microseconds after pages of a file for reading arrive, a store to them may pass; it is lost with the page",
+        "pages that are moved in arrive writable";
     CallsObeyRights: "`read_at`, `write_at` and `punch_hole` are EACCES where a pointer would be SIGSEGV",
         "they go by the map; pread and pwrite go by the file";
     BeyondEnd: "what leaves the file or the map is refused (ENXIO), and nothing is done",

@@ -93,6 +93,19 @@ impl Area {
         checked(unsafe { libc::msync((self.start + at) as *mut _, len, flags) })
     }
 
+    pub fn lock(&self, at: usize, len: usize) -> Result<(), Errno> {
+        // SAFETY: it changes no memory.
+        checked(unsafe { libc::mlock((self.start + at) as *mut _, len) })
+    }
+
+    /// Maps zeros at some pages of it.
+    pub fn place(&self, first: usize, pages: usize, how: i32) -> Result<(), Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | how;
+        let area = Area::map(self.start + first * PAGE, pages, READ_WRITE, flags, -1, 0)?;
+        std::mem::forget(area);
+        Ok(())
+    }
+
     /// Other length, wherever there is room.
     pub fn resize(&mut self, pages: usize) -> Result<(), Errno> {
         let (old, new) = (self.pages * PAGE, pages * PAGE);

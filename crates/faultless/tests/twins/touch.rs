@@ -138,6 +138,9 @@ impl World<'_> {
         let place = self.place(target);
         let ours = store(place.ours, at, bytes, how);
         let kernel = store(place.kernel, at, bytes, how);
+        if self.is_early(target, at, &ours, &kernel, bytes.len()) {
+            return self.lose_stores(target);
+        }
         if ours != kernel {
             return Err(format!("a store ends in {ours:?}, the kernel's in {kernel:?}"));
         }
@@ -150,6 +153,33 @@ impl World<'_> {
             self.stored(target, page, from, len)?;
         }
         Ok(())
+    }
+
+    /// Is it a store to a map for reading that came before the page was protected?
+    fn is_early(
+        &self,
+        target: Target,
+        at: isize,
+        ours: &Outcome,
+        kernel: &Outcome,
+        len: usize,
+    ) -> bool {
+        let (Target::Home(file), Ok(at)) = (target, usize::try_from(at)) else { return false };
+        let home = self.files[file].home.as_ref().expect("mapped");
+        let pages = at / PAGE..(at + len).div_ceil(PAGE).min(home.rights.len());
+        let readable = home.rights[pages].iter().all(|rights| *rights == libc::PROT_READ);
+        let denied = |fault: &Fault| (fault.signal, fault.code) == (libc::SIGSEGV, 2);
+        let passed = ours.fault.is_none() && ours.done == len;
+        !home.writable && readable && passed && kernel.fault.as_ref().is_some_and(denied)
+    }
+
+    /// Such a store is gone when its page has left.
+    fn lose_stores(&self, target: Target) -> Result<(), String> {
+        let Target::Home(file) = target else { return Ok(()) };
+        self.tally.add(Difference::EarlyStore);
+        let (twin, options) = (&self.files[file], self.options(self.place(target).delivery));
+        let map = options.map_raw(self.vm, &twin.ours_for_reading);
+        map.and_then(|map| map.release(0, map.len() as u64)).map_err(|error| error.to_string())
     }
 
     /// Bytes of a page were loaded: may they be so?
