@@ -21,6 +21,10 @@ differences! {
         "such bytes never reach the file and go with the page; Linux clears them when it writes the page";
     CutTail: "where somebody cuts the file inside of a page with changes in memory, bytes behind the new end may stay in that page",
         "they never reach the file and go with the page; nobody tells the library before";
+    FailedPage: "a page that could not be read because somebody cut the file meanwhile is tried again after a second",
+        "else a bad disk would be asked at each touch";
+    Regrown: "a write that is under way when somebody cuts the file may make it longer again",
+        "nothing keeps others from it between the look at the length and the write";
     FreeNow: "`Advice::Free` is done at once",
         "Linux may do it as well, when it likes";
     SameRights: "all shared maps of a file have the same addresses, and so the same rights",

@@ -60,6 +60,11 @@ impl World<'_> {
         };
         let (ours, start) = (home.ours, home.kernel.start);
         drop(home);
+        if twin.is_regrown() {
+            self.tally.add(Difference::Regrown);
+        }
+        let twin = &mut self.files[file];
+        twin.was_cut = false;
         twin.compare(0, twin.size)?;
         self.nothing_is_at(ours, start, 0)
     }
@@ -274,6 +279,13 @@ impl World<'_> {
             }
             _ => view.raw.flush().map_err(error).and_then(|()| twin.compare(0, twin.size)),
         };
+        let compared = match compared {
+            Err(_) if self.files[file].is_regrown() => {
+                self.tally.add(Difference::Regrown);
+                self.refresh(file)
+            }
+            compared => compared,
+        };
         if told {
             self.tally.add(Difference::LossIsTold);
         }
@@ -376,6 +388,7 @@ impl World<'_> {
         for view in self.files[file].home.iter_mut().flat_map(|home| &mut home.views) {
             view.may_lose |= is_cut;
         }
+        self.files[file].was_cut |= is_cut;
         let twin = &self.files[file];
         twin.ours.set_len(size as u64).unwrap();
         if let Some(home) = &twin.home {
@@ -395,13 +408,23 @@ impl World<'_> {
         let end = size.next_multiple_of(PAGE).min(twin.size).max(size);
         let mut cut = vec![0; end - size];
         twin.kernel.read_exact_at(&mut cut, size as u64).unwrap();
+        let before = twin.tail.clone();
         self.kernels_size(file, size);
         let twin = &mut self.files[file];
-        if twin.home.is_some() && !cut.is_empty() {
+        if is_cut && twin.home.is_some() {
             self.tally.add(Difference::CutTail);
+            twin.tail.keep(before, size);
             twin.tail.store(size, size, &cut);
         }
         Ok(())
+    }
+
+    /// Has the `Vm` look at the file's length.
+    fn refresh(&self, file: usize) -> Result<(), String> {
+        let twin = &self.files[file];
+        let options = self.options(twin.home.as_ref().expect("mapped").delivery).len(0);
+        let map = options.map_raw(self.vm, &twin.ours_for_reading);
+        map.and_then(|map| map.refresh()).map(drop).map_err(|error| error.to_string())
     }
 
     fn new_size(&self, file: usize, dice: &mut Dice) -> usize {

@@ -107,8 +107,11 @@ impl World<'_> {
     /// Loads in both worlds, and compares.
     pub fn load(&mut self, target: Target, at: isize, len: usize, how: How) -> Result<(), String> {
         let place = self.place(target);
-        let (ours, outcome) = load(place.ours, at, len, how);
+        let (mut ours, mut outcome) = load(place.ours, at, len, how);
         let (mut kernel, expected) = load(place.kernel, at, len, how);
+        if outcome != expected && self.waits_for_a_page(target, &outcome) {
+            (ours, outcome) = load(place.ours, at, len, how);
+        }
         if how == How::Call && place.is_inline() && outcome != expected {
             self.tally.add(Difference::InlineCalls);
             if outcome.done > expected.done || outcome.done > 0 && outcome.fault.is_some() {
@@ -136,8 +139,11 @@ impl World<'_> {
         how: How,
     ) -> Result<(), String> {
         let place = self.place(target);
-        let ours = store(place.ours, at, bytes, how);
+        let mut ours = store(place.ours, at, bytes, how);
         let kernel = store(place.kernel, at, bytes, how);
+        if ours != kernel && self.waits_for_a_page(target, &ours) {
+            ours = store(place.ours, at, bytes, how);
+        }
         if self.is_early(target, at, &ours, &kernel, bytes.len()) {
             return self.lose_stores(target);
         }
@@ -153,6 +159,23 @@ impl World<'_> {
             self.stored(target, page, from, len)?;
         }
         Ok(())
+    }
+
+    /// Was an access refused because of a page that is tried again after a second? Then that
+    /// has gone by.
+    fn waits_for_a_page(&mut self, target: Target, outcome: &Outcome) -> bool {
+        let file = match target {
+            Target::Home(file) => Some(file),
+            Target::Private(index) => self.privates[index].copied().map(|copied| copied.file),
+        };
+        let refused = |fault: &Fault| fault.signal == libc::SIGBUS || fault.code == libc::EFAULT;
+        let waits = file.is_some_and(|file| self.files[file].was_cut)
+            && outcome.fault.as_ref().is_some_and(refused);
+        if waits {
+            self.tally.add(Difference::FailedPage);
+            std::thread::sleep(std::time::Duration::from_millis(1500));
+        }
+        waits
     }
 
     /// Is it a store to a map for reading that came before the page was protected?

@@ -20,6 +20,8 @@ pub struct TwinFile {
     pub kernel: File,
     pub kernel_for_reading: File,
     pub size: usize,
+    /// Somebody has cut it: a write of ours that was under way then may have made it longer.
+    pub was_cut: bool,
     pub tail: Tail,
     /// As long as the file is mapped.
     pub home: Option<Home>,
@@ -102,7 +104,16 @@ impl TwinFile {
         });
         let (ours_for_reading, kernel_for_reading) = (reopened(&ours), reopened(&kernel));
         let (size, tail) = (bytes.len(), Tail::default());
-        TwinFile { ours, ours_for_reading, kernel, kernel_for_reading, size, tail, home: None }
+        TwinFile {
+            ours,
+            ours_for_reading,
+            kernel,
+            kernel_for_reading,
+            size,
+            was_cut: false,
+            tail,
+            home: None,
+        }
     }
 
     /// A page of the kernel's file, as its maps see it, but for what is behind its end.
@@ -113,6 +124,16 @@ impl TwinFile {
         self.kernel.read_exact_at(&mut bytes[..len], at as u64).unwrap();
         let tail = if len < PAGE { self.tail.clone() } else { Tail::default() };
         Seen { bytes, tail }
+    }
+
+    /// A write that was under way when somebody cut the file may have made it longer again;
+    /// is it so? It is made as long as it was.
+    pub fn is_regrown(&self) -> bool {
+        let is = self.was_cut && self.ours.metadata().unwrap().len() as usize > self.size;
+        if is {
+            self.ours.set_len(self.size as u64).unwrap();
+        }
+        is
     }
 
     /// Compares what is in the two files.

@@ -1,14 +1,24 @@
 //! Says where a test was that hangs or dies.
 
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 static SEED: AtomicU64 = AtomicU64::new(0);
 static STEP: AtomicU64 = AtomicU64::new(0);
 
+/// What was last begun.
+static DOING: Mutex<String> = Mutex::new(String::new());
+
+/// Something begins that may hang.
+pub fn doing(what: &str) {
+    let mut doing = DOING.lock().unwrap();
+    doing.clear();
+    doing.push_str(what);
+}
+
 /// No step takes so long.
-const STUCK: Duration = Duration::from_secs(20);
+const STUCK: Duration = Duration::from_secs(8);
 
 /// A step begins. With several threads, one of them is named.
 pub fn step(seed: u64, step: usize) {
@@ -27,6 +37,7 @@ pub fn begin() {
                 let now = (SEED.load(Ordering::Relaxed), STEP.load(Ordering::Relaxed));
                 if now == before && now != (0, 0) {
                     say_where();
+                    eprintln!("twins: hangs in: {}", DOING.lock().unwrap());
                     std::process::abort();
                 }
                 before = now;

@@ -68,7 +68,9 @@ impl<'a> World<'a> {
         if self.log.len() == LOG_LINES {
             self.log.pop_front();
         }
-        self.log.push_back(line());
+        let line = line();
+        super::watch::doing(&line);
+        self.log.push_back(line);
     }
 
     pub fn place(&self, target: Target) -> Place {
