@@ -388,14 +388,21 @@ impl World<'_> {
         for view in self.files[file].home.iter_mut().flat_map(|home| &mut home.views) {
             view.may_lose |= is_cut;
         }
-        self.files[file].was_cut |= is_cut;
+        let twin = &mut self.files[file];
+        twin.was_cut |= is_cut;
+        let before = std::mem::replace(&mut twin.size, size);
         let twin = &self.files[file];
         twin.ours.set_len(size as u64).unwrap();
         if let Some(home) = &twin.home {
             let options = self.options(home.delivery);
             let map = options.len(0).map_raw(self.vm, &twin.ours_for_reading);
             let map = map.map_err(|error| format!("mapped again: {error}"))?;
-            same("the new size", map.refresh().map_err(|error| error.errno()), Ok(size as u64))?;
+            let mut seen = map.refresh().map_err(|error| error.errno());
+            while seen.is_ok_and(|seen| seen > size as u64) && twin.is_regrown() {
+                self.tally.add(Difference::Regrown);
+                seen = map.refresh().map_err(|error| error.errno());
+            }
+            same("the new size", seen, Ok(size as u64))?;
             for view in &home.views {
                 match view.raw.check() {
                     Ok(()) => {}
@@ -404,7 +411,8 @@ impl World<'_> {
                 }
             }
         }
-        let twin = &self.files[file];
+        let twin = &mut self.files[file];
+        twin.size = before;
         let end = size.next_multiple_of(PAGE).min(twin.size).max(size);
         let mut cut = vec![0; end - size];
         twin.kernel.read_exact_at(&mut cut, size as u64).unwrap();

@@ -84,7 +84,7 @@ fn say_met(tally: &Tally) {
 
 #[test]
 fn random() {
-    let (seeds, steps) = ordered(8, 1000);
+    let (seeds, steps) = ordered(6, 300);
     let (tally, began) = (Tally::default(), Instant::now());
     let count = seeds.end - seeds.start;
     for seed in seeds {
