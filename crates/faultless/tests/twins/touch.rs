@@ -109,7 +109,8 @@ impl World<'_> {
         let place = self.place(target);
         let (mut ours, mut outcome) = load(place.ours, at, len, how);
         let (mut kernel, expected) = load(place.kernel, at, len, how);
-        if outcome != expected && self.waits_for_a_page(target, &outcome) {
+        let by_itself = how == How::Call && place.is_inline();
+        if outcome != expected && !by_itself && self.waits_for_a_page(target, &outcome) {
             (ours, outcome) = load(place.ours, at, len, how);
         }
         if how == How::Call && place.is_inline() && outcome != expected {
