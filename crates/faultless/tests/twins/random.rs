@@ -84,6 +84,7 @@ fn say_met(tally: &Tally) {
 
 #[test]
 fn random() {
+    let _one = watch::one_at_a_time();
     let (seeds, steps) = ordered(6, 300);
     let (tally, began) = (Tally::default(), Instant::now());
     let count = seeds.end - seeds.start;
@@ -104,6 +105,7 @@ fn random() {
 #[ignore = "a fault of a shared Vm is not always answered: `cargo test … threads -- --ignored`"]
 fn threads() {
     const THREADS: u64 = 4;
+    let _one = watch::one_at_a_time();
     let (seeds, steps) = ordered(2, 600);
     let tally = Tally::default();
     for seed in seeds {

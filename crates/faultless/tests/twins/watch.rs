@@ -1,7 +1,7 @@
 //! Says where a test was that hangs or dies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -24,6 +24,12 @@ const STUCK: Duration = Duration::from_secs(8);
 pub fn step(seed: u64, step: usize) {
     SEED.store(seed, Ordering::Relaxed);
     STEP.store(step as u64, Ordering::Relaxed);
+}
+
+/// A `Vm` takes so many addresses that those of several tests don't leave twins their place.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ends the process if steps don't go on.
