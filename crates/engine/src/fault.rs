@@ -90,11 +90,10 @@ impl Engine {
         if let Some(no) = self.still_closing(touch.site, plan) {
             return self.come_again(no, touch);
         }
-        let area = self.spaces[space.index()].find(addr).copied();
-        let Some(area) = area else { return self.refuse(Signal::SegvMapErr) };
-        if !area.prot.allows(access) {
-            return self.refuse(Signal::SegvAccErr);
-        }
+        let area = match self.allowed(space, addr, access) {
+            Ok(area) => area,
+            Err(signal) => return self.refuse(signal),
+        };
         if self.spaces[space.index()].guards().contains(addr) {
             return self.refuse(Signal::SegvMapErr);
         }
@@ -108,6 +107,13 @@ impl Engine {
                 None => self.fault_zeros(touch, plan),
             },
         }
+    }
+
+    /// The area of an address, where its rights allow an access; else the segmentation fault,
+    /// which comes before whatever else is wrong there.
+    pub fn allowed(&self, space: SpaceId, addr: VirtAddr, access: Access) -> Result<Vma, Signal> {
+        let area = self.spaces[space.index()].find(addr).ok_or(Signal::SegvMapErr)?;
+        if area.prot.allows(access) { Ok(*area) } else { Err(Signal::SegvAccErr) }
     }
 
     fn fault_object(&mut self, area: &Vma, touch: Touch, plan: &mut Plan) -> Outcome {

@@ -200,6 +200,8 @@ impl VmBuilder {
         let weak = Arc::downgrade(&core);
         core.machine()
             .on_inline_fault(Box::new(move |addr, access| serve_inline(&weak, addr, access)))?;
+        let weak = Arc::downgrade(&core);
+        core.machine().on_mark(Box::new(move |addr, access| judge_mark(&weak, addr, access)))?;
         let threads = core.start()?;
         let heritage = Heritage::new(match &self.swap {
             Some((dir, size)) => Some(Arc::new(InheritedSwap::new(SwapFile::create(dir, *size)?))),
@@ -230,6 +232,17 @@ fn serve_inline(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) 
         Served::Signal(Signal::Bus) => Resolved::NotOurs,
         Served::Signal(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
         Served::Signal(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
+    }
+}
+
+/// A thread touched a page of a mapping with thread delivery that is marked as an error.
+fn judge_mark(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
+    let _inside = Inside::enter();
+    let Some(core) = core.upgrade() else { return Resolved::NotOurs };
+    match core.denied(THREAD, addr, access.unwrap_or(Access::Read)) {
+        Some(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
+        Some(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
+        Some(Signal::Bus) | None => Resolved::NotOurs,
     }
 }
 

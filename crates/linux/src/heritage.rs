@@ -38,6 +38,9 @@ impl LinuxMachine {
         self.pool.adopt()?;
         let inline = self.inline.lock().unwrap_or_else(PoisonError::into_inner);
         inline.iter().for_each(Registration::adopt);
+        drop(inline);
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.iter().for_each(Registration::adopt);
         self.birthplace.move_here();
         Ok(())
     }

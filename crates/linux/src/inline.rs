@@ -27,7 +27,7 @@ pub enum Resolved {
     NotOurs,
 }
 
-/// Serves a fault of the inline arena, in the thread that faults and on its stack,
+/// Serves a SIGBUS of an arena, in the thread that faults and on its stack,
 /// between two of its instructions: it may take locks (none that a thread may hold
 /// while it touches the arena) and do I/O. It must not unwind.
 ///
@@ -37,7 +37,10 @@ pub type InlineHook = Box<dyn Fn(VirtAddr, Option<Access>) -> Resolved + Send + 
 /// How many machines of a process can serve inline at a time.
 pub(crate) const MACHINES: usize = 64;
 
-static TABLE: [Entry; MACHINES] = [const { Entry::new() }; MACHINES];
+/// Both arenas of each machine.
+const ARENAS: usize = 2 * MACHINES;
+
+static TABLE: [Entry; ARENAS] = [const { Entry::new() }; ARENAS];
 
 struct Hook {
     serve: InlineHook,

@@ -61,6 +61,7 @@ impl Config {
 pub struct LinuxMachine {
     // The order is that of dropping: no hook may run when the arenas go.
     pub(crate) inline: Mutex<Option<Registration>>,
+    pub(crate) marks: Mutex<Option<Registration>>,
     pub(crate) arenas: [Arena; 2],
     pub(crate) pool: Pool,
     pub(crate) counters: Counters,
@@ -86,6 +87,7 @@ impl LinuxMachine {
         let inline = common.with(Features::SIGBUS);
         Ok(LinuxMachine {
             inline: Mutex::new(None),
+            marks: Mutex::new(None),
             arenas: [
                 Arena::new(config.arena_bytes, thread)?,
                 Arena::new(config.arena_bytes, inline)?,
@@ -116,6 +118,17 @@ impl LinuxMachine {
             return Err(NewError::HookSet);
         }
         *inline = Some(Registration::new(self.arena(INLINE), hook)?);
+        Ok(())
+    }
+
+    /// From now on `hook` is asked about accesses in [`THREAD`] that met a mark: the kernel
+    /// makes a SIGBUS of each, whatever the rights are. Once per machine, as above.
+    pub fn on_mark(&self, hook: InlineHook) -> Result<(), NewError> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.is_some() {
+            return Err(NewError::HookSet);
+        }
+        *marks = Some(Registration::new(self.arena(THREAD), hook)?);
         Ok(())
     }
 

@@ -5,9 +5,11 @@
 //! | an instruction | anywhere | SIGSEGV with its code and address ([`raise`]) |
 //! | a system call | on an absent page | the page is poison for a moment: EFAULT |
 //! | a system call | storing to a protected page | the page is read-only to the kernel for a moment: EFAULT |
+//! | who is awake again | anywhere | as a system call: an instruction then meets the error itself, and the machine's hook for marks says what it is |
 //!
-//! Signals don't end a wait in a system call, and a fault message doesn't tell which
-//! kind it is, but /proc does.
+//! Signals don't end a wait in a system call: with one pending, the kernel would ask again
+//! and again. A fault message doesn't tell which kind it is, but /proc does, while the thread
+//! waits.
 //!
 //! A moment that was too short does no harm: the access is held again, and comes here
 //! again.
@@ -38,15 +40,15 @@ pub(crate) fn end(arena: &Arena, held: &Held, why: Segv) -> Result<(), PageError
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(error(errno)),
         },
-        Whereabouts::SystemCall(call) => refuse(arena, range, held, &call).map_err(error),
+        now => refuse(arena, range, held, &now).map_err(error),
     }
 }
 
 /// Makes the page an error until the thread has seen it.
-fn refuse(arena: &Arena, range: VirtRange, held: &Held, call: &str) -> Result<(), Errno> {
+fn refuse(arena: &Arena, range: VirtRange, held: &Held, was: &Whereabouts) -> Result<(), Errno> {
     match arena.uffd.poison(range) {
         Ok(()) => {
-            wait_until_moved(held.thread, call);
+            wait_until_moved(held.thread, was);
             // SAFETY: 1. the page is in our arena; 2. it was absent, and the driver
             // promises not to map a page while it ends an access to it.
             unsafe { dont_need(range) }
@@ -56,7 +58,7 @@ fn refuse(arena: &Arena, range: VirtRange, held: &Held, call: &str) -> Result<()
             // what is to be refused.
             unsafe { set_rights(range, Rights::Read)? };
             arena.uffd.wake(range)?;
-            wait_until_moved(held.thread, call);
+            wait_until_moved(held.thread, was);
             // SAFETY: 1. as it was before.
             unsafe { set_rights(range, Rights::ReadWrite)? };
             // Others may have been held meanwhile.
@@ -69,8 +71,10 @@ fn refuse(arena: &Arena, range: VirtRange, held: &Held, call: &str) -> Result<()
 #[derive(PartialEq)]
 enum Whereabouts {
     Gone,
-    /// Between instructions of the program, or running: not waiting in a system call.
+    /// At an instruction of the program, waiting.
     Program,
+    /// Not waiting: somebody else has woken it, or a signal has.
+    Awake,
     /// The call's number, its arguments, and the stack and program counters.
     SystemCall(String),
 }
@@ -79,17 +83,17 @@ fn where_is(thread: i32) -> Whereabouts {
     match std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Whereabouts::Gone,
         Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Whereabouts::Gone,
-        // "running", or "-1 …" for a wait outside system calls.
+        Ok(text) if text.starts_with("running") => Whereabouts::Awake,
+        // "-1 …" is a wait outside system calls.
         Ok(text) if text.starts_with(|c: char| c.is_ascii_digit()) => Whereabouts::SystemCall(text),
         // Where /proc isn't there, most accesses are by instructions.
         _ => Whereabouts::Program,
     }
 }
 
-fn wait_until_moved(thread: i32, call: &str) {
+fn wait_until_moved(thread: i32, was: &Whereabouts) {
     let since = Instant::now();
-    let waits = || matches!(where_is(thread), Whereabouts::SystemCall(now) if now == call);
-    while since.elapsed() < MOMENT && waits() {
+    while since.elapsed() < MOMENT && where_is(thread) == *was {
         std::thread::yield_now();
     }
 }

@@ -60,6 +60,15 @@ impl<M: Machine> Core<M> {
         served
     }
 
+    /// The segmentation fault that an access is by the rights of its address, if it is one:
+    /// that comes before whatever else is wrong there.
+    pub fn denied(&self, space: SpaceId, addr: VirtAddr, access: Access) -> Option<Signal> {
+        if !self.is_here() {
+            return None;
+        }
+        self.engine.lock().allowed(space, addr, access).err()
+    }
+
     fn serve_with(
         &self,
         worker: &mut Worker,

@@ -136,11 +136,11 @@ impl MapRaw {
         range: impl RangeBounds<usize>,
         protection: Protection,
     ) -> Result<(), Error> {
-        let rights = protection.rights()?;
-        if rights.contains(Prot::WRITE) {
+        let (pages, rights) = (self.extent().pages(range)?, protection.rights()?);
+        // No bytes: mprotect(2) says nothing of rights then.
+        if rights.contains(Prot::WRITE) && !pages.is_empty() {
             self.check_writable()?;
         }
-        let pages = self.extent().pages(range)?;
         let mapping = self.mapping();
         Ok(mapping.core()?.protect_object(mapping.handle, pages, rights)?)
     }
