@@ -340,6 +340,13 @@ impl Engine {
         last
     }
 
+    /// What is about to be done at the frame's address lets go whom the machine holds there.
+    /// Whoever is held from here on may have touched the page after that was done, and before
+    /// it is reported: they are let go when the frame settles.
+    pub(crate) fn let_go_by_machine(&mut self, no: FrameNo) {
+        self.frames[no].held = false;
+    }
+
     /// Whoever waits for the frame tries again.
     pub(crate) fn let_go(&mut self, no: FrameNo, plan: &mut Plan) {
         self.wake(no, plan);
@@ -408,6 +415,9 @@ impl Engine {
         self.begin(no, Busy::Mapping, 1);
         if !self.frames[no].is_mapped() {
             self.frames[no].site = site;
+        }
+        if self.frames[no].site == site {
+            self.let_go_by_machine(no);
         }
         self.heal_before_map(site, plan);
         let write = match write {

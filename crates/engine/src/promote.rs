@@ -212,6 +212,7 @@ impl Engine {
             (Some(_), _) if store => {
                 self.set_dirty(no);
                 self.begin(no, Busy::Granting, 1);
+                self.let_go_by_machine(no);
                 plan.push_grant(site.space(), site.at(), no);
             }
             // Who waits comes again when the mark has been set, or healed.

@@ -132,10 +132,6 @@ impl Engine {
             let site = Site::new(space, at.plus_pages(n as u64));
             let writable = write == WriteAccess::Allowed;
             self.end(*no, Busy::Mapping);
-            if self.frames[*no].site == site {
-                // The machine has let go whom it held there.
-                self.frames[*no].held = false;
-            }
             self.translations.show(&mut self.frames, *no, Translation { site, writable });
             self.settle(*no, plan);
         }
@@ -146,7 +142,6 @@ impl Engine {
         for (n, no) in frames.iter().enumerate() {
             let site = Site::new(space, at.plus_pages(n as u64));
             self.end(*no, Busy::Granting);
-            self.frames[*no].held = false;
             let now = Translation { site, writable: true };
             self.translations.show(&mut self.frames, *no, now);
             self.settle(*no, plan);

@@ -273,3 +273,28 @@ fn a_page_that_is_paged_out_is_read_back_from_swap() {
     it.touch(SPACE, 0, Access::Read).unwrap();
     assert_eq!(it.engine.residency(SPACE, addr(0)), Some(Residency::Memory));
 }
+
+#[test]
+fn who_faults_again_before_a_map_is_reported_is_let_go() {
+    let mut it = fixture();
+    let object = it.engine.create(ObjectOptions::file(8 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(0) };
+    it.map(pages(0, 4), backing, Sharing::Private);
+    let store = |it: &mut Fixture| {
+        let plan = &mut it.plan;
+        it.engine.fault(SPACE, addr(1), Access::Write, Waiter::Machine, plan)
+    };
+    // The page is read, and about to be shown to whoever loads.
+    let load = it.engine.fault(SPACE, addr(1), Access::Read, Waiter::Machine, &mut it.plan);
+    let Outcome::Waiting(no) = load else { panic!("{load:?}") };
+    it.plan = Plan::new();
+    it.engine.read_ended(PageIndex(1), &[no], ReadEnd::GOOD, &mut it.plan);
+    let [Op::Map { space, at, write, .. }] = it.plan.ops[..] else { panic!("{:?}", it.plan.ops) };
+    // The machine has shown it; a store is held, and comes to be known before the map is.
+    it.plan = Plan::new();
+    assert_eq!(store(&mut it), Outcome::Waiting(no));
+    assert!(it.plan.is_empty());
+    it.engine.mapped(space, at, &[no], write, &mut it.plan);
+    let wake = Op::Wake { space: SPACE, range: pages(1, 2) };
+    assert!(it.plan.ops.contains(&wake), "the store waits for ever: {:?}", it.plan.ops);
+}
