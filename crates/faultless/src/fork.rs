@@ -16,7 +16,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultless_pager::{InheritedSwap, Pager};
-use faultless_runtime::{Heir, Lending};
+use faultless_runtime::{Heir, Lending, say};
 
 use crate::error::Error;
 use crate::vm::Inner;
@@ -98,6 +98,12 @@ impl Inner {
     }
 }
 
+/// The child is to have nothing.
+fn refuse(why: &dyn std::fmt::Display) -> bool {
+    say(format_args!("a forked child has nothing of its parent's memory: {why}"));
+    false
+}
+
 impl Heir for Inner {
     fn is_at_rest(&self) -> bool {
         self.core.check_birthplace().is_err() || self.core.is_at_rest()
@@ -107,13 +113,19 @@ impl Heir for Inner {
         if self.core.check_birthplace().is_err() {
             return false;
         }
-        let Ok(lending) = self.core.lend_swap() else { return false };
+        let lending = match self.core.lend_swap() {
+            Ok(lending) => lending,
+            Err(error) => return refuse(&error),
+        };
         let lent = self.core.machine().lend();
         *lock(&self.heritage.lending) = lending;
-        if lent.is_err() {
-            self.go_on();
-        }
-        lent.is_ok()
+        lent.map_or_else(
+            |errno| {
+                self.go_on();
+                refuse(&errno)
+            },
+            |()| true,
+        )
     }
 
     fn go_on(&self) {
@@ -122,7 +134,8 @@ impl Heir for Inner {
     }
 
     fn take_over(&self) {
-        if self.become_own().is_err() {
+        if let Err(error) = self.become_own() {
+            say(format_args!("this forked child has nothing of its parent's memory: {error}"));
             self.core.renounce();
             if self.core.machine().renounce().is_err() {
                 // Nothing may be seen at addresses that nobody serves.

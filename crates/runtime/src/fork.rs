@@ -21,6 +21,7 @@ use faultless_sys::fork::{Hooks, set_hooks};
 
 use crate::gate;
 use crate::inside::Inside;
+use crate::say::say;
 
 /// How long a fork waits for those who are at work. After that the child has nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +73,9 @@ fn prepare() {
     // Whoever forks in the middle of a call (a pager that starts a program) can't wait for
     // its end: then children have nothing.
     if gate::is_active() || !come_to_rest() {
+        say(format_args!(
+            "a forked child has nothing of its parent's memory: calls were under way that did not end"
+        ));
         return;
     }
     let _inside = Inside::at_rest();

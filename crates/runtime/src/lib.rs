@@ -51,5 +51,6 @@ pub use gate::Active;
 pub use inherit::Lending;
 pub use inside::{Inside, is_inside};
 pub use objects::{NewObject, ObjectHandle};
+pub use say::say;
 pub use serve::Served;
 pub use verbs::{FileOf, Moving, Placed, Reserved};

@@ -6,7 +6,7 @@
 use std::fmt::Arguments;
 
 /// One line for people.
-pub(crate) fn say(what: Arguments<'_>) {
+pub fn say(what: Arguments<'_>) {
     let line = format!("faultless: {what}\n");
     // There is nobody to tell that it could not be said.
     let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
