@@ -165,7 +165,7 @@ impl<M: Machine> Core<M> {
         self.engine.lock().begin_resize(handle.object);
         let resized = pager.resize(size);
         if resized.is_ok() {
-            self.change(|engine, plan| engine.set_size(handle.object, size, ResizedBy::User, plan));
+            self.set_size(handle.object, size);
         }
         self.end_resize(handle.object, changed);
         resized.map_err(|source| Error::Io {
@@ -220,6 +220,7 @@ impl<M: Machine> Core<M> {
         let tail = PageIndex::containing(self.size(object)?);
         self.write_back(object, PageRange::from_len(tail, 1))?;
         let mut worker = self.worker();
+        drop(self.lock_quiet(object));
         self.size_seen(object, &pager, size, &mut worker);
         self.finish(&mut worker);
         self.rest(worker);
@@ -276,11 +277,8 @@ impl<M: Machine> Core<M> {
     /// Marks of errors go before the addresses serve another mapping. Answers with the
     /// lock held under which there is none.
     fn clear_marks(&self, handle: ObjectHandle) -> Guard<'_, Engine> {
-        let mut engine = self.engine.lock();
         loop {
-            while engine.are_marks_changing(handle.object) {
-                engine = self.wait_frames(engine, Duration::from_millis(5));
-            }
+            let mut engine = self.lock_quiet(handle.object);
             engine.forget_marks(handle.object);
             drop(engine);
             let healed = self.machine.heal(handle.space, handle.range);
@@ -290,6 +288,27 @@ impl<M: Machine> Core<M> {
                 return engine;
             }
         }
+    }
+
+    /// The engine, when no error that an access met is on its way to the object's addresses:
+    /// what heals errors finds all that there are.
+    fn lock_quiet(&self, object: ObjectId) -> Guard<'_, Engine> {
+        let mut engine = self.engine.lock();
+        while engine.are_marks_changing(object) {
+            engine = self.wait_frames(engine, Duration::from_millis(1));
+        }
+        engine
+    }
+
+    /// The object is longer or shorter from now on. Who comes after this meets no error from
+    /// before.
+    fn set_size(&self, object: ObjectId, size: u64) {
+        let mut worker = self.worker();
+        let mut engine = self.lock_quiet(object);
+        engine.set_size(object, size, ResizedBy::User, &mut worker.plan);
+        drop(engine);
+        self.finish(&mut worker);
+        self.rest(worker);
     }
 
     fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {
