@@ -30,7 +30,7 @@
 use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
 use crate::engine::{Addresses, Engine, Scope};
-use crate::frame::{Kind, Shown, Site, State, Want};
+use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::object::readahead::Ahead;
 use crate::object::{Backing, Failure, KeptError, OnError, Rights};
 use crate::plan::{Op, Plan, Source};
@@ -290,7 +290,9 @@ impl Engine {
     /// Notes what the fault needs of a frame, to be served when it settles.
     pub(crate) fn want(&mut self, no: FrameNo, touch: Touch) -> Outcome {
         let frame = &mut self.frames[no];
-        let wants_here = frame.want == Want::Nothing || frame.site == touch.site;
+        // While it is being mapped, its site is where: another comes again.
+        let is_free = frame.want == Want::Nothing && frame.busy != Busy::Mapping;
+        let wants_here = is_free || frame.site == touch.site;
         let noted = match frame.shown {
             Shown::Nowhere => wants_here,
             Shown::Once => frame.site == touch.site,

@@ -298,3 +298,26 @@ fn who_faults_again_before_a_map_is_reported_is_let_go() {
     let wake = Op::Wake { space: SPACE, range: pages(1, 2) };
     assert!(it.plan.ops.contains(&wake), "the store waits for ever: {:?}", it.plan.ops);
 }
+
+#[test]
+fn who_faults_elsewhere_while_a_page_is_being_mapped_is_let_go_there() {
+    let mut it = fixture();
+    let object = it.engine.create(ObjectOptions::file(8 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(0) };
+    it.map(pages(0, 4), backing, Sharing::Shared);
+    it.map(pages(20, 24), backing, Sharing::Private);
+    let load = it.engine.fault(SPACE, addr(1), Access::Read, Waiter::Machine, &mut it.plan);
+    let Outcome::Waiting(no) = load else { panic!("{load:?}") };
+    it.plan = Plan::new();
+    it.engine.read_ended(PageIndex(1), &[no], ReadEnd::GOOD, &mut it.plan);
+    let [Op::Map { space, at, write, .. }] = it.plan.ops[..] else { panic!("{:?}", it.plan.ops) };
+    assert_eq!(at, addr(1));
+    // A store to the private map's page, whose bytes are those of the same frame.
+    it.plan = Plan::new();
+    let plan = &mut it.plan;
+    let store = it.engine.fault(SPACE, addr(21), Access::Write, Waiter::Machine, plan);
+    assert_eq!(store, Outcome::Waiting(no));
+    it.engine.mapped(space, at, &[no], write, &mut it.plan);
+    let wakes = |op: &Op| matches!(op, Op::Wake { range, .. } if range.contains(addr(21)));
+    assert!(it.plan.ops.iter().any(wakes), "the store waits for ever: {:?}", it.plan.ops);
+}
