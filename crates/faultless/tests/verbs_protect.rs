@@ -102,13 +102,16 @@ fn ranges_that_are_none_are_refused_as_by_the_kernel() {
         // SAFETY: nothing changes.
         unsafe { memory.protect(range, protection) }.unwrap_err().errno()
     };
-    let kernel = Kernel::anonymous(8 * PAGE);
-    // The kernel is to find a hole behind the fourth page.
+    // Low, where the system places nothing by itself: behind the fourth page stays a hole.
+    let low: *mut libc::c_void = std::ptr::without_provenance_mut(1 << 20);
+    let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
+    let flags = flags | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: nothing is replaced.
+    let kernel = unsafe { libc::mmap(low, 4 * PAGE, rights, flags, -1, 0) };
+    assert_eq!(kernel, low);
     // SAFETY: the memory is this test's, and not touched.
     let by_kernel = |at: usize, len: usize| unsafe {
-        libc::munmap(kernel.start.add(4 * PAGE).cast(), 4 * PAGE);
-        let at = kernel.start.wrapping_add(at);
-        errno_of(libc::mprotect(at.cast(), len, libc::PROT_READ)).unwrap_err()
+        errno_of(libc::mprotect(kernel.wrapping_byte_add(at), len, libc::PROT_READ)).unwrap_err()
     };
     assert_eq!(refused(1..PAGE, Protection::READ), by_kernel(1, PAGE - 1));
     assert_eq!(refused(0..5 * PAGE, Protection::READ), by_kernel(0, 5 * PAGE));
