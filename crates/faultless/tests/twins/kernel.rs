@@ -80,22 +80,29 @@ impl Area {
 
     pub fn protect(&self, at: usize, len: usize, prot: i32) -> Result<(), Errno> {
         // SAFETY: twins are touched by routines that bear faults.
-        checked(unsafe { libc::mprotect((self.start + at) as *mut _, len, prot) })
+        checked(unsafe { libc::mprotect(self.addr(at), len, prot) })
+    }
+
+    /// Where byte `at` is; behind the end of it, a page that nobody can have, for what is
+    /// there may be another's.
+    fn addr(&self, at: usize) -> *mut libc::c_void {
+        let start = if at < self.pages * PAGE { self.start + at } else { PAGE };
+        std::ptr::with_exposed_provenance_mut(start)
     }
 
     pub fn advise(&self, at: usize, len: usize, advice: i32) -> Result<(), Errno> {
         // SAFETY: nobody has a slice of a twin.
-        checked(unsafe { libc::madvise((self.start + at) as *mut _, len, advice) })
+        checked(unsafe { libc::madvise(self.addr(at), len, advice) })
     }
 
     pub fn sync(&self, at: usize, len: usize, flags: i32) -> Result<(), Errno> {
         // SAFETY: it changes no memory.
-        checked(unsafe { libc::msync((self.start + at) as *mut _, len, flags) })
+        checked(unsafe { libc::msync(self.addr(at), len, flags) })
     }
 
     pub fn lock(&self, at: usize, len: usize) -> Result<(), Errno> {
         // SAFETY: it changes no memory.
-        checked(unsafe { libc::mlock((self.start + at) as *mut _, len) })
+        checked(unsafe { libc::mlock(self.addr(at), len) })
     }
 
     /// Maps zeros at some pages of it.
