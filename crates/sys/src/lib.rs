@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`uffd`] | userfaultfd: descriptors, filling and moving pages, reading faults |
 //! | [`memory`] | reservations of addresses, dropping pages in batches |
+//! | [`shared`] | memory that several processes map |
 //! | [`ring`] | io_uring: reads, writes and polls with a token each |
 //! | [`signal`] | the one SIGBUS hook of the process, chained to what was there before |
 //! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod process;
 pub mod raise;
 pub mod ring;
+pub mod shared;
 pub mod signal;
 pub mod thread;
 pub mod uffd;

@@ -70,6 +70,9 @@ impl Userfaultfd {
         if self.features.has(super::Features::WRITE_PROTECT) {
             mode |= sys::UFFDIO_REGISTER_MODE_WP;
         }
+        if self.features.has(super::Features::MINOR_SHARED) {
+            mode |= sys::UFFDIO_REGISTER_MODE_MINOR;
+        }
         let mut register =
             sys::uffdio_register { range: raw_range(range), mode: mode.into(), ioctls: 0 };
         raw::ioctl(self.as_raw_fd(), raw::REGISTER, &mut register)
@@ -137,6 +140,46 @@ impl Userfaultfd {
         })
     }
 
+    /// Maps the pages that shared memory holds at the unmapped addresses of `range`, and
+    /// wakes whoever waits for them. Stops with EEXIST where one is mapped, EAGAIN where
+    /// an event is unread (with what was done), ENOENT where nothing is registered, and
+    /// ESRCH where the process is gone.
+    pub fn resume(&self, range: VirtRange, protect: Protect) -> Result<(), Stopped> {
+        let mode = match protect {
+            Protect::Yes => 2, // UFFDIO_CONTINUE_MODE_WP
+            Protect::No => 0,
+        };
+        let mut done = 0;
+        while done < range.len() as usize {
+            let mut resume = sys::uffdio_continue { range: rest(range, done), mode, mapped: 0 };
+            let result = raw::ioctl(self.as_raw_fd(), raw::CONTINUE, &mut resume);
+            done += resume.mapped.max(0) as usize;
+            match result {
+                Ok(()) if resume.mapped > 0 => {}
+                Err(Errno::AGAIN) if resume.mapped > 0 => {}
+                Ok(()) => return Err(Stopped { done, errno: Errno::IO }),
+                Err(errno) => return Err(Stopped { done, errno }),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`write_protect`](Self::write_protect), but EAGAIN where an event is unread.
+    pub fn write_protect_now(&self, range: VirtRange, protect: Protect) -> Result<(), Errno> {
+        let mode = match protect {
+            Protect::Yes => 1, // UFFDIO_WRITEPROTECT_MODE_WP
+            Protect::No => 0,
+        };
+        let mut request = sys::uffdio_writeprotect { range: raw_range(range), mode };
+        raw::ioctl(self.as_raw_fd(), raw::WRITE_PROTECT, &mut request)
+    }
+
+    /// As [`poison`](Self::poison) for one page, but EAGAIN where an event is unread.
+    pub fn poison_now(&self, page: VirtRange) -> Result<(), Errno> {
+        let mut poison = sys::uffdio_poison { range: raw_range(page), mode: 0, updated: 0 };
+        raw::ioctl(self.as_raw_fd(), raw::POISON, &mut poison)
+    }
+
     /// Maps the kernel's page of zeros at the absent pages of `range`.
     pub fn zero(&self, range: VirtRange) -> Result<(), Stopped> {
         progress(range.len() as usize, |done| {
@@ -159,13 +202,8 @@ impl Userfaultfd {
     /// Turns faults on stores to the present pages of `range` on or off; off wakes
     /// whoever waits to store there.
     pub fn write_protect(&self, range: VirtRange, protect: Protect) -> Result<(), Errno> {
-        let mode = match protect {
-            Protect::Yes => 1, // UFFDIO_WRITEPROTECT_MODE_WP
-            Protect::No => 0,
-        };
         loop {
-            let mut request = sys::uffdio_writeprotect { range: raw_range(range), mode };
-            match raw::ioctl(self.as_raw_fd(), raw::WRITE_PROTECT, &mut request) {
+            match self.write_protect_now(range, protect) {
                 Err(Errno::AGAIN) => std::thread::yield_now(),
                 result => return result,
             }
