@@ -42,7 +42,7 @@ mod fields;
 mod reply;
 mod request;
 
-pub use board::{BOARD_BYTES, BOARD_SLOTS, FileId, slot_of};
+pub use board::{BOARD_BYTES, BOARD_SLOTS, BOARD_TOTAL, FileId, slot_of};
 pub use reply::{How, Reply};
 pub use request::Request;
 

@@ -11,11 +11,13 @@
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
 //! | [`thread`] | threads that a forked child can start |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
+//! | [`call`](mod@call) | a system call by its number, past the C library |
 //!
 //! Nothing here decides anything. Errors are `Errno`, except where a person has
 //! to read them. Together with `faultless-linux` and the preload library this is
 //! the only place with `unsafe`.
 
+pub mod call;
 pub mod fork;
 pub mod memory;
 pub mod process;

@@ -212,6 +212,12 @@ impl Userfaultfd {
     }
 }
 
+impl From<Userfaultfd> for OwnedFd {
+    fn from(userfaultfd: Userfaultfd) -> OwnedFd {
+        userfaultfd.fd
+    }
+}
+
 impl AsFd for Userfaultfd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
