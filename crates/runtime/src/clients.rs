@@ -67,6 +67,11 @@ impl<M: Machine> Core<M> {
         self.rest(worker);
     }
 
+    /// The bytes of some pages have been changed past the object, which forgets its own.
+    pub fn forget_pages(&self, object: ObjectId, pages: PageRange) {
+        self.change(|engine, plan| engine.discard(object, pages, plan));
+    }
+
     /// Waits until no page of an object from the one on that holds byte `size` is in memory;
     /// they are beyond its end, and leave.
     pub fn clear_beyond(&self, handle: ObjectHandle, size: u64) {
