@@ -19,6 +19,8 @@ pub unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> Result<usize,
     }
 }
 
+/// # Safety
+/// As [`call`].
 #[cfg(target_arch = "x86_64")]
 unsafe fn direct(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let answer;
@@ -36,6 +38,8 @@ unsafe fn direct(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize 
     answer
 }
 
+/// # Safety
+/// As [`call`].
 #[cfg(target_arch = "aarch64")]
 unsafe fn direct(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let answer;
@@ -53,6 +57,8 @@ unsafe fn direct(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize 
     answer
 }
 
+/// # Safety
+/// As [`call`].
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 unsafe fn direct(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     // SAFETY: the caller's promise is ours.

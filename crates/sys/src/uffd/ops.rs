@@ -10,7 +10,7 @@
 //! | EEXIST | the destination has a page already | [`Stopped`] |
 //! | any other | | [`Stopped`] |
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use faultless_addr::{VirtAddr, VirtRange};
@@ -66,16 +66,30 @@ impl Userfaultfd {
     /// touched only by raw pointers, and it stays so as long as this descriptor is
     /// open: the safe methods make bytes appear there and make accesses fail.
     pub unsafe fn register(&self, range: VirtRange) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is ours.
+        unsafe { Self::register_with(self.fd.as_fd(), self.features, range) }
+    }
+
+    /// As [`register`](Self::register), for who keeps the descriptor, opened with
+    /// `features`, in another way.
+    ///
+    /// # Safety
+    /// As for [`register`](Self::register).
+    pub unsafe fn register_with(
+        fd: BorrowedFd<'_>,
+        features: super::Features,
+        range: VirtRange,
+    ) -> Result<(), Errno> {
         let mut mode = sys::UFFDIO_REGISTER_MODE_MISSING;
-        if self.features.has(super::Features::WRITE_PROTECT) {
+        if features.has(super::Features::WRITE_PROTECT) {
             mode |= sys::UFFDIO_REGISTER_MODE_WP;
         }
-        if self.features.has(super::Features::MINOR_SHARED) {
+        if features.has(super::Features::MINOR_SHARED) {
             mode |= sys::UFFDIO_REGISTER_MODE_MINOR;
         }
         let mut register =
             sys::uffdio_register { range: raw_range(range), mode: mode.into(), ioctls: 0 };
-        raw::ioctl(self.as_raw_fd(), raw::REGISTER, &mut register)
+        raw::ioctl(fd.as_raw_fd(), raw::REGISTER, &mut register)
     }
 
     /// Ends [`register`](Self::register): absent pages are zeros again.
