@@ -6,35 +6,29 @@
 //!        cat, doctor, scenario
 //! ```
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod args;
 mod cat;
-mod cgroup;
-mod cleanup;
 mod demo;
-mod disk;
 mod doctor;
 mod kernel;
-mod measure;
-mod model;
-mod order;
 mod ours;
 mod output;
 mod plan;
-mod problem;
-mod progress;
 mod scan;
 mod scenario;
-mod size;
 mod table;
-mod touch;
 mod walk;
 
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
+
+use faultless_measure::{
+    cgroup, cleanup, counters, disk, model, order, problem, progress, size, touch,
+};
 
 use args::{Arguments, Command, KernelWalkArgs};
 use output::{Outcome, Output};

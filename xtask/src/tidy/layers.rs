@@ -57,7 +57,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faultless",
         ],
     ),
-    ("faultless-cli", &["faultless", "faultless-scenarios"]),
+    ("faultless-measure", &["faultless"]),
+    ("faultless-cli", &["faultless", "faultless-measure", "faultless-scenarios"]),
     ("faultless-bare", &["faultless-addr", "faultless-engine"]),
     ("faultless-oracle", &[]),
     (

@@ -56,6 +56,11 @@ impl<'a> Words<'a> {
         self.len as u64
     }
 
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Reads a word; waits for its page, if that isn't in memory.
     #[inline]
     pub fn load(&self, word: u64) -> u64 {
