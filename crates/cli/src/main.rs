@@ -4,11 +4,13 @@
 //! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
 //!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
 //!        cat, doctor, scenario
+//!        bench ─► faultless_bench
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod cat;
 mod demo;
 mod doctor;
@@ -29,6 +31,10 @@ use clap::{CommandFactory as _, Parser as _};
 use faultless_measure::{
     cgroup, cleanup, counters, disk, model, order, problem, progress, size, touch,
 };
+
+/// So that the benchmark can say what is allocated where nothing should be.
+#[global_allocator]
+static ALLOCATOR: faultless_bench::allocations::Counting = faultless_bench::allocations::Counting;
 
 use args::{Arguments, Command, KernelWalkArgs};
 use output::{Outcome, Output};
@@ -62,8 +68,15 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
     match command {
         // A child ends as its parent or a signal wants it to; `cat` leaves nothing behind.
         Command::KernelWalk(args) => return kernel_walk(args),
+        Command::BenchRun { job } => {
+            return faultless_bench::child::run(job).map(|()| Outcome::Ok);
+        }
         Command::Cat(args) => return cat::run(args),
-        Command::Demo(_) | Command::Scan(_) | Command::Scenario(_) | Command::Doctor(_) => {}
+        Command::Demo(_)
+        | Command::Scan(_)
+        | Command::Scenario(_)
+        | Command::Doctor(_)
+        | Command::Bench(_) => {}
     }
     cleanup::on_signals()
         .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
@@ -72,7 +85,10 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Scan(args) => scan::run(args, output),
         Command::Scenario(args) => scenario::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
-        Command::KernelWalk(_) | Command::Cat(_) => unreachable!("done above"),
+        Command::Bench(args) => bench::run(args, output),
+        Command::KernelWalk(_) | Command::BenchRun { .. } | Command::Cat(_) => {
+            unreachable!("done above")
+        }
     }
 }
 

@@ -9,12 +9,14 @@
 //! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
 //! | [`thread`] | threads that a forked child can start |
+//! | [`counter`] | how many system calls there are, for measurements |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //!
 //! Nothing here decides anything. Errors are `Errno`, except where a person has
 //! to read them. Together with `faultless-linux` and the preload library this is
 //! the only place with `unsafe`.
 
+pub mod counter;
 pub mod fork;
 pub mod memory;
 pub mod process;

@@ -58,7 +58,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("faultless-measure", &["faultless"]),
-    ("faultless-cli", &["faultless", "faultless-measure", "faultless-scenarios"]),
+    (
+        "faultless-bench",
+        &[
+            "faultless-addr",
+            "faultless-machine",
+            "faultless-engine",
+            "faultless-sys",
+            "faultless-linux",
+            "faultless",
+            "faultless-measure",
+        ],
+    ),
+    (
+        "faultless-cli",
+        &["faultless", "faultless-measure", "faultless-bench", "faultless-scenarios"],
+    ),
     ("faultless-bare", &["faultless-addr", "faultless-engine"]),
     ("faultless-oracle", &[]),
     (
