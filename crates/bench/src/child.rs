@@ -11,7 +11,8 @@ use faultless_measure::{cgroup, disk};
 use faultless_sys::counter::SystemCalls;
 use rustix::process::{Resource, Rlimit, Signal};
 
-use crate::job::{Count, Job, Measured};
+use crate::costs;
+use crate::job::{ChildJob, Count, Job, Measured};
 use crate::play::play;
 use crate::system::System;
 use crate::systems::device::{Device, open_direct};
@@ -21,17 +22,20 @@ use crate::systems::pread::Pread;
 
 /// Does the job that `text`, as JSON, says; prints what was measured as JSON.
 pub fn run(text: &str) -> Result<()> {
-    let job: Job =
+    let job: ChildJob =
         serde_json::from_str(text).map_err(|error| Problem::new(format!("not a job: {error}")))?;
-    let measured = carry_out(&job)?;
-    println!("{}", serde_json::to_string(&measured).expect("it has a JSON form"));
+    // Should the parent be killed outright, nobody else would end this.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Problem::new(format!("cannot depend on the parent: {error}")))?;
+    let told = match job {
+        ChildJob::Run(job) => serde_json::to_string(&carry_out(&job)?),
+        ChildJob::Costs { group, file } => serde_json::to_string(&costs::measure(group, &file)?),
+    };
+    println!("{}", told.expect("it has a JSON form"));
     Ok(())
 }
 
 fn carry_out(job: &Job) -> Result<Measured> {
-    // Should the parent be killed outright, nobody else would end this.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| Problem::new(format!("cannot depend on the parent: {error}")))?;
     if let Some(dir) = &job.cgroup {
         cgroup::join(dir).map_err(Problem::on("join", dir))?;
     }

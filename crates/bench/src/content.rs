@@ -1,5 +1,6 @@
 //! The files, and what must be read from them.
 
+use std::io::Seek as _;
 use std::path::Path;
 
 use faultless_measure::disk::{self, Temporary};
@@ -45,6 +46,17 @@ impl Content {
         let files = (0..files).map(make).collect::<Result<Vec<_>>>()?;
         let set = FileSet { dir: dir.to_owned(), pid: std::process::id() };
         Ok(Content { files, set, file_bytes, added: vec![0; (bytes / PAGE) as usize] })
+    }
+
+    /// Writes everything anew, where a run has ended in the middle of its stores.
+    pub fn renew(&mut self) -> Result<()> {
+        for (index, temporary) in (0..).zip(&mut self.files) {
+            temporary.file.rewind().map_err(Problem::on("rewind", &temporary.path))?;
+            let start = index * self.file_bytes;
+            temporary.fill_as_part(start, self.file_bytes, MODEL, &Progress::hidden())?;
+        }
+        self.added.fill(0);
+        Ok(())
     }
 
     /// Where the files are.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::case::Case;
+use crate::costs::Group;
 use crate::histogram::Latency;
 use crate::system::System;
 
@@ -27,6 +28,21 @@ impl FileSet {
     pub fn path(&self, index: u64) -> PathBuf {
         self.dir.join(format!("faultless-{}-{}.data", FileSet::purpose(index), self.pid))
     }
+}
+
+/// What a child can be asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChildJob {
+    /// One run of one system; it tells [`Measured`].
+    Run(Job),
+    /// Small costs; it tells figures.
+    Costs {
+        /// Which.
+        group: Group,
+        /// A file for those that need one.
+        file: PathBuf,
+    },
 }
 
 /// One run of one system.
@@ -63,7 +79,10 @@ impl Job {
     pub fn growth_bytes_max(&self) -> u64 {
         let page_tables = self.case.bytes / 512;
         let tables = self.case.memory_bytes / 32 + (2 << 20);
-        self.case.memory_bytes + page_tables + tables + self.case.threads * STACK_BYTES
+        // A cache made of what malloc gives can't say what malloc takes for it.
+        let gaps = if self.system == System::Pread { self.case.memory_bytes / 4 } else { 0 };
+        let stacks = self.case.threads * STACK_BYTES;
+        self.case.memory_bytes + page_tables + tables + stacks + gaps
     }
 }
 
