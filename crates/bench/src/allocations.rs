@@ -17,24 +17,28 @@ pub struct Counting;
 // SAFETY: 1. every call goes to the system's allocator as it came, and its answer back; 2. the
 // counter is a plain cell of the thread, which allocates nothing and has nothing to drop.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: what `GlobalAlloc` asks of callers is all that is asked.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller's promise is ours.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: what `GlobalAlloc` asks of callers is all that is asked.
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller's promise is ours.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: what `GlobalAlloc` asks of callers is all that is asked.
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, len: usize) -> *mut u8 {
         count();
         // SAFETY: the caller's promise is ours.
         unsafe { System.realloc(start, layout, len) }
     }
 
+    // SAFETY: what `GlobalAlloc` asks of callers is all that is asked.
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise is ours.
         unsafe { System.dealloc(start, layout) }

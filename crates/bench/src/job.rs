@@ -72,6 +72,9 @@ pub enum Count {
 /// What a thread of the benchmark touches of its stack, and what the kernel has for it.
 const STACK_BYTES: u64 = 64 << 10;
 
+/// What a map of many may take.
+const MAP_BYTES: u64 = 4 << 10;
+
 impl Job {
     /// By how much the child may grow once it is ready: the budget, the page tables of all
     /// that it may touch, and a part for tables, buffers and stacks. The kernel's mmap needs
@@ -81,8 +84,11 @@ impl Job {
         let tables = self.case.memory_bytes / 32 + (2 << 20);
         // A cache made of what malloc gives can't say what malloc takes for it.
         let gaps = if self.system == System::Pread { self.case.memory_bytes / 4 } else { 0 };
+        // Each file that is mapped by us has descriptors and tables of its own; what they came
+        // to is in the peak.
+        let maps = if self.system.is_ours() { self.case.files * MAP_BYTES } else { 0 };
         let stacks = self.case.threads * STACK_BYTES;
-        self.case.memory_bytes + page_tables + tables + stacks + gaps
+        self.case.memory_bytes + page_tables + tables + stacks + gaps + maps
     }
 }
 

@@ -26,8 +26,10 @@ const BLOCK: u64 = 64;
 const BLOCK_OF_MANY: u64 = 16;
 /// Walks at a time.
 const WALKS: u64 = 32;
-/// One in so many blocks has its accesses timed one by one.
+/// One in so many blocks has its accesses timed one by one,
 const SAMPLE_EVERY: u64 = 4;
+/// and where most accesses take less time than looking at a clock, one in so many.
+const SAMPLE_EVERY_OF_HITS: u64 = 256;
 /// Pages that a scan goes through at a time: 1 MiB.
 const CHUNK: u64 = 256;
 /// Between two points of the curve.
@@ -147,7 +149,9 @@ impl<A: Access> Player<'_, A> {
     }
 
     fn block(&self, from: u64, words: &[u64], done: &mut Done) {
-        let is_sample = (from / words.len() as u64).is_multiple_of(SAMPLE_EVERY);
+        let hits = self.case.seconds > 0.0 || self.case.timed > 64 * self.case.frames();
+        let every = if hits { SAMPLE_EVERY_OF_HITS } else { SAMPLE_EVERY };
+        let is_sample = (from / words.len() as u64).is_multiple_of(every);
         if self.case.write_percent == 0 && (!is_sample || self.access.batches() == Batches::Yes) {
             let since = is_sample.then(Instant::now);
             let mut values = [0; BLOCK as usize];

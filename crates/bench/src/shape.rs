@@ -46,12 +46,14 @@ impl Tree {
     pub fn new(pages: u64, seed: u64) -> Tree {
         let mut levels = Vec::new();
         let (mut start, mut width) = (0, 1);
-        while pages - start > width * Self::FANOUT {
-            levels.push(start..start + width);
-            start += width;
+        while start < pages {
+            // A page's words name no more than some hundreds: a level that is much wider than
+            // the one above it would have pages that nobody comes to.
+            let end = (start + width).min(pages);
+            levels.push(start..end);
+            start = end;
             width *= Self::FANOUT;
         }
-        levels.push(start..pages);
         Tree { levels, seed }
     }
 

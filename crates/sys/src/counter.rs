@@ -88,7 +88,7 @@ mod tests {
     fn calls_of_this_thread_and_of_later_ones_are_counted() {
         let Ok(calls) = SystemCalls::begin() else { return }; // Not shown to us.
         let before = calls.count().expect("a counter can be read");
-        let hundred = || (0..100).for_each(|_| drop(rustix::process::getppid()));
+        let hundred = || (0..100).for_each(|_| _ = rustix::process::getppid());
         hundred();
         std::thread::spawn(hundred).join().expect("it ends");
         let counted = calls.count().expect("a counter can be read") - before;

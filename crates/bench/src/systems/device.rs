@@ -71,7 +71,7 @@ impl Access for Device<'_> {
     }
 
     fn increment(&self, _: u64) {
-        unimplemented!("the device is only read")
+        unreachable!("no case stores to the device")
     }
 
     fn sweep(&self, pages: Range<u64>) -> u64 {
