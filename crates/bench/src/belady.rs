@@ -17,10 +17,11 @@ pub fn hits(pages: &[u64], warm: usize, frames: usize) -> u64 {
     for (index, page) in pages.iter().enumerate() {
         let hit = cached.remove(&(index, *page));
         hits += u64::from(hit && index >= warm);
-        cached.insert((next[index], *page));
-        if cached.len() > frames {
+        // Room first: a page that is accessed by a pointer has to come in.
+        if !hit && cached.len() == frames {
             cached.pop_last();
         }
+        cached.insert((next[index], *page));
     }
     hits
 }

@@ -20,6 +20,9 @@ use crate::systems::kernel::{self, Kernel};
 use crate::systems::ours::{self, Pins, Pointers};
 use crate::systems::pread::Pread;
 
+/// What a process answers that Rust's runtime ended by a panic.
+const PANICKED: i32 = 101;
+
 /// Does the job that `text`, as JSON, says; prints what was measured as JSON.
 pub fn run(text: &str) -> Result<()> {
     let job: ChildJob =
@@ -27,6 +30,11 @@ pub fn run(text: &str) -> Result<()> {
     // Should the parent be killed outright, nobody else would end this.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| Problem::new(format!("cannot depend on the parent: {error}")))?;
+    // A thread that panics must not leave others waiting for it.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        std::process::exit(PANICKED);
+    }));
     let told = match job {
         ChildJob::Run(job) => serde_json::to_string(&carry_out(&job)?),
         ChildJob::Costs { group, file } => serde_json::to_string(&costs::measure(group, &file)?),

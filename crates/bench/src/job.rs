@@ -72,6 +72,8 @@ pub enum Count {
 /// What a thread of the benchmark touches of its stack, and what the kernel has for it.
 const STACK_BYTES: u64 = 64 << 10;
 
+/// Buffers of the system that only reads.
+const DEVICE_BYTES: u64 = 16 << 20;
 /// What a map of many may take.
 const MAP_BYTES: u64 = 4 << 10;
 
@@ -82,8 +84,13 @@ impl Job {
     pub fn growth_bytes_max(&self) -> u64 {
         let page_tables = self.case.bytes / 512;
         let tables = self.case.memory_bytes / 32 + (2 << 20);
-        // A cache made of what malloc gives can't say what malloc takes for it.
-        let gaps = if self.system == System::Pread { self.case.memory_bytes / 4 } else { 0 };
+        let gaps = match self.system {
+            // A cache made of what malloc gives can't say what malloc takes for it.
+            System::Pread => self.case.memory_bytes / 4,
+            // It caches nothing, and reads into large buffers.
+            System::Device => DEVICE_BYTES,
+            _ => 0,
+        };
         // Each file that is mapped by us has descriptors and tables of its own; what they came
         // to is in the peak.
         let maps = if self.system.is_ours() { self.case.files * MAP_BYTES } else { 0 };

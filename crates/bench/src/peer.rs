@@ -38,6 +38,7 @@ use crate::case::Case;
 use crate::content::accessed_words;
 use crate::job::{Amount, Job, Measured};
 use crate::shape::Shape;
+use crate::system::System;
 
 /// Set in what names a store.
 const STORE: u64 = 1 << 63;
@@ -62,6 +63,9 @@ impl FromStr for Peer {
             !name.is_empty() && name.chars().all(is_name) && !command.is_empty()
         });
         let (name, command) = parts.ok_or_else(|| format!("'{text}' is not NAME=COMMAND"))?;
+        if !matches!(System::from(name.to_owned()), System::Peer(_)) {
+            return Err(format!("'{name}' is a system already: give another name"));
+        }
         Ok(Peer { name: name.to_owned(), command: command.to_owned() })
     }
 }
@@ -155,7 +159,7 @@ mod tests {
     fn a_name_and_a_command() {
         let peer: Peer = "umap=./umap --pages=4".parse().expect("it is one");
         assert_eq!((&*peer.name, &*peer.command), ("umap", "./umap --pages=4"));
-        for wrong in ["umap", "=x", "umap=", "a b=c"] {
+        for wrong in ["umap", "=x", "umap=", "a b=c", "inline=c"] {
             assert!(wrong.parse::<Peer>().is_err(), "{wrong}");
         }
     }

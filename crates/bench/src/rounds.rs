@@ -69,7 +69,9 @@ impl CaseResult {
 /// Runs a case as often as the options say.
 pub fn run_case(options: &Options, case: &Case, content: &mut Content) -> Result<CaseResult> {
     let mut systems = case.workload.definition().systems();
-    systems.extend(options.peers.iter().map(|peer| System::Peer(peer.name.clone())));
+    if peer::can_play(case) {
+        systems.extend(options.peers.iter().map(|peer| System::Peer(peer.name.clone())));
+    }
     systems.retain(|system| options.wants(system));
     let mut result = CaseResult {
         case: case.clone(),
@@ -188,9 +190,6 @@ pub fn run_child<T: DeserializeOwned>(job: &ChildJob, stdin: Stdio) -> Result<T>
 }
 
 fn run_peer(peer: &Peer, job: &Job) -> Result<Measured> {
-    if !peer::can_play(&job.case) {
-        return Err(Problem::new("peers are not asked for this workload"));
-    }
     if let Some(dir) = &job.cgroup {
         let limit = faultless_measure::cgroup::limit_growth;
         limit(dir, job.growth_bytes_max() + peer::START_BYTES)

@@ -10,6 +10,7 @@ use crate::costs::{self, Cost};
 use crate::options::{Form, Options};
 use crate::quick::{self, Held};
 use crate::rounds::{self, CaseResult};
+use crate::system::System;
 use crate::targets::Target;
 use crate::{plot, report};
 
@@ -87,6 +88,14 @@ pub fn run(options: &Options) -> Result<Report> {
 }
 
 fn check(options: &Options) -> Result<()> {
+    let known = |name: &String| match System::from(name.clone()) {
+        System::Peer(name) => options.peers.iter().any(|peer| peer.name == name),
+        _ => true,
+    };
+    if let Some(unknown) = options.systems.iter().find(|name| !known(name)) {
+        let all: Vec<String> = System::ALL.iter().map(System::to_string).collect();
+        return Err(Problem::new(format!("there is no system '{unknown}': {}", all.join(", "))));
+    }
     let scale = options.scale();
     if scale.memory_bytes < 1 << 20 || scale.bytes < 2 * scale.memory_bytes {
         return Err(Problem::new(

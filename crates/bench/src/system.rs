@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Who carries accesses out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "String", into = "String")]
 pub enum System {
     /// The kernel's mmap with the advice that suits the workload.
     Kernel,
@@ -31,6 +31,23 @@ pub enum System {
 }
 
 impl System {
+    /// All but peers.
+    pub const ALL: [System; 10] = {
+        use System::*;
+        [
+            Kernel,
+            KernelSmallAhead,
+            KernelWillNeed,
+            Pread,
+            Inline,
+            Thread,
+            Pin,
+            PinMany,
+            Prefetch,
+            Device,
+        ]
+    };
+
     /// Is it Faultless?
     pub fn is_ours(&self) -> bool {
         use System::*;
@@ -55,6 +72,20 @@ impl System {
     }
 }
 
+/// By its name; a name that is nobody else's is a peer's.
+impl From<String> for System {
+    fn from(name: String) -> System {
+        let mut all = System::ALL.into_iter();
+        all.find(|system| system.to_string() == name).unwrap_or(System::Peer(name))
+    }
+}
+
+impl From<System> for String {
+    fn from(system: System) -> String {
+        system.to_string()
+    }
+}
+
 impl std::fmt::Display for System {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -70,5 +101,18 @@ impl std::fmt::Display for System {
             System::Device => "device",
             System::Peer(name) => name,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_system() {
+        for system in System::ALL {
+            assert_eq!(System::from(system.to_string()), system);
+        }
+        assert_eq!(System::from("umap".to_owned()), System::Peer("umap".to_owned()));
     }
 }

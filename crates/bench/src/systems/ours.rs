@@ -141,13 +141,12 @@ impl Access for Pins<'_> {
     }
 
     fn sweep(&self, pages: Range<u64>) -> u64 {
-        let (file, first) = self.parts.split(pages.start * PAGE_WORDS);
-        let len = ((pages.end - pages.start) * PAGE) as usize;
-        let pinned = self.maps[file].pin(first * WORD, len).expect("they can be read");
-        let start = pages.start * PAGE;
-        let words = pages.flat_map(line_words);
-        words
-            .map(|word| tie(word, value(&pinned, (word * WORD - start) as usize)))
+        // No more at a time than a small budget lets pins have.
+        let frames = self.vm.memory() / PAGE;
+        let window = (frames / 8).max(1);
+        let windows = pages.clone().step_by(window as usize);
+        windows
+            .map(|start| self.sweep_pinned(start..(start + window).min(pages.end)))
             .fold(0, u64::wrapping_add)
     }
 
@@ -157,6 +156,19 @@ impl Access for Pins<'_> {
 
     fn stats(&self) -> Option<Stats> {
         Some(self.vm.stats())
+    }
+}
+
+impl Pins<'_> {
+    fn sweep_pinned(&self, pages: Range<u64>) -> u64 {
+        let (file, first) = self.parts.split(pages.start * PAGE_WORDS);
+        let len = ((pages.end - pages.start) * PAGE) as usize;
+        let pinned = self.maps[file].pin(first * WORD, len).expect("they can be read");
+        let start = pages.start * PAGE;
+        let words = pages.flat_map(line_words);
+        words
+            .map(|word| tie(word, value(&pinned, (word * WORD - start) as usize)))
+            .fold(0, u64::wrapping_add)
     }
 }
 
