@@ -86,7 +86,7 @@ impl Job {
         let tables = self.case.memory_bytes / 32 + (2 << 20);
         let gaps = match self.system {
             // A cache made of what malloc gives can't say what malloc takes for it.
-            System::Pread => self.case.memory_bytes / 4,
+            System::Pread => self.case.memory_bytes / 2,
             // It caches nothing, and reads into large buffers.
             System::Device => DEVICE_BYTES,
             _ => 0,

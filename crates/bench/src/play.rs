@@ -34,8 +34,10 @@ const SAMPLE_EVERY_OF_HITS: u64 = 256;
 const CHUNK: u64 = 256;
 /// Between two points of the curve.
 const POINT_EVERY: Duration = Duration::from_millis(100);
-/// How long hot set and scan run before the clock starts, at least.
+/// How long hot set and scan run together before the clock starts, at least.
 const WARM_MIN: f64 = 2.0;
+/// How often each page of the hot set is accessed before the scan begins.
+const HOT_ALONE: u64 = 8;
 
 /// What threads came to.
 #[derive(Default)]
@@ -208,25 +210,24 @@ impl<A: Access> Player<'_, A> {
         sum
     }
 
-    /// A hot set for as long as the case says, and a scan of the rest beside it.
+    /// A hot set for as long as the case says, and a scan of the rest beside it, which begins
+    /// when the hot set is in memory.
     fn hot(&self, hot: &dyn Sequence, scanned: Range<u64>, rate: u64) -> Result<Measured> {
         let ends = AtomicBool::new(false);
-        let warm = (self.case.seconds / 5.0).max(WARM_MIN);
+        let (mut alone, hot_pages) = (Done::default(), scanned.start);
+        let begun = Instant::now();
+        let established = hot_pages * HOT_ALONE / BLOCK * BLOCK;
+        self.hot_blocks(hot, 0, |from| from < established, &mut alone);
         thread::scope(|scope| {
             let scan = scope.spawn(|| self.scan_at(scanned, rate, &ends));
             let hot = scope.spawn(|| {
                 let mut done = Done::default();
-                let mut from = 0;
-                let mut words = [0; BLOCK as usize];
-                while !ends.load(Ordering::Relaxed) {
-                    hot.fill(from, &mut words);
-                    self.block(from, &words, &mut done);
-                    from += BLOCK;
-                    self.done.fetch_add(BLOCK, Ordering::Relaxed);
-                }
-                (done, from)
+                let goes_on = |_| !ends.load(Ordering::Relaxed);
+                let accesses = self.hot_blocks(hot, established, goes_on, &mut done);
+                (done, accesses)
             });
-            thread::sleep(Duration::from_secs_f64(warm));
+            thread::sleep(Duration::from_secs_f64((self.case.seconds / 5.0).max(WARM_MIN)));
+            let warm_seconds = begun.elapsed().as_secs_f64();
             let (before, first) = (self.before(), self.done.load(Ordering::Relaxed));
             thread::sleep(Duration::from_secs_f64(self.case.seconds));
             let accesses = self.done.load(Ordering::Relaxed) - first;
@@ -234,11 +235,29 @@ impl<A: Access> Player<'_, A> {
             ends.store(true, Ordering::Relaxed);
             let (done, accesses) = hot.join().expect("the hot set's thread ends");
             let (scan_sum, scanned) = scan.join().expect("the scan's thread ends");
-            let sum = done.sum.wrapping_add(scan_sum);
+            let sum = alone.sum.wrapping_add(done.sum).wrapping_add(scan_sum);
             let amount = Amount { accesses, scanned };
             let latency = done.latency.summary();
-            Ok(Measured { sum, amount, latency, warm_seconds: warm, ..measured })
+            Ok(Measured { sum, amount, latency, warm_seconds, ..measured })
         })
+    }
+
+    /// Accesses from `from` on as long as `goes_on`; answers where it ended.
+    fn hot_blocks(
+        &self,
+        hot: &dyn Sequence,
+        mut from: u64,
+        goes_on: impl Fn(u64) -> bool,
+        done: &mut Done,
+    ) -> u64 {
+        let mut words = [0; BLOCK as usize];
+        while goes_on(from) {
+            hot.fill(from, &mut words);
+            self.block(from, &words, done);
+            from += BLOCK;
+            self.done.fetch_add(BLOCK, Ordering::Relaxed);
+        }
+        from
     }
 
     /// Scans pages over and over, so many in a second; answers their sum and number.

@@ -1,5 +1,6 @@
 //! W5: one thread reads a hot set of three quarters of the budget at random, while another
-//! one scans the rest of the file at a rate that is the same for all: two budgets a second.
+//! one scans the rest of the file at a rate that is the same for all: two budgets a second. The
+//! hot set is in memory when the scan begins.
 
 use faultless::Pattern;
 
