@@ -3,7 +3,7 @@
 //! ```text
 //! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
 //!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
-//!        cat, doctor, scenario
+//!        cat, doctor, scenario, broker
 //!        bench ─► faultless_bench
 //! ```
 
@@ -11,6 +11,7 @@
 
 mod args;
 mod bench;
+mod broker;
 mod cat;
 mod demo;
 mod doctor;
@@ -72,6 +73,8 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
             return faultless_bench::child::run(job).map(|()| Outcome::Ok);
         }
         Command::Cat(args) => return cat::run(args),
+        // It ends by signals, when everything has been written back.
+        Command::Broker(args) => return broker::run(args, output),
         Command::Demo(_)
         | Command::Scan(_)
         | Command::Scenario(_)
@@ -86,9 +89,10 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Scenario(args) => scenario::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Bench(args) => bench::run(args, output),
-        Command::KernelWalk(_) | Command::BenchRun { .. } | Command::Cat(_) => {
-            unreachable!("done above")
-        }
+        Command::KernelWalk(_)
+        | Command::BenchRun { .. }
+        | Command::Cat(_)
+        | Command::Broker(_) => unreachable!("done above"),
     }
 }
 
