@@ -333,6 +333,7 @@ impl<M: Machine> Core<M> {
 
     /// A read came up short or failed: page by page, to tell the good from the bad.
     fn read_again(&self, job: &Job, next: &mut Plan) {
+        let look = self.engine.lock().begin_look(job.object);
         let size = job.pager.size();
         for (n, frame) in job.frames.iter().enumerate() {
             let page = job.first.plus(n as u64);
@@ -352,7 +353,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().read_ended(page, &[*frame], end, next);
         }
         if let Ok(size) = size {
-            self.engine.lock().size_seen(job.object, size, next);
+            self.size_seen(job.object, &job.pager, (look, size), next);
         }
     }
 
@@ -369,9 +370,10 @@ impl<M: Machine> Core<M> {
             None => (Failure::Write, errno_of(&error)),
         });
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
+        let seen = if shrunk { self.look(job.object, &job.pager) } else { None };
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
-        if shrunk && let Ok(size) = job.pager.size() {
-            self.engine.lock().size_seen(job.object, size, next);
+        if let Some(seen) = seen {
+            self.size_seen(job.object, &job.pager, seen, next);
         }
     }
 }

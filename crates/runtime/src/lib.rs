@@ -23,6 +23,7 @@
 
 #![deny(unsafe_code)]
 
+mod change;
 mod core;
 mod drive;
 mod error;
