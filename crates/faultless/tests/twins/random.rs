@@ -102,7 +102,6 @@ fn random() {
 
 /// Threads with twins of their own in one `Vm`.
 #[test]
-#[ignore = "the worlds differ in about one of twenty runs: `cargo test … threads -- --ignored`"]
 fn threads() {
     const THREADS: u64 = 4;
     let _one = watch::one_at_a_time();
