@@ -46,6 +46,8 @@ pub struct Config {
     pub references: References,
     /// When areas that are next to each other become one.
     pub joining: Joining,
+    /// Who may take a translation away.
+    pub translations: Losses,
     /// A bug to be planted, for those who check the engine.
     #[cfg(feature = "canary")]
     pub canary: Option<crate::Canary>,
@@ -68,6 +70,16 @@ pub enum Joining {
     AsOnLinux,
     /// Always.
     Always,
+}
+
+/// Who may take a translation away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    /// The engine alone.
+    Told,
+    /// Others, too, who don't tell: a fault at an address that shows its page means that it
+    /// doesn't any more.
+    Untold,
 }
 
 /// At how many addresses a machine can show a frame.
@@ -93,6 +105,7 @@ impl Config {
             addresses: Addresses::Many,
             references: References::ByFault,
             joining: Joining::AsOnLinux,
+            translations: Losses::Told,
             #[cfg(feature = "canary")]
             canary: None,
         }
@@ -410,8 +423,10 @@ impl Engine {
     }
 
     pub(crate) fn set_clean(&mut self, no: FrameNo) {
+        let now = self.now;
         let frame = &mut self.frames[no];
         if core::mem::take(&mut frame.dirty) {
+            frame.dirty_since = now;
             let key = frame.key();
             if AnonId::of(key).is_none() {
                 self.object_mut(key.object).dirty -= 1;

@@ -195,4 +195,11 @@ impl<M: Machine> Core<M> {
         }
         engine
     }
+
+    pub(crate) fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {
+        let mut worker = self.worker();
+        decide(&mut self.engine.lock(), &mut worker.plan);
+        self.finish(&mut worker);
+        self.rest(worker);
+    }
 }
