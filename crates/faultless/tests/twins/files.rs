@@ -116,6 +116,7 @@ impl World<'_> {
         }
         match map {
             Ok(raw) if offset + len <= size => {
+                same("a shared map's address", raw.as_ptr() as usize, home.ours + offset)?;
                 home.views.push(View { raw, offset, len, writable });
                 Ok(())
             }
@@ -299,28 +300,26 @@ impl World<'_> {
         let len = dice.below((view.len - at).min(ONE_GO) + 1);
         let (start, end) = (view.offset + at, view.offset + at + len);
         let writable = view.writable;
-        // Where the range has a page in part, zeros are stored: a map without the right to
-        // is refused, and has done a part.
-        let parts = [start / PAGE, end.saturating_sub(1) / PAGE];
-        let home = twin.home.as_ref().expect("mapped");
-        let may = parts.iter().all(|page| home.rights[*page] & libc::PROT_WRITE != 0);
-        if writable && !may {
-            return Ok(());
-        }
         let result = number(view.raw.punch_hole(at as u64, len as u64));
         self.say(|| format!("punch {start:#x}..{end:#x} of file {file} by map {number_of}"));
-        let twin = &self.files[file];
-        let expected = match writable {
-            false => Err(libc::EACCES),
-            true if end > twin.size => {
+        // Where the range has a page in part, zeros are stored.
+        let whole = start.next_multiple_of(PAGE).min(end);
+        let parts = [start..whole, (end - end % PAGE).max(whole)..end];
+        let stored =
+            parts.into_iter().filter(|part| writable && !part.is_empty()).try_for_each(|part| {
+                self.call_is_allowed(file, part.start, part.len(), libc::PROT_WRITE)
+            });
+        let expected = match stored {
+            _ if !writable => Err(libc::EACCES),
+            Ok(()) if end > self.files[file].size => {
                 self.tally.add(Difference::BeyondEnd);
                 Err(libc::ENXIO)
             }
-            true => Ok(()),
+            stored => stored,
         };
         same("punch", result, expected)?;
         if expected.is_ok() && len > 0 {
-            kernel::punch(&twin.kernel, start as u64, len as u64).unwrap();
+            kernel::punch(&self.files[file].kernel, start as u64, len as u64).unwrap();
         }
         Ok(())
     }
