@@ -14,7 +14,8 @@ use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
 
-use crate::core::{Core, HandedOff, Rings};
+use crate::core::{Core, Rings};
+use crate::handoff::HandedOff;
 use crate::io::{Io, Job, copy_page, zero};
 use crate::lock::assert_none_held;
 use crate::say::say;
@@ -242,7 +243,7 @@ impl<M: Machine> Core<M> {
             (Source::Pager, Reads::HandOff) => {
                 let frames = frames.to_vec();
                 let job = HandedOff { object: run.object, first: run.first, frames };
-                self.handoff.lock().push_back(job);
+                self.handoff.push(job);
                 self.handler_bells[run.first.0 as usize % self.handler_bells.len()].signal();
             }
         }
@@ -252,7 +253,7 @@ impl<M: Machine> Core<M> {
     pub(crate) fn take_handed_off(&self, worker: &mut Worker) -> usize {
         let mut taken = 0;
         while worker.io.in_flight() < 32 {
-            let Some(job) = self.handoff.lock().pop_front() else { break };
+            let Some(job) = self.handoff.pop() else { break };
             worker.io.start(self.read_job(job.object, job.first, &job.frames));
             taken += 1;
         }

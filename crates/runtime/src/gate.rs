@@ -13,7 +13,8 @@
 //!
 //! While it is closing, who comes is kept out, so that those who are in leave; and is
 //! admitted, because one of those may need him to leave. The turns become longer: however
-//! long it takes to leave, one is long enough, though everybody comes back at once.
+//! long it takes to leave, one is long enough, though everybody comes back at once. Handlers,
+//! who are needed often, go in at once, but begin only what they are needed for.
 //!
 //! It is one number that is never locked, because a child inherits that, too. Who waits
 //! looks again and again: a fork is over in milliseconds.
@@ -64,6 +65,20 @@ impl Active {
         DEPTH.set(depth + 1);
         Active { not_send: PhantomData }
     }
+
+    /// Goes in also where others are kept out: for those whom they may need to leave. They
+    /// begin nothing that isn't needed so.
+    pub fn enter_to_help() -> Active {
+        debug_assert!(!is_active(), "it is in");
+        while GATE.fetch_add(1, Ordering::SeqCst) & STILL != 0 {
+            GATE.fetch_sub(1, Ordering::SeqCst);
+            while GATE.load(Ordering::SeqCst) & STILL != 0 {
+                std::thread::sleep(LOOK);
+            }
+        }
+        DEPTH.set(1);
+        Active { not_send: PhantomData }
+    }
 }
 
 impl Drop for Active {
@@ -112,6 +127,23 @@ fn is_admitting(closing: Duration) -> bool {
 /// Is somebody waiting to fork? Then nothing is begun that can wait.
 pub fn is_closing() -> bool {
     GATE.load(Ordering::Relaxed) & (CLOSING | STILL) != 0
+}
+
+/// Are comers kept out?
+pub fn is_shut() -> bool {
+    keeps_out(GATE.load(Ordering::Relaxed))
+}
+
+/// Sleeps while comers are kept out, unless `needed` says that one has to go in and help.
+/// This thread is not at work.
+pub fn wait_outside(needed: impl Fn() -> bool) {
+    debug_assert!(!is_active(), "others wait for it");
+    loop {
+        std::thread::sleep(LOOK);
+        if !is_shut() || needed() {
+            return;
+        }
+    }
 }
 
 /// Is this thread at work?
@@ -236,6 +268,26 @@ mod tests {
             open();
             assert!(closed, "somebody was at work all the time");
         });
+    }
+
+    #[test]
+    fn who_is_needed_goes_in_where_others_are_kept_out() {
+        let _one = one();
+        let outer = Active::enter();
+        // A later turn, which is long.
+        let since = Instant::now() - Duration::from_millis(5100);
+        let closer = std::thread::spawn(move || close(since, Duration::from_secs(20)));
+        while !is_shut() {
+            std::thread::yield_now();
+        }
+        let helped = std::thread::spawn(|| {
+            let _active = Active::enter_to_help();
+            is_shut()
+        });
+        assert!(helped.join().unwrap(), "it had to wait for its turn");
+        drop(outer);
+        assert!(closer.join().unwrap());
+        open();
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod flush;
 mod fork;
 mod gate;
 mod handlers;
+mod handoff;
 mod inherit;
 mod inside;
 mod io;
