@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -30,6 +31,7 @@ Examples:
   faultless demo                     1 GiB through 64 MiB of memory, beside the kernel's mmap
   faultless scan FILE --order random --threads 4 --compare
   faultless cat FILE | sha256sum
+  faultless run --memory 64M -- PROGRAM ARGUMENTS
   faultless scenario list            what mmap is, in small programs
 
 Sizes are bytes (4096) or powers of 1024 (64K, 64M, 1G).";
@@ -50,6 +52,10 @@ Examples:
 
   faultless cat big.bin --offset 1G --length 1M | xxd | head
       Copies bytes of a mapping to stdout; the kernel itself reads them from the mapping.
+
+  faultless run --memory 64M -- python3 program.py
+      Runs a program as it is, with the files that it maps, and those that its children map,
+      under one budget.
 
   faultless scenario watcher
       Plays two processes over one file, and shows page tables and page cache at each step.
@@ -72,6 +78,8 @@ pub enum Command {
     Cat(CatArgs),
     /// Run a program that shows what mmap is, step by step, and check it
     Scenario(ScenarioArgs),
+    /// Run a program with its mappings of files under a budget
+    Run(RunArgs),
     /// Serve programs' mappings from one cache, under one budget
     Broker(BrokerArgs),
     /// Say whether Faultless can be used here, and what a fault costs
@@ -79,6 +87,33 @@ pub enum Command {
     /// The kernel's part of `demo` and `scan`, as a child process
     #[command(hide = true)]
     KernelWalk(KernelWalkArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
+others run as they would without Faultless. The exit code is the program's, or 128 and the
+number of the signal that ended it.")]
+pub struct RunArgs {
+    /// The budget for the program and all that it starts
+    #[arg(long, default_value = "256M", value_name = "SIZE")]
+    pub memory: Size,
+    /// Which page leaves when room is needed: two-list, clock, sieve or s3-fifo
+    #[arg(long, default_value_t, value_parser = policy)]
+    pub policy: PolicyKind,
+    /// Leave files that are shorter to the kernel
+    #[arg(long, default_value = "1M", value_name = "SIZE")]
+    pub min: Size,
+    /// Leave no file to the kernel, however short
+    #[arg(long, conflicts_with = "min")]
+    pub all: bool,
+    /// Write what was done to this file at the end, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub program: Vec<OsString>,
 }
 
 /// Arguments of `broker`.

@@ -3,7 +3,7 @@
 //! ```text
 //! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
 //!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
-//!        cat, doctor, scenario, broker
+//!        cat, doctor, scenario, broker, run
 //! ```
 
 #![deny(unsafe_code)]
@@ -25,6 +25,7 @@ mod output;
 mod plan;
 mod problem;
 mod progress;
+mod run;
 mod scan;
 mod scenario;
 mod size;
@@ -72,6 +73,8 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Cat(args) => return cat::run(args),
         // It ends by signals, when everything has been written back.
         Command::Broker(args) => return broker::run(args, output),
+        // Signals are for the program that it runs.
+        Command::Run(args) => return run::run(args),
         Command::Demo(_) | Command::Scan(_) | Command::Scenario(_) | Command::Doctor(_) => {}
     }
     cleanup::on_signals()
@@ -81,7 +84,9 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Scan(args) => scan::run(args, output),
         Command::Scenario(args) => scenario::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
-        Command::KernelWalk(_) | Command::Cat(_) | Command::Broker(_) => unreachable!("done above"),
+        Command::KernelWalk(_) | Command::Cat(_) | Command::Broker(_) | Command::Run(_) => {
+            unreachable!("done above")
+        }
     }
 }
 
