@@ -286,6 +286,10 @@ pub fn holes_in_part_need_the_right(b: &mut Bench) -> Seen {
     let ours = b.map().punch_hole(100, 3 * PAGE as u64).map_err(|error| error.errno());
     same("a hole that ends in what is read only", ours, Err(libc::EACCES))?;
     // Nor is the beginning of it zeros.
+    b.world.compare_all()?;
+    b.set_len(3 * PAGE + 10)?;
+    let ours = b.map().punch_hole(3 * PAGE as u64 + 1, 10).map_err(|error| error.errno());
+    same("a hole of what is read only, and leaves the file", ours, Err(libc::ENXIO))?;
     b.world.compare_all()
 }
 
