@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAccess};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtRange, WriteAccess};
 
 use crate::Tick;
 use crate::anon::{AnonId, AnonMap, AnonPages};
@@ -44,6 +44,8 @@ pub struct Config {
     pub addresses: Addresses,
     /// How the machine shows that a page is used.
     pub references: References,
+    /// When areas that are next to each other become one.
+    pub joining: Joining,
     /// Who may take a translation away.
     pub translations: Losses,
     /// A bug to be planted, for those who check the engine.
@@ -59,6 +61,15 @@ pub enum References {
     /// By accessed bits: its driver calls
     /// [`reclaim_seeing`](Engine::reclaim_seeing).
     Bits,
+}
+
+/// When private areas that are alike and next to each other become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Unless their pages came to be apart (`anon_vma` of Linux).
+    AsOnLinux,
+    /// Always.
+    Always,
 }
 
 /// Who may take a translation away.
@@ -93,6 +104,7 @@ impl Config {
             run_max: 128,
             addresses: Addresses::Many,
             references: References::ByFault,
+            joining: Joining::AsOnLinux,
             translations: Losses::Told,
             #[cfg(feature = "canary")]
             canary: None,
@@ -232,9 +244,18 @@ impl Engine {
         self.object(id).dirty
     }
 
-    /// From now on the object may be written.
-    pub fn allow_writes(&mut self, id: ObjectId) {
+    /// From now on the object may be written. Pages of before go, but those that pins hold:
+    /// a store that came while they arrived would be in the file one day.
+    pub fn allow_writes(&mut self, id: ObjectId, plan: &mut Plan) {
         self.object_mut(id).options.rights = Rights::ReadWrite;
+        let mut rest = PageRange::all();
+        while let Some((page, no)) = self.object(id).cache.first_in(rest, &self.nodes, &self.frames)
+        {
+            rest.start = page.next();
+            if !self.frames[no].is_pinned() {
+                self.discard(id, PageRange::from_len(page, 1), plan);
+            }
+        }
     }
 
     /// What errors there are to be told, for a new mapping: none of those before it.

@@ -98,7 +98,7 @@ impl View for Frames<'_> {
         let failing = object
             .write_failed
             .is_some_and(|since| self.now.wrapping_sub(since) < WRITE_RETRY_TICKS);
-        object.options.backing == Backing::Pager && !failing
+        object.options.backing == Backing::Pager && !failing && !object.holds(frame.page)
     }
 }
 

@@ -226,8 +226,6 @@ impl Engine {
         self.stats.runs_written += 1;
         match result {
             Ok(()) => self.stats.pages_written += frames.len() as u64,
-            // What its user is cutting off needs no saving.
-            Err((Failure::Shrunk, _)) if self.object(object).resizing > 0 => {}
             Err((failure, errno)) => {
                 self.stats.write_errors += 1;
                 let now = self.now;
@@ -243,9 +241,17 @@ impl Engine {
             self.end(*no, Busy::Writing);
             if result.is_ok() {
                 self.set_clean(*no);
+                self.drop_if_torn(*no);
             }
             self.written(*no, plan);
         }
+    }
+
+    /// A page that was cut while it was dirty is written up to the end now: it goes, and with
+    /// it what it has behind the end. Under a pin it stays, for it may be stored to again.
+    fn drop_if_torn(&mut self, no: FrameNo) {
+        let frame = &mut self.frames[no];
+        frame.doomed |= frame.kind == Kind::Torn && !frame.is_pinned();
     }
 
     /// Report: what was written of an object could not be made durable. Every mapping is

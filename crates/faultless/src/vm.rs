@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
-use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
+use faultless_engine::{Addresses, Config, Joining, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
 use faultless_pager::{InheritedSwap, SwapFile};
@@ -194,6 +194,7 @@ impl VmBuilder {
         let config = Config {
             policy: self.policy,
             addresses: Addresses::One,
+            joining: Joining::Always,
             ..Config::new(frames, spaces)
         };
         let core = Core::new(machine, config, self.options)?;
@@ -227,22 +228,22 @@ impl VmBuilder {
 fn serve_inline(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
     let _inside = Inside::enter();
     let Some(core) = core.upgrade() else { return Resolved::NotOurs };
-    match core.serve_here(INLINE, addr, access.unwrap_or(Access::Read)) {
-        Served::Yes => Resolved::Yes,
-        Served::Signal(Signal::Bus) => Resolved::NotOurs,
-        Served::Signal(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
-        Served::Signal(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
-    }
+    resolved(core.serve_here(INLINE, addr, access.unwrap_or(Access::Read)))
 }
 
 /// A thread touched a page of a mapping with thread delivery that is marked as an error.
 fn judge_mark(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
     let _inside = Inside::enter();
     let Some(core) = core.upgrade() else { return Resolved::NotOurs };
-    match core.denied(THREAD, addr, access.unwrap_or(Access::Read)) {
-        Some(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
-        Some(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
-        Some(Signal::Bus) | None => Resolved::NotOurs,
+    resolved(core.judge_mark(THREAD, addr, access.unwrap_or(Access::Read)))
+}
+
+fn resolved(served: Served) -> Resolved {
+    match served {
+        Served::Yes => Resolved::Yes,
+        Served::Signal(Signal::Bus) => Resolved::NotOurs,
+        Served::Signal(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
+        Served::Signal(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
     }
 }
 

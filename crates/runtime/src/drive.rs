@@ -14,7 +14,8 @@ use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
 
-use crate::core::{Core, HandedOff, Rings};
+use crate::core::{Core, Rings};
+use crate::handoff::HandedOff;
 use crate::io::{Io, Job, copy_page, zero};
 use crate::lock::assert_none_held;
 use crate::say::say;
@@ -243,7 +244,7 @@ impl<M: Machine> Core<M> {
             (Source::Pager, Reads::HandOff) => {
                 let frames = frames.to_vec();
                 let job = HandedOff { object: run.object, first: run.first, frames };
-                self.handoff.lock().push_back(job);
+                self.handoff.push(job);
                 self.handler_bells[run.first.0 as usize % self.handler_bells.len()].signal();
             }
         }
@@ -253,7 +254,7 @@ impl<M: Machine> Core<M> {
     pub(crate) fn take_handed_off(&self, worker: &mut Worker) -> usize {
         let mut taken = 0;
         while worker.io.in_flight() < 32 {
-            let Some(job) = self.handoff.lock().pop_front() else { break };
+            let Some(job) = self.handoff.pop() else { break };
             worker.io.start(self.read_job(job.object, job.first, &job.frames));
             taken += 1;
         }
@@ -347,6 +348,7 @@ impl<M: Machine> Core<M> {
 
     /// A read came up short or failed: page by page, to tell the good from the bad.
     fn read_again(&self, job: &Job, next: &mut Plan) {
+        let look = self.engine.lock().begin_look(job.object);
         let size = job.pager.size();
         for (n, frame) in job.frames.iter().enumerate() {
             let page = job.first.plus(n as u64);
@@ -366,7 +368,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().read_ended(page, &[*frame], end, next);
         }
         if let Ok(size) = size {
-            self.engine.lock().size_seen(job.object, size, next);
+            self.size_seen(job.object, &job.pager, (look, size), next);
         }
     }
 
@@ -383,9 +385,10 @@ impl<M: Machine> Core<M> {
             None => (Failure::Write, errno_of(&error)),
         });
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
+        let seen = if shrunk { self.look(job.object, &job.pager) } else { None };
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
-        if shrunk && let Ok(size) = job.pager.size() {
-            self.engine.lock().size_seen(job.object, size, next);
+        if let Some(seen) = seen {
+            self.size_seen(job.object, &job.pager, seen, next);
         }
     }
 }

@@ -104,6 +104,11 @@ impl<M: Machine> Core<M> {
                 self.carry_out(worker, Reads::Queue);
                 self.keep_depth(worker);
             }
+            FlushStep::InChange => {
+                drop(engine);
+                self.finish(worker);
+                drop(self.wait_for_change(self.engine.lock()));
+            }
             FlushStep::Pinned(page) => flush.pages.start = page.next(),
             FlushStep::Done => {}
         }
@@ -128,6 +133,10 @@ impl<M: Machine> Core<M> {
             match step {
                 FlushStep::More => self.keep_depth(&mut worker),
                 FlushStep::Wait(_) => self.finish(&mut worker),
+                FlushStep::InChange => {
+                    self.finish(&mut worker);
+                    drop(self.wait_for_change(self.engine.lock()));
+                }
                 FlushStep::Done => break Ok(()),
                 FlushStep::Pinned(page) => {
                     let name = self.pager(object).name();
@@ -137,9 +146,15 @@ impl<M: Machine> Core<M> {
         };
         self.finish(&mut worker);
         self.rest(worker);
+        self.wait_written(object, pages);
+        result
+    }
+
+    /// Waits for the writes of a range that are under way, whoever began them.
+    pub(crate) fn wait_written(&self, object: ObjectId, pages: PageRange) {
         loop {
             let mut engine = self.engine.lock();
-            let Some(no) = engine.writing_in(object, pages) else { return result };
+            let Some(no) = engine.writing_in(object, pages) else { return };
             drop(self.wait_settled(engine, no));
         }
     }

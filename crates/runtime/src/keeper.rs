@@ -82,9 +82,9 @@ impl<M: Machine> Core<M> {
         let mut worker = self.worker();
         for (object, pager) in &pagers {
             if !self.is_withdrawn(*object)
-                && let Ok(size) = pager.size()
+                && let Some(seen) = self.look(*object, pager)
             {
-                self.size_seen(*object, pager, size, &mut worker);
+                self.size_seen(*object, pager, seen, &mut worker.plan);
             }
         }
         self.finish(&mut worker);

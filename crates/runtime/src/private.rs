@@ -52,11 +52,16 @@ impl<M: Machine> Core<M> {
         self.take_away(space, range, |engine, plan| {
             engine.retire(space, range, plan).expect("no area is sealed");
         });
-        // Only now may others be given the addresses: no page is left there.
-        self.take_away(space, range, |engine, plan| {
-            engine.unmap(space, range, plan).expect("the range is an area");
-        });
+        self.give_back(space, range);
         Ok(())
+    }
+
+    /// Only now may others be given retired addresses: no page is left there, and no error.
+    pub(crate) fn give_back(&self, space: SpaceId, range: VirtRange) {
+        self.wait_until_quiet(space, range);
+        self.take_away(space, range, |engine, plan| {
+            engine.unmap(space, range, plan).expect("what was retired is there");
+        });
     }
 }
 

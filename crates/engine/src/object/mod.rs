@@ -132,8 +132,12 @@ pub struct Object {
     pub(crate) hand: PageIndex,
     /// When a write last failed, until one succeeds.
     pub(crate) write_failed: Option<crate::Tick>,
-    /// How many of its users are just changing its length.
-    pub(crate) resizing: u32,
+    /// Pages whose backing a user is just changing: no write of them begins.
+    pub(crate) changing: Option<PageRange>,
+    /// The last look at the backing's length that was begun, and the last that doesn't
+    /// count any more.
+    pub(crate) look: u32,
+    pub(crate) look_over: u32,
     /// It was its process's parent's: where it is shown shared is an error here.
     pub(crate) withdrawn: bool,
     error: Option<KeptError>,
@@ -154,7 +158,9 @@ impl Object {
             pinned: 0,
             hand: PageIndex(0),
             write_failed: None,
-            resizing: 0,
+            changing: None,
+            look: 0,
+            look_over: 0,
             withdrawn: false,
             error: None,
             error_count: 0,
@@ -164,6 +170,11 @@ impl Object {
     /// Every page that holds a byte of it.
     pub fn pages(&self) -> PageRange {
         faultless_addr::ByteRange::new(0, self.options.size).pages()
+    }
+
+    /// May no write of this page begin?
+    pub(crate) fn holds(&self, page: PageIndex) -> bool {
+        self.changing.is_some_and(|pages| pages.contains(page))
     }
 
     /// The pages that come into memory together with `page`.

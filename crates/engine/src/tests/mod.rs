@@ -2,6 +2,7 @@
 //! carried out one at a time in an order that a seed chooses.
 
 mod cases;
+mod change;
 mod device;
 mod heritage;
 mod moves;
