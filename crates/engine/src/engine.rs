@@ -309,6 +309,9 @@ impl Engine {
             object.resident -= 1;
         }
         self.frames.give_back(no);
+        if let Some(swap) = &mut self.swap {
+            swap.refused.remove(&no);
+        }
         if self.has(Canary::DoubleFree) && self.stats.evictions % 16 == 15 {
             self.frames.give_back_again(no);
         }

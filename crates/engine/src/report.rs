@@ -238,6 +238,7 @@ impl Engine {
         }
         if result.is_ok() {
             self.object_mut(object).write_failed = None;
+            self.forget_refusals(object);
         }
         for no in frames {
             self.end(*no, Busy::Writing);
@@ -269,9 +270,13 @@ impl Engine {
             self.departing -= 1;
             return self.forget(no, Departure::Evicted, plan);
         }
+        let failed = leaving && frame.dirty;
         if leaving {
             frame.leaving = false;
             self.departing -= 1;
+        }
+        if failed {
+            self.note_refused(no);
         }
         self.settle(no, plan);
     }

@@ -13,7 +13,8 @@ use crate::engine::Engine;
 use crate::frame::{Busy, Kind};
 use crate::lease::Lent;
 use crate::plan::{Plan, Source};
-use crate::swap::{SwapMap, SwapSlot, SwapWindow};
+use crate::swap::{SwapMap, SwapRun, SwapSlot, SwapWindow};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// The swap area.
@@ -28,6 +29,8 @@ pub(crate) struct Swap {
     pub promised: u32,
     /// What forked children may still read.
     pub lent: Vec<Lent>,
+    /// Frames whose pages found no room there: it is the turn of all others before theirs.
+    pub refused: BTreeSet<FrameNo>,
 }
 
 impl Swap {
@@ -55,7 +58,8 @@ impl Engine {
         let slots = self.object(object).pages().len().min(u64::from(u32::MAX)) as u32;
         let (map, owners, lent) = (SwapMap::new(slots), Vec::new(), Vec::new());
         let window = SwapWindow::default();
-        self.swap = Some(Swap { object, map, owners, window, promised: slots, lent });
+        let refused = BTreeSet::new();
+        self.swap = Some(Swap { object, map, owners, window, promised: slots, lent, refused });
     }
 
     /// The object whose pages are slots.
@@ -66,6 +70,25 @@ impl Engine {
     /// Slots in use, and all.
     pub fn swap_slots(&self) -> (u32, u32) {
         self.swap.as_ref().map_or((0, 0), |swap| (swap.map.in_use(), swap.map.slots()))
+    }
+
+    /// Slots that nobody has, and whose bytes still take room.
+    pub fn stale_swap_slots(&self) -> u32 {
+        self.swap.as_ref().map_or(0, |swap| swap.map.stale())
+    }
+
+    /// Up to `max` of them that lie together: the swap object's pages to give the room back
+    /// of. Nobody is given these slots before [`end_punch`](Self::end_punch).
+    pub fn begin_punch(&mut self, max: u32) -> Option<(ObjectId, SwapRun)> {
+        let swap = self.swap.as_mut()?;
+        Some((swap.object, swap.map.begin_punch(max)?))
+    }
+
+    /// Their room has been given back, or not: that is no loss but of room.
+    pub fn end_punch(&mut self, run: SwapRun) {
+        if let Some(swap) = &mut self.swap {
+            swap.map.end_punch(run);
+        }
     }
 
     /// Begins to write a dirty anonymous page to its slot.
@@ -93,6 +116,22 @@ impl Engine {
         let mapped = self.first_site(no).map(|site| (site.space(), site.at()));
         plan.push_swap_write(object, slot.page(), no, mapped, self.config.run_max);
         true
+    }
+
+    /// A page that was to leave could not be written.
+    pub(crate) fn note_refused(&mut self, no: FrameNo) {
+        if AnonId::of(self.frames[no].key()).is_some()
+            && let Some(swap) = &mut self.swap
+        {
+            swap.refused.insert(no);
+        }
+    }
+
+    /// Some page could be written to an object: others may be, too, if that is swap.
+    pub(crate) fn forget_refusals(&mut self, object: ObjectId) {
+        if let Some(swap) = self.swap.as_mut().filter(|swap| swap.object == object) {
+            swap.refused.clear();
+        }
     }
 
     pub(crate) fn free_slot(&mut self, slot: SwapSlot) {

@@ -51,6 +51,7 @@ mod pin;
 mod raw;
 mod reader;
 mod reservation;
+mod swap;
 mod verbs;
 mod vm;
 

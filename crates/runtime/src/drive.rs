@@ -340,7 +340,7 @@ impl<M: Machine> Core<M> {
                 Ok(size) => size.saturating_sub(page.offset()).min(PAGE_BYTES),
                 Err(_) => PAGE_BYTES,
             };
-            let end = match job.read_page(n) {
+            let end = match job.run_page_here(n) {
                 _ if bytes == 0 => ReadEnd { good: 0, failure: Failure::Shrunk, errno: libc::EIO },
                 Ok(read) if read >= bytes.min(job.bytes - n as u64 * PAGE_BYTES) => {
                     job.zero_page_tail(n, read);
@@ -364,6 +364,10 @@ impl<M: Machine> Core<M> {
             Err(error) if errno_of(&error) == libc::EINVAL => job.run_here().map(drop),
             Err(error) => Err(error),
         };
+        let full = result.as_ref().is_err_and(|error| errno_of(error) == libc::ENOSPC);
+        if full && self.is_swap(job.object) {
+            return self.write_swap_again(job, next);
+        }
         let result = result.map_err(|error| match Shrunk::of(&error) {
             Some(_) => (Failure::Shrunk, libc::EIO),
             None => (Failure::Write, errno_of(&error)),

@@ -3,6 +3,7 @@
 
 mod cases;
 mod device;
+mod full_swap;
 mod heritage;
 mod moves;
 mod world;

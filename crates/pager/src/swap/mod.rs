@@ -7,10 +7,11 @@
 //! written.
 //!
 //! - [`SwapFile`]: each slot is a page of an unlinked file.
-//! - [`InheritedSwap`]: such a file, and those of the processes that this one was forked
-//!   from.
 //! - `CompressedSwap` (feature `lz4`): pages compressed into pieces of 512 bytes.
+//! - [`InheritedSwap`]: such an area, and those of the processes that this one was forked
+//!   from.
 
+mod area;
 #[cfg(feature = "lz4")]
 mod codec;
 #[cfg(feature = "lz4")]
@@ -22,6 +23,7 @@ mod inherited;
 #[cfg(feature = "lz4")]
 mod slabs;
 
+pub use area::SwapArea;
 #[cfg(feature = "lz4")]
 pub use compressed::CompressedSwap;
 pub use file::SwapFile;
