@@ -75,6 +75,7 @@ pub mod swap;
 mod swapping;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub mod writeback;
 
 pub use canary::Canary;

@@ -1,11 +1,13 @@
 //! Looking at a system, and letting time and pressure come: for those who check, and for
 //! people who want to see.
 
-use faultless_addr::{ObjectId, PAGE_BYTES, PAGE_SIZE, PageRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PAGE_SIZE, PageRange, VirtAddr, VirtRange};
+use faultless_engine::space::Usage;
 use faultless_engine::{Engine, Scope};
 use faultless_software::SoftwareMachine;
 
 use crate::file::pieces;
+use crate::process::Pid;
 use crate::system::System;
 
 /// A page that has been dirty for so long is written: `vm.dirty_expire_centisecs` is 3000.
@@ -71,6 +73,12 @@ impl System {
             bytes.extend_from_slice(&file.page(page).unwrap_or(&[0; PAGE_SIZE])[range]);
         }
         bytes
+    }
+
+    /// What of a range of a process's is in memory and in swap: the numbers of
+    /// `/proc/PID/smaps`.
+    pub fn usage(&self, pid: Pid, at: u64, len: u64) -> Usage {
+        self.engine.usage(pid.space(), VirtRange::new(VirtAddr(at), VirtAddr(at + len)))
     }
 
     /// Time passes: pages that have been dirty for half a minute are written.

@@ -1,7 +1,10 @@
-//! `look`: what is in memory, and where what is (mincore(2), /proc/PID/maps).
+//! `look`: what is in memory, and where what is (mincore(2), /proc/PID/maps and smaps).
+
+use std::collections::HashMap;
 
 use faultless_addr::{ObjectId, SpaceId, VirtRange};
-use faultless_engine::space::ObjectName;
+use faultless_engine::Engine;
+use faultless_engine::space::{ObjectName, Usage, Vma};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -9,6 +12,10 @@ use crate::error::Error;
 
 /// Pages that are looked at in one taking of the lock.
 const LOOKS: u64 = 1024;
+
+/// Addresses of which pages are counted in one taking of the lock, in pages: 256 MiB, most of
+/// which mean nothing.
+const COUNTS: u64 = 64 << 10;
 
 /// What `maps` says of an object.
 #[derive(Clone, Debug, Default)]
@@ -40,27 +47,77 @@ impl<M: Machine> Core<M> {
         file: impl Fn(ObjectId) -> FileOf,
     ) -> Result<String, Error> {
         self.check_birthplace()?;
-        // Pagers are asked for their names with no lock held.
-        let pagers: Vec<_> = self.pagers.lock().clone();
-        let known: Vec<_> = (0..)
-            .map(ObjectId)
-            .zip(pagers)
-            .map(|(object, pager)| {
-                (file(object), pager.map_or_else(String::new, |pager| pager.name()))
-            })
-            .collect();
-        let name = |object: ObjectId| {
-            let (file, name) = known.get(object.index()).map_or((None, ""), |(f, n)| (Some(f), n));
-            let FileOf { device, inode } = file.cloned().unwrap_or_default();
-            ObjectName { device, inode, name }
-        };
+        let names = self.names(file);
         let mut text = String::new();
         let engine = self.engine.lock();
-        let mut spaces: Vec<_> = spaces.iter().map(|space| engine.space(*space)).collect();
-        spaces.sort_by_key(|space| space.config().bounds.start);
-        for space in spaces {
-            space.write_maps(&mut text, name).expect("a string takes everything");
+        for space in by_address(&engine, spaces) {
+            let written = engine.space(space).write_maps(&mut text, |object| names.of(object));
+            written.expect("a string takes everything");
         }
         Ok(text)
     }
+
+    /// As [`maps`](Self::maps), with what of each area is in memory and in swap, each as it
+    /// was when it was counted.
+    pub fn smaps(
+        &self,
+        spaces: &[SpaceId],
+        file: impl Fn(ObjectId) -> FileOf,
+    ) -> Result<String, Error> {
+        self.check_birthplace()?;
+        let names = self.names(file);
+        let mut usages = HashMap::new();
+        for space in spaces {
+            let areas: Vec<VirtRange> =
+                self.engine.lock().space(*space).iter().map(|area| area.range).collect();
+            usages.extend(areas.into_iter().map(|area| (area, self.usage(*space, area))));
+        }
+        let mut text = String::new();
+        let engine = self.engine.lock();
+        let usage = |area: &Vma| usages.get(&area.range).copied().unwrap_or_default();
+        for space in by_address(&engine, spaces) {
+            let space = engine.space(space);
+            let written = space.write_smaps(&mut text, |object| names.of(object), usage);
+            written.expect("a string takes everything");
+        }
+        Ok(text)
+    }
+
+    fn usage(&self, space: SpaceId, range: VirtRange) -> Usage {
+        let mut usage = Usage::default();
+        let mut rest = range;
+        while !rest.is_empty() {
+            let end = rest.start.plus_pages(rest.pages().min(COUNTS));
+            let part = VirtRange::new(rest.start, end);
+            usage.add(&self.engine.lock().usage(space, part));
+            rest.start = end;
+        }
+        usage
+    }
+
+    fn names(&self, file: impl Fn(ObjectId) -> FileOf) -> Names {
+        // Pagers are asked for their names with no lock held.
+        let pagers: Vec<_> = self.pagers.lock().clone();
+        let named = (0..).map(ObjectId).zip(pagers).map(|(object, pager)| {
+            (file(object), pager.map_or_else(String::new, |pager| pager.name()))
+        });
+        Names(named.collect())
+    }
+}
+
+/// What objects are called, by their numbers.
+struct Names(Vec<(FileOf, String)>);
+
+impl Names {
+    fn of(&self, object: ObjectId) -> ObjectName<'_> {
+        let known = self.0.get(object.index());
+        let (device, inode) = known.map_or(((0, 0), 0), |(file, _)| (file.device, file.inode));
+        ObjectName { device, inode, name: known.map_or("", |(_, name)| name) }
+    }
+}
+
+fn by_address(engine: &Engine, spaces: &[SpaceId]) -> Vec<SpaceId> {
+    let mut spaces = spaces.to_vec();
+    spaces.sort_by_key(|space| engine.space(*space).config().bounds.start);
+    spaces
 }
