@@ -15,7 +15,7 @@ use crate::canary::Canary;
 use crate::frame::{Busy, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
-use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
+use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
 use crate::plan::{Leaver, Op, Plan, Wakes};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::shown::{Translation, Translations};
@@ -207,6 +207,11 @@ impl Engine {
     pub fn reach(&self, id: ObjectId) -> u64 {
         let windows = self.object(id).windows.windows();
         windows.iter().map(|window| window.pages.end.offset()).max().unwrap_or(u64::MAX)
+    }
+
+    /// When the object's dirty pages are written.
+    pub fn writes(&self, id: ObjectId) -> Writes {
+        self.object(id).options.writes
     }
 
     /// Frames that the object holds.

@@ -86,7 +86,9 @@ pub use lease::{Enlarge, Lease};
 pub use look::Residency;
 pub use move_pages::Remapped;
 pub use object::readahead::Pattern;
-pub use object::{Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights};
+pub use object::{
+    Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights, Writes,
+};
 pub use pin::{Pin, PinError, PinFor, PinStep};
 pub use plan::{Leaver, Op, Plan, Run, Source, Span, Wakes};
 pub use policy::{PageKey, PolicyKind};

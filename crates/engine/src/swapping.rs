@@ -31,6 +31,8 @@ pub(crate) struct Swap {
     pub lent: Vec<Lent>,
     /// Frames whose pages found no room there: it is the turn of all others before theirs.
     pub refused: BTreeSet<FrameNo>,
+    /// Slots that no anonymous page has, but a pager's.
+    pub given: u32,
 }
 
 impl Swap {
@@ -59,7 +61,8 @@ impl Engine {
         let (map, owners, lent) = (SwapMap::new(slots), Vec::new(), Vec::new());
         let window = SwapWindow::default();
         let refused = BTreeSet::new();
-        self.swap = Some(Swap { object, map, owners, window, promised: slots, lent, refused });
+        let promised = slots;
+        self.swap = Some(Swap { object, map, owners, window, promised, lent, refused, given: 0 });
     }
 
     /// The object whose pages are slots.
@@ -88,6 +91,22 @@ impl Engine {
     pub fn end_punch(&mut self, run: SwapRun) {
         if let Some(swap) = &mut self.swap {
             swap.map.end_punch(run);
+        }
+    }
+
+    /// Up to `wanted` slots for a pager of shared memory, which says what is in them.
+    pub fn give_slots(&mut self, wanted: u32) -> Option<SwapRun> {
+        let swap = self.swap.as_mut()?;
+        let run = swap.map.alloc_run(wanted)?;
+        swap.given += run.len;
+        Some(run)
+    }
+
+    /// A slot that was [given](Self::give_slots) is free again.
+    pub fn take_slot_back(&mut self, slot: SwapSlot) {
+        if let Some(swap) = &mut self.swap {
+            swap.map.put(slot);
+            swap.given -= 1;
         }
     }
 
@@ -154,7 +173,8 @@ impl Engine {
         let (object, cluster) = (swap.object, swap.map.cluster_of(slot, window));
         for slot in cluster.iter() {
             let Some(swap) = &self.swap else { return };
-            let owner = swap.owners[slot.index()];
+            // A pager's slots have no owner.
+            let Some(owner) = swap.owners.get(slot.index()).copied() else { return };
             if self.anons[owner].frame().is_some() || self.anons[owner].slot() != Some(slot) {
                 continue;
             }

@@ -8,6 +8,7 @@ use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
 use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
+use faultless_pager::Pager;
 use faultless_runtime::{
     Core, Inside, Options, Rings, Served, Threads, register_heir, watch_forks,
 };
@@ -59,6 +60,12 @@ impl Inner {
     pub fn core(&self) -> Entered<'_> {
         Entered { _inside: Inside::enter(), core: &self.core }
     }
+
+    /// A pager of memory that leaves to swap.
+    pub fn scratch(&self, size: u64) -> Arc<dyn Pager> {
+        let _inside = Inside::enter();
+        self.core.swap_for(size)
+    }
 }
 
 /// Says how a [`Vm`] is to be.
@@ -98,10 +105,7 @@ impl Vm {
 
     /// Counters, and what they count now.
     pub fn stats(&self) -> Stats {
-        let mut stats = self.inner.core().stats();
-        let swap = self.inner.heritage.swap();
-        stats.bookkeeping_bytes += swap.map_or(0, |swap| swap.bookkeeping_bytes()) as u64;
-        stats
+        self.inner.core().stats()
     }
 }
 
@@ -140,7 +144,7 @@ impl VmBuilder {
         self
     }
 
-    /// Let anonymous memory leave to a file of at most `bytes` in `dir`. The file has no
+    /// Let anonymous and shared memory leave to a file of at most `bytes` in `dir`. The file has no
     /// name and takes room only as it fills. Without it [`Vm::anonymous`] memory has to
     /// fit into the budget.
     /// Room that nobody uses any more is given back to the file system.

@@ -1,11 +1,13 @@
 //! The swap area: where anonymous pages leave to, and giving its room back.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
 
 use faultless_addr::{ObjectId, PAGE_BYTES};
+use faultless_engine::swap::SwapSlot;
 use faultless_engine::{Failure, ObjectOptions, Plan, Rights};
 use faultless_machine::Machine;
-use faultless_pager::Pager;
+use faultless_pager::{ObjectSwap, Pager, Slots};
 
 use crate::core::Core;
 use crate::drive::errno_of;
@@ -13,6 +15,52 @@ use crate::io::Job;
 
 /// Slots whose room is given back in one call: 8 MiB, which meanwhile nobody can use.
 const PUNCHED_MAX: u32 = 2048;
+
+/// Gives a pager of shared memory its slots.
+struct SlotsOf<M: Machine> {
+    core: Weak<Core<M>>,
+}
+
+impl<M: Machine> SlotsOf<M> {
+    /// The core, where its engine may be used: in a fork it may be locked for ever.
+    fn core(&self) -> Option<Arc<Core<M>>> {
+        self.core.upgrade().filter(|core| core.is_here())
+    }
+}
+
+impl<M: Machine + Send + Sync + 'static> Slots for SlotsOf<M> {
+    fn area(&self) -> Option<Arc<dyn Pager>> {
+        let core = self.core()?;
+        let object = core.engine.lock().swap_object()?;
+        Some(core.pager(object))
+    }
+
+    fn take(&self, wanted: u32) -> Option<Range<u32>> {
+        let run = self.core()?.engine.lock().give_slots(wanted)?;
+        Some(run.start.0..run.start.0 + run.len)
+    }
+
+    fn give_back(&self, slot: u32) {
+        if let Some(core) = self.core() {
+            core.engine.lock().take_slot_back(SwapSlot(slot));
+        }
+    }
+
+    fn make_room(&self) {
+        if let Some(core) = self.core() {
+            core.punch_swap();
+        }
+    }
+}
+
+impl<M: Machine + Send + Sync + 'static> Core<M> {
+    /// A pager of `size` bytes that begin as zeros and leave to the swap area.
+    pub fn swap_for(self: &Arc<Self>, size: u64) -> Arc<dyn Pager> {
+        // What Linux calls shared memory without a file.
+        let name = "/dev/zero (deleted)";
+        Arc::new(ObjectSwap::new(name, size, SlotsOf { core: Arc::downgrade(self) }))
+    }
+}
 
 impl<M: Machine> Core<M> {
     /// From now on anonymous pages can leave memory, as many as fit into `size` bytes of

@@ -18,9 +18,4 @@ pub trait SwapArea: Pager {
     /// Makes it `size` bytes of pages, where it has fewer, and whatever it has stored is
     /// not counted against its limit from now on: a forked child reads that.
     fn lend(&self, size: u64) -> io::Result<()>;
-
-    /// Bytes of memory that its tables take.
-    fn bookkeeping_bytes(&self) -> usize {
-        0
-    }
 }

@@ -104,12 +104,6 @@ impl<P: Pager> CompressedSwap<P> {
         self.lock().slabs.used_bytes()
     }
 
-    /// Bytes of memory that the index takes: 12 a page, and little for slabs.
-    pub fn bookkeeping_bytes(&self) -> usize {
-        let index = self.lock();
-        index.extents.capacity() * size_of::<Extent>() + index.slabs.bookkeeping_bytes()
-    }
-
     /// A panic elsewhere can't leave it half changed: what is done under the lock
     /// panics only before it changes anything.
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -254,6 +248,12 @@ impl<P: Pager> Pager for CompressedSwap<P> {
         self.store.sync()
     }
 
+    /// 12 bytes a page, and little for slabs.
+    fn bookkeeping_bytes(&self) -> usize {
+        let index = self.lock();
+        index.extents.capacity() * size_of::<Extent>() + index.slabs.bookkeeping_bytes()
+    }
+
     /// Changes how many pages there are, not the store's size.
     fn resize(&self, size: u64) -> io::Result<()> {
         let pages = slots_of(0, size)?.end;
@@ -302,9 +302,5 @@ impl SwapArea for CompressedSwap<SwapFile> {
             self.use_all_of_store()?;
         }
         if size > self.size()? { self.resize(size) } else { Ok(()) }
-    }
-
-    fn bookkeeping_bytes(&self) -> usize {
-        CompressedSwap::bookkeeping_bytes(self)
     }
 }

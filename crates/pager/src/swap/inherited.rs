@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::area::SwapArea;
 use crate::open::OpenError;
 use crate::pager::{Direct, Direction, PAGE_SIZE, Pager};
-use crate::transfer::{rest_mut, total};
+use crate::transfer::{first_mut, rest_mut, total};
 
 /// In place of a layer: the file of one's own.
 const OWN: u8 = 0;
@@ -97,12 +97,6 @@ impl InheritedSwap {
         self.layers.len()
     }
 
-    /// Bytes of memory that the tables take.
-    pub fn bookkeeping_bytes(&self) -> usize {
-        let areas = self.layers.iter().map(|layer| &layer.area).chain([&self.own]);
-        self.layer_of.capacity() + areas.map(|area| area.bookkeeping_bytes()).sum::<usize>()
-    }
-
     fn layer(&self, slot: usize) -> u8 {
         self.layer_of.get(slot).map_or(OWN, |layer| layer.load(Ordering::Acquire))
     }
@@ -155,7 +149,7 @@ impl Pager for InheritedSwap {
             while read < at + len - offset {
                 let mut rest = rest_mut(bufs, read);
                 let left = at + len - offset - read;
-                let now = self.area(layer).read(offset + read, &mut first(&mut rest, left))?;
+                let now = self.area(layer).read(offset + read, &mut first_mut(&mut rest, left))?;
                 if now == 0 {
                     return Ok(read as usize);
                 }
@@ -185,6 +179,11 @@ impl Pager for InheritedSwap {
         self.own.punch(offset, len)
     }
 
+    fn bookkeeping_bytes(&self) -> usize {
+        let areas = self.layers.iter().map(|layer| &layer.area).chain([&self.own]);
+        self.layer_of.capacity() + areas.map(|area| area.bookkeeping_bytes()).sum::<usize>()
+    }
+
     /// A slot that is about to be written is not read before that has ended well: the page
     /// stays in memory until then.
     fn direct(&self, direction: Direction, offset: u64, len: u64) -> Option<Direct<'_>> {
@@ -201,15 +200,4 @@ impl Pager for InheritedSwap {
         }
         Some(direct)
     }
-}
-
-/// At most the first `len` bytes of `bufs`.
-fn first<'a>(bufs: &'a mut [IoSliceMut<'_>], len: u64) -> Vec<IoSliceMut<'a>> {
-    let mut left = len;
-    let cut = bufs.iter_mut().map(|buf| {
-        let take = (buf.len() as u64).min(left);
-        left -= take;
-        IoSliceMut::new(&mut buf[..take as usize])
-    });
-    cut.filter(|buf| !buf.is_empty()).collect()
 }

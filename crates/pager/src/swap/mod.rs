@@ -10,6 +10,7 @@
 //! - `CompressedSwap` (feature `lz4`): pages compressed into pieces of 512 bytes.
 //! - [`InheritedSwap`]: such an area, and those of the processes that this one was forked
 //!   from.
+//! - [`ObjectSwap`]: one object's pages in slots of an area that others use, too.
 
 mod area;
 #[cfg(feature = "lz4")]
@@ -20,6 +21,7 @@ mod compressed;
 mod extents;
 mod file;
 mod inherited;
+mod object;
 #[cfg(feature = "lz4")]
 mod slabs;
 
@@ -28,3 +30,4 @@ pub use area::SwapArea;
 pub use compressed::CompressedSwap;
 pub use file::SwapFile;
 pub use inherited::InheritedSwap;
+pub use object::{ObjectSwap, Slots};

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use faultless_addr::{ObjectId, SpaceId, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, SpaceId, VirtRange};
 use faultless_engine::Engine;
-use faultless_engine::space::{ObjectName, Usage, Vma};
+use faultless_engine::space::{ObjectName, Sharing, Usage, Vma};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -92,7 +92,24 @@ impl<M: Machine> Core<M> {
             usage.add(&self.engine.lock().usage(space, part));
             rest.start = end;
         }
+        let swap = self.shared_in_swap(space, range) as u64;
+        usage.add(&Usage { swap, proportional_swap_bytes: swap * PAGE_BYTES, ..Usage::default() });
         usage
+    }
+
+    /// Pages of shared memory that are in swap and not in memory.
+    fn shared_in_swap(&self, space: SpaceId, range: VirtRange) -> usize {
+        let area = self.engine.lock().space(space).find(range.start).copied();
+        let shared = area.filter(|area| area.sharing == Sharing::Shared);
+        let shown = shared.and_then(|area| Some((area.object()?, area.page_at(range.start)?)));
+        let Some((object, first)) = shown else { return 0 };
+        let Some(pager) = self.pagers.lock().get(object.index()).cloned().flatten() else {
+            return 0;
+        };
+        let pages = pager.in_swap(first.offset(), range.len());
+        let pages: Vec<PageIndex> = pages.into_iter().map(PageIndex).collect();
+        let engine = self.engine.lock();
+        if self.is_still(object, &pager) { engine.absent(object, &pages) } else { 0 }
     }
 
     fn names(&self, file: impl Fn(ObjectId) -> FileOf) -> Names {
