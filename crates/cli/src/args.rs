@@ -72,11 +72,30 @@ pub enum Command {
     Cat(CatArgs),
     /// Run a program that shows what mmap is, step by step, and check it
     Scenario(ScenarioArgs),
+    /// Serve programs' mappings from one cache, under one budget
+    Broker(BrokerArgs),
     /// Say whether Faultless can be used here, and what a fault costs
     Doctor(DoctorArgs),
     /// The kernel's part of `demo` and `scan`, as a child process
     #[command(hide = true)]
     KernelWalk(KernelWalkArgs),
+}
+
+/// Arguments of `broker`.
+#[derive(Args, Debug)]
+pub struct BrokerArgs {
+    /// Where to listen: programs are told by the environment variable FAULTLESS_SOCKET
+    #[arg(long, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// The budget for all programs together
+    #[arg(long, default_value = "256M", value_name = "SIZE")]
+    pub memory: Size,
+    /// Which page leaves when room is needed: two-list, clock, sieve or s3-fifo
+    #[arg(long, default_value_t, value_parser = policy)]
+    pub policy: PolicyKind,
+    /// Leave files that are shorter to the kernel
+    #[arg(long, default_value = "1M", value_name = "SIZE")]
+    pub min: Size,
 }
 
 /// Arguments of `demo`.

@@ -3,12 +3,13 @@
 //! ```text
 //! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
 //!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
-//!        cat, doctor, scenario
+//!        cat, doctor, scenario, broker
 //! ```
 
 #![deny(unsafe_code)]
 
 mod args;
+mod broker;
 mod cat;
 mod cgroup;
 mod cleanup;
@@ -69,6 +70,8 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         // A child ends as its parent or a signal wants it to; `cat` leaves nothing behind.
         Command::KernelWalk(args) => return kernel_walk(args),
         Command::Cat(args) => return cat::run(args),
+        // It ends by signals, when everything has been written back.
+        Command::Broker(args) => return broker::run(args, output),
         Command::Demo(_) | Command::Scan(_) | Command::Scenario(_) | Command::Doctor(_) => {}
     }
     cleanup::on_signals()
@@ -78,7 +81,7 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Scan(args) => scan::run(args, output),
         Command::Scenario(args) => scenario::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
-        Command::KernelWalk(_) | Command::Cat(_) => unreachable!("done above"),
+        Command::KernelWalk(_) | Command::Cat(_) | Command::Broker(_) => unreachable!("done above"),
     }
 }
 

@@ -106,9 +106,19 @@ impl Engine {
     ///
     /// Dirty pages are lost: flush first.
     pub fn close_step(&mut self, object: ObjectId, plan: &mut Plan) -> Option<FrameNo> {
-        self.discard(object, PageRange::all(), plan);
+        self.discard_step(object, PageRange::all(), plan)
+    }
+
+    /// As [`close_step`](Self::close_step), for some pages.
+    pub fn discard_step(
+        &mut self,
+        object: ObjectId,
+        pages: PageRange,
+        plan: &mut Plan,
+    ) -> Option<FrameNo> {
+        self.discard(object, pages, plan);
         let cache = &self.object(object).cache;
-        let (_, no) = cache.first_in(PageRange::all(), &self.nodes, &self.frames)?;
+        let (_, no) = cache.first_in(pages, &self.nodes, &self.frames)?;
         self.frames[no].waited = true;
         Some(no)
     }

@@ -44,6 +44,8 @@ pub struct Config {
     pub addresses: Addresses,
     /// How the machine shows that a page is used.
     pub references: References,
+    /// Who may take a translation away.
+    pub translations: Losses,
     /// A bug to be planted, for those who check the engine.
     #[cfg(feature = "canary")]
     pub canary: Option<crate::Canary>,
@@ -57,6 +59,16 @@ pub enum References {
     /// By accessed bits: its driver calls
     /// [`reclaim_seeing`](Engine::reclaim_seeing).
     Bits,
+}
+
+/// Who may take a translation away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    /// The engine alone.
+    Told,
+    /// Others, too, who don't tell: a fault at an address that shows its page means that it
+    /// doesn't any more.
+    Untold,
 }
 
 /// At how many addresses a machine can show a frame.
@@ -81,6 +93,7 @@ impl Config {
             run_max: 128,
             addresses: Addresses::Many,
             references: References::ByFault,
+            translations: Losses::Told,
             #[cfg(feature = "canary")]
             canary: None,
         }
@@ -397,8 +410,10 @@ impl Engine {
     }
 
     pub(crate) fn set_clean(&mut self, no: FrameNo) {
+        let now = self.now;
         let frame = &mut self.frames[no];
         if core::mem::take(&mut frame.dirty) {
+            frame.dirty_since = now;
             let key = frame.key();
             if AnonId::of(key).is_none() {
                 self.object_mut(key.object).dirty -= 1;

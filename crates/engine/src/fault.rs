@@ -29,7 +29,7 @@
 
 use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
-use crate::engine::{Addresses, Engine, Scope};
+use crate::engine::{Addresses, Engine, Losses, Scope};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::object::readahead::Ahead;
 use crate::object::{Backing, Failure, KeptError, OnError, Rights};
@@ -212,6 +212,13 @@ impl Engine {
         let here = self.shown_at(no, touch.site);
         if here.is_some_and(|it| touch.access != Access::Write || it.writable) {
             self.stats.faults_spurious += u64::from(touch.waiter != Waiter::Again);
+            if self.config.translations == Losses::Untold
+                && let Some(stores) = self.stores_at(no, touch.site)
+            {
+                self.note_waiter(no, touch);
+                self.begin_map(no, touch.site, stores, plan);
+                return Outcome::Waiting(no);
+            }
             if touch.waiter == Waiter::Machine {
                 let range = VirtRange::page(touch.site.at());
                 plan.ops.push(Op::Wake { space: touch.site.space(), range });

@@ -57,6 +57,7 @@ pub mod list;
 mod look;
 mod mark;
 mod move_pages;
+mod moved;
 pub mod object;
 pub mod pin;
 pub mod plan;
@@ -80,7 +81,7 @@ pub mod writeback;
 
 pub use canary::Canary;
 pub use device::LendError;
-pub use engine::{Addresses, Config, Engine, Leave, References, Scope};
+pub use engine::{Addresses, Config, Engine, Leave, Losses, References, Scope};
 pub use fault::{Outcome, Waiter};
 pub use lease::{Enlarge, Lease};
 pub use look::Residency;

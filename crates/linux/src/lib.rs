@@ -34,9 +34,9 @@
 //! | `capabilities.rs` | what this kernel lets us do |
 //! | `calls.rs` | counters |
 //! | `error.rs` | errors that say where |
+//! | `shared/` | another machine: memory that other processes share |
 //!
-//! What is absent: accessed bits (Linux gives none without a walk), huge pages,
-//! and memory shared between processes.
+//! What is absent: accessed bits (Linux gives none without a walk), and huge pages.
 
 mod arena;
 mod bits;
@@ -49,6 +49,7 @@ mod inline;
 mod machine;
 mod pool;
 mod segv;
+pub mod shared;
 mod slots;
 
 pub use calls::Calls;

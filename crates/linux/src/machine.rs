@@ -355,7 +355,7 @@ impl Machine for LinuxMachine {
             Event::PageFault(PageFault { addr, access, thread, .. }) => {
                 Some(Held { space: THREAD, addr, access, thread })
             }
-            Event::Other(_) => None, // Nobody has asked for other events.
+            _ => None, // Nobody has asked for other events.
         }));
         Ok(())
     }

@@ -110,6 +110,12 @@ pub trait Machine: Send + Sync + 'static {
     fn unmap(&self, space: SpaceId, pages: &[(VirtAddr, FrameNo)], then: Then)
     -> io::Result<usize>;
 
+    /// Does a page that leaves one address leave all of them? Then stores are stopped at all
+    /// before it is taken, its bytes kept, from the first.
+    fn leaves_at_once(&self) -> bool {
+        false
+    }
+
     /// Those of `frames` that are aside become empty; the others are empty already.
     fn release(&self, frames: &[FrameNo]);
 

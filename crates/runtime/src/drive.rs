@@ -86,6 +86,7 @@ impl<M: Machine> Core<M> {
         stayed.clear();
         self.wake(plan.wakes);
         self.unmap(&mut plan.drop, |_| Then::Drop, moves, stayed);
+        self.stop_before_leaving(&plan.keep);
         self.unmap(&mut plan.keep, keep, moves, stayed);
         for op in &plan.ops {
             self.carry_out_op(plan, *op);
@@ -102,6 +103,18 @@ impl<M: Machine> Core<M> {
             }
         }
         self.report_ended(worker);
+    }
+
+    /// Where a page leaves all its addresses with the first, no store may pass at another.
+    fn stop_before_leaving(&self, leavers: &[Leaver]) {
+        if !self.machine.leaves_at_once() {
+            return;
+        }
+        for leaver in leavers.iter().filter(|leaver| leaver.writable) {
+            let page = pages_at(leaver.at, 1);
+            let stopped = self.machine.set_write(leaver.space, page, WriteAccess::Tracked);
+            must("stop writes", stopped);
+        }
     }
 
     fn unmap(

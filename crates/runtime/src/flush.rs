@@ -122,7 +122,7 @@ impl<M: Machine> Core<M> {
     }
 
     /// Writes every page of a range that is dirty now, and waits for it.
-    pub(crate) fn write_back(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
+    pub fn write_back(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
         let mut worker = self.worker();
         let mut rest = pages;
         let result = loop {

@@ -12,6 +12,7 @@
 //!   keeper    the thread that ages: old dirty pages, files that changed their size,
 //!             flushes that nobody waits for
 //!   pins, objects, private, flush   the verbs that people call
+//!   clients   spaces of other processes, whose areas their kernel keeps
 //!   verbs     the calls on addresses: protect, advise, remap, place, lock, look
 //!   inside    which threads others may be waiting for
 //!   gate      who is at work, so that a fork can wait until nobody is
@@ -23,6 +24,7 @@
 
 #![deny(unsafe_code)]
 
+mod clients;
 mod core;
 mod drive;
 mod error;

@@ -314,7 +314,7 @@ impl<M: Machine> Core<M> {
         self.rest(worker);
     }
 
-    fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {
+    pub(crate) fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {
         let mut worker = self.worker();
         decide(&mut self.engine.lock(), &mut worker.plan);
         self.finish(&mut worker);

@@ -4,22 +4,26 @@
 //! |---|---|
 //! | [`uffd`] | userfaultfd: descriptors, filling and moving pages, reading faults |
 //! | [`memory`] | reservations of addresses, dropping pages in batches |
+//! | [`shared`] | memory that several processes map |
 //! | [`ring`] | io_uring: reads, writes and polls with a token each |
 //! | [`signal`] | the one SIGBUS hook of the process, chained to what was there before |
 //! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
 //! | [`thread`] | threads that a forked child can start |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
+//! | [`call`](mod@call) | a system call by its number, past the C library |
 //!
 //! Nothing here decides anything. Errors are `Errno`, except where a person has
 //! to read them. Together with `faultless-linux` and the preload library this is
 //! the only place with `unsafe`.
 
+pub mod call;
 pub mod fork;
 pub mod memory;
 pub mod process;
 pub mod raise;
 pub mod ring;
+pub mod shared;
 pub mod signal;
 pub mod thread;
 pub mod uffd;

@@ -61,7 +61,7 @@ fn next_fault(uffd: &Userfaultfd) -> PageFault {
         if uffd.read_messages(&mut events).unwrap() > 0 {
             match events[0] {
                 Event::PageFault(fault) => return fault,
-                Event::Other(event) => panic!("event {event}"),
+                other => panic!("{other:?}"),
             }
         }
         std::thread::yield_now();

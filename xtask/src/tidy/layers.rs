@@ -57,7 +57,26 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faultless",
         ],
     ),
-    ("faultless-cli", &["faultless", "faultless-scenarios"]),
+    (
+        "faultless-cli",
+        &["faultless", "faultless-scenarios", "faultless-broker", "faultless-protocol"],
+    ),
+    ("faultless-protocol", &[]),
+    ("faultless-client", &["faultless-addr", "faultless-sys", "faultless-protocol"]),
+    ("faultless-preload", &["faultless-client", "faultless-protocol"]),
+    (
+        "faultless-broker",
+        &[
+            "faultless-addr",
+            "faultless-machine",
+            "faultless-engine",
+            "faultless-pager",
+            "faultless-sys",
+            "faultless-linux",
+            "faultless-runtime",
+            "faultless-protocol",
+        ],
+    ),
     ("faultless-bare", &["faultless-addr", "faultless-engine"]),
     ("faultless-oracle", &[]),
     (

@@ -60,7 +60,7 @@ pub fn next_fault(machine: &LinuxMachine) -> PageFault {
         if machine.events(faultless_linux::THREAD).read_messages(&mut events).unwrap() == 1 {
             match events[0] {
                 Event::PageFault(fault) => return fault,
-                Event::Other(kind) => panic!("event {kind}"),
+                other => panic!("{other:?}"),
             }
         }
         std::thread::yield_now();

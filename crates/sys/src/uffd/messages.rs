@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 
-use faultless_addr::{Access, VirtAddr};
+use faultless_addr::{Access, VirtAddr, VirtRange};
 use linux_raw_sys::general as sys;
 
 use super::Userfaultfd;
@@ -41,6 +41,17 @@ pub struct PageFault {
 pub enum Event {
     /// A thread waits for a page.
     PageFault(PageFault),
+    /// Addresses mean nothing any more: they were unmapped, or something else is there.
+    Unmap(VirtRange),
+    /// The pages of `from` have been moved to `to`, as they were (mremap(2)).
+    Remap {
+        /// Where they were.
+        from: VirtRange,
+        /// Where they are.
+        to: VirtRange,
+    },
+    /// The pages of a range have been dropped (madvise(2)).
+    Remove(VirtRange),
     /// An event that nobody has asked for, by its number.
     Other(u8),
 }
@@ -85,9 +96,27 @@ impl Userfaultfd {
     }
 }
 
+/// The range of an unmap or a remove.
+fn removed(message: &sys::uffd_msg) -> VirtRange {
+    // SAFETY: 1. the event says that `remove` is the member the kernel filled; it is copied.
+    let range = unsafe { message.arg.remove };
+    VirtRange { start: VirtAddr(range.start), end: VirtAddr(range.end) }
+}
+
+fn remapped(message: &sys::uffd_msg) -> Event {
+    // SAFETY: 1. the event says that `remap` is the member the kernel filled; it is copied.
+    let remap = unsafe { message.arg.remap };
+    let range = |start| VirtRange { start: VirtAddr(start), end: VirtAddr(start + remap.len) };
+    Event::Remap { from: range(remap.from), to: range(remap.to) }
+}
+
 fn decode(message: &sys::uffd_msg) -> Event {
-    if u32::from(message.event) != sys::UFFD_EVENT_PAGEFAULT {
-        return Event::Other(message.event);
+    match u32::from(message.event) {
+        sys::UFFD_EVENT_PAGEFAULT => {}
+        sys::UFFD_EVENT_UNMAP => return Event::Unmap(removed(message)),
+        sys::UFFD_EVENT_REMOVE => return Event::Remove(removed(message)),
+        sys::UFFD_EVENT_REMAP => return remapped(message),
+        _ => return Event::Other(message.event),
     }
     // SAFETY: 1. the event says that `pagefault` is the member the kernel filled;
     // 2. `ptid` is its union's only member. Both are copied, so their alignment in

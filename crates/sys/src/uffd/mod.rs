@@ -4,8 +4,9 @@
 //! done only once per descriptor: a throw-away descriptor tells what the kernel
 //! has ([`probe`]), a fresh one is set up with what is wanted ([`Userfaultfd::open`]).
 //!
-//! No event features (fork, remap, remove, unmap) are ever asked for, so no call
-//! here can wait for an unread event.
+//! Where no events are asked for (remap, remove, unmap), no call here can meet an unread
+//! one. With [`Features::EVENTS`] filling and protecting pages answers EAGAIN as long as
+//! there is one: read messages, then try again.
 
 mod messages;
 mod ops;
@@ -44,6 +45,29 @@ impl Features {
     pub const WP_ASYNC: Features = Features(sys::UFFD_FEATURE_WP_ASYNC as u64);
     /// Pages can be moved, not only copied (Linux 6.8).
     pub const MOVE: Features = Features(sys::UFFD_FEATURE_MOVE as u64);
+
+    /// Faults on absent pages of shared memory (Linux 4.11).
+    pub const MISSING_SHARED: Features = Features(sys::UFFD_FEATURE_MISSING_SHMEM as u64);
+    /// Faults on pages of shared memory that are there but not mapped (Linux 5.14).
+    pub const MINOR_SHARED: Features = Features(sys::UFFD_FEATURE_MINOR_SHMEM as u64);
+    /// Write protection of shared memory (Linux 5.19).
+    pub const WRITE_PROTECT_SHARED: Features =
+        Features(sys::UFFD_FEATURE_WP_HUGETLBFS_SHMEM as u64);
+    /// What the process does to registered ranges is told: munmap, mremap, and advice that
+    /// drops pages (Linux 4.11).
+    pub const EVENTS: Features = Features(
+        (sys::UFFD_FEATURE_EVENT_UNMAP
+            | sys::UFFD_FEATURE_EVENT_REMAP
+            | sys::UFFD_FEATURE_EVENT_REMOVE) as u64,
+    );
+    /// What serving the shared memory of another process takes.
+    pub const SHARED: Features = Features::MISSING_SHARED
+        .with(Features::MINOR_SHARED)
+        .with(Features::WRITE_PROTECT)
+        .with(Features::WRITE_PROTECT_SHARED)
+        .with(Features::POISON)
+        .with(Features::EXACT_ADDRESS)
+        .with(Features::EVENTS);
 
     /// What is in either.
     pub const fn with(self, other: Features) -> Features {
@@ -159,6 +183,12 @@ impl Userfaultfd {
         Ok(Userfaultfd { fd, rung, features })
     }
 
+    /// One that another process has opened with `features`, and sent: it means that
+    /// process's memory.
+    pub fn received(fd: OwnedFd, features: Features) -> Userfaultfd {
+        Userfaultfd { fd, rung: Rung::SystemCall, features }
+    }
+
     /// In a forked child, where the descriptor means its parent's memory: one that means
     /// the child's takes its place. Nothing is registered with it.
     pub fn renew(&self) -> Result<(), OpenError> {
@@ -179,6 +209,12 @@ impl Userfaultfd {
     /// What it was opened with.
     pub fn features(&self) -> Features {
         self.features
+    }
+}
+
+impl From<Userfaultfd> for OwnedFd {
+    fn from(userfaultfd: Userfaultfd) -> OwnedFd {
+        userfaultfd.fd
     }
 }
 

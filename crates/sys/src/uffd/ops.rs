@@ -10,7 +10,7 @@
 //! | EEXIST | the destination has a page already | [`Stopped`] |
 //! | any other | | [`Stopped`] |
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use faultless_addr::{VirtAddr, VirtRange};
@@ -66,13 +66,30 @@ impl Userfaultfd {
     /// touched only by raw pointers, and it stays so as long as this descriptor is
     /// open: the safe methods make bytes appear there and make accesses fail.
     pub unsafe fn register(&self, range: VirtRange) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is ours.
+        unsafe { Self::register_with(self.fd.as_fd(), self.features, range) }
+    }
+
+    /// As [`register`](Self::register), for who keeps the descriptor, opened with
+    /// `features`, in another way.
+    ///
+    /// # Safety
+    /// As for [`register`](Self::register).
+    pub unsafe fn register_with(
+        fd: BorrowedFd<'_>,
+        features: super::Features,
+        range: VirtRange,
+    ) -> Result<(), Errno> {
         let mut mode = sys::UFFDIO_REGISTER_MODE_MISSING;
-        if self.features.has(super::Features::WRITE_PROTECT) {
+        if features.has(super::Features::WRITE_PROTECT) {
             mode |= sys::UFFDIO_REGISTER_MODE_WP;
+        }
+        if features.has(super::Features::MINOR_SHARED) {
+            mode |= sys::UFFDIO_REGISTER_MODE_MINOR;
         }
         let mut register =
             sys::uffdio_register { range: raw_range(range), mode: mode.into(), ioctls: 0 };
-        raw::ioctl(self.as_raw_fd(), raw::REGISTER, &mut register)
+        raw::ioctl(fd.as_raw_fd(), raw::REGISTER, &mut register)
     }
 
     /// Ends [`register`](Self::register): absent pages are zeros again.
@@ -137,6 +154,46 @@ impl Userfaultfd {
         })
     }
 
+    /// Maps the pages that shared memory holds at the unmapped addresses of `range`, and
+    /// wakes whoever waits for them. Stops with EEXIST where one is mapped, EAGAIN where
+    /// an event is unread (with what was done), ENOENT where nothing is registered, and
+    /// ESRCH where the process is gone.
+    pub fn resume(&self, range: VirtRange, protect: Protect) -> Result<(), Stopped> {
+        let mode = match protect {
+            Protect::Yes => 2, // UFFDIO_CONTINUE_MODE_WP
+            Protect::No => 0,
+        };
+        let mut done = 0;
+        while done < range.len() as usize {
+            let mut resume = sys::uffdio_continue { range: rest(range, done), mode, mapped: 0 };
+            let result = raw::ioctl(self.as_raw_fd(), raw::CONTINUE, &mut resume);
+            done += resume.mapped.max(0) as usize;
+            match result {
+                Ok(()) if resume.mapped > 0 => {}
+                Err(Errno::AGAIN) if resume.mapped > 0 => {}
+                Ok(()) => return Err(Stopped { done, errno: Errno::IO }),
+                Err(errno) => return Err(Stopped { done, errno }),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`write_protect`](Self::write_protect), but EAGAIN where an event is unread.
+    pub fn write_protect_now(&self, range: VirtRange, protect: Protect) -> Result<(), Errno> {
+        let mode = match protect {
+            Protect::Yes => 1, // UFFDIO_WRITEPROTECT_MODE_WP
+            Protect::No => 0,
+        };
+        let mut request = sys::uffdio_writeprotect { range: raw_range(range), mode };
+        raw::ioctl(self.as_raw_fd(), raw::WRITE_PROTECT, &mut request)
+    }
+
+    /// As [`poison`](Self::poison) for one page, but EAGAIN where an event is unread.
+    pub fn poison_now(&self, page: VirtRange) -> Result<(), Errno> {
+        let mut poison = sys::uffdio_poison { range: raw_range(page), mode: 0, updated: 0 };
+        raw::ioctl(self.as_raw_fd(), raw::POISON, &mut poison)
+    }
+
     /// Maps the kernel's page of zeros at the absent pages of `range`.
     pub fn zero(&self, range: VirtRange) -> Result<(), Stopped> {
         progress(range.len() as usize, |done| {
@@ -159,13 +216,8 @@ impl Userfaultfd {
     /// Turns faults on stores to the present pages of `range` on or off; off wakes
     /// whoever waits to store there.
     pub fn write_protect(&self, range: VirtRange, protect: Protect) -> Result<(), Errno> {
-        let mode = match protect {
-            Protect::Yes => 1, // UFFDIO_WRITEPROTECT_MODE_WP
-            Protect::No => 0,
-        };
         loop {
-            let mut request = sys::uffdio_writeprotect { range: raw_range(range), mode };
-            match raw::ioctl(self.as_raw_fd(), raw::WRITE_PROTECT, &mut request) {
+            match self.write_protect_now(range, protect) {
                 Err(Errno::AGAIN) => std::thread::yield_now(),
                 result => return result,
             }

@@ -16,6 +16,7 @@ pub(super) const COPY: Request<sys::uffdio_copy> = Request::new(numbers::UFFDIO_
 pub(super) const ZEROPAGE: Request<sys::uffdio_zeropage> = Request::new(numbers::UFFDIO_ZEROPAGE);
 pub(super) const WRITE_PROTECT: Request<sys::uffdio_writeprotect> =
     Request::new(numbers::UFFDIO_WRITEPROTECT);
+pub(super) const CONTINUE: Request<sys::uffdio_continue> = Request::new(numbers::UFFDIO_CONTINUE);
 /// Not in `linux-raw-sys`: `_IOWR(0xAA, 0x05, struct uffdio_move)`.
 pub(super) const MOVE: Request<sys::uffdio_move> = Request::read_write(sys::_UFFDIO_MOVE);
 /// Not in `linux-raw-sys`: `_IOWR(0xAA, 0x08, struct uffdio_poison)`.

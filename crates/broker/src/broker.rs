@@ -1,0 +1,283 @@
+//! [`Broker`]: the socket, the sessions, starting and ending.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use faultless_addr::PAGE_BYTES;
+use faultless_engine::{Addresses, Config, Losses, PolicyKind};
+use faultless_linux::shared::{SharedConfig, SharedMachine};
+use faultless_runtime::{Core, Options, Threads};
+use faultless_sys::process::EventFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    socket_with, sockopt,
+};
+
+use crate::error::BrokerError;
+use crate::files::Files;
+use crate::regions::Regions;
+use crate::served::SharedCore;
+use crate::session::Session;
+use crate::stats::BrokerStats;
+
+/// How a broker is to be.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// The budget in bytes: every page of every client's files counts.
+    pub memory: u64,
+    /// Which page leaves when room is needed.
+    pub policy: PolicyKind,
+    /// Files shorter than this are the kernel's to map.
+    pub min: u64,
+    /// Threads that serve faults.
+    pub handlers: usize,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> BrokerOptions {
+        BrokerOptions { memory: 256 << 20, policy: PolicyKind::TwoList, min: 1 << 20, handlers: 2 }
+    }
+}
+
+/// A running broker. Dropping it writes everything back and lets all clients go.
+pub struct Broker {
+    shared: Arc<Shared>,
+    socket: PathBuf,
+    acceptor: Option<JoinHandle<()>>,
+    /// Dropped last: its threads serve faults until every client is gone.
+    _threads: Threads<SharedMachine>,
+}
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub core: Arc<SharedCore>,
+    pub files: Arc<Files>,
+    pub min: u64,
+    /// Readable when the broker ends.
+    pub stop: EventFd,
+    pub counters: Counters,
+    members: Mutex<BTreeMap<u64, Weak<Regions>>>,
+    sessions: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    clients: AtomicU64,
+    pub maps_served: AtomicU64,
+    pub maps_kernel: AtomicU64,
+    pub malformed: AtomicU64,
+}
+
+/// How often is looked whether others have changed the length of files.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Broker {
+    /// Listens at `socket`, which is removed at the end. A socket that nobody listens at any
+    /// more is replaced.
+    pub fn start(
+        socket: impl Into<PathBuf>,
+        options: &BrokerOptions,
+    ) -> Result<Broker, BrokerError> {
+        let socket = socket.into();
+        let pages = options.memory / PAGE_BYTES;
+        let fits = (16..1 << 29).contains(&pages);
+        let pages = u32::try_from(pages).ok().filter(|_| fits);
+        let pages = pages.ok_or(BrokerError::Memory(options.memory))?;
+        let spare = (pages / 64).clamp(2, 256);
+        let frames = pages - spare;
+        let machine = SharedMachine::new(SharedConfig { spare, ..SharedConfig::new(frames) })?;
+        let config = Config {
+            policy: options.policy,
+            addresses: Addresses::Many,
+            translations: Losses::Untold,
+            ..Config::new(frames, vec![machine.store()])
+        };
+        let runtime = Options { handlers: options.handlers.max(2), ..Options::default() };
+        let core = Core::new(machine, config, runtime)?;
+        let threads = core.start()?;
+        let setup = |what| move |errno: Errno| BrokerError::Setup { what, source: errno.into() };
+        let files = Files::new(core.clone(), options.min).map_err(setup("the board"))?;
+        let shared = Arc::new(Shared {
+            core,
+            files: Arc::new(files),
+            min: options.min,
+            stop: EventFd::new().map_err(setup("an eventfd"))?,
+            counters: Counters::default(),
+            members: Mutex::default(),
+            sessions: Mutex::default(),
+        });
+        let listener = open_listener(&socket)?;
+        let acceptor = {
+            let shared = shared.clone();
+            spawn("faultless-accept", move || shared.accept(&listener))?
+        };
+        Ok(Broker { shared, socket, acceptor: Some(acceptor), _threads: threads })
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Counters, and what they count now.
+    pub fn stats(&self) -> BrokerStats {
+        self.shared.stats()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+        self.shared.stop.signal();
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+        for session in self.shared.take_sessions() {
+            let _ = session.join();
+        }
+        self.shared.files.close_all();
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn accept(self: Arc<Self>, listener: &OwnedFd) {
+        let wait = Timespec { tv_sec: 0, tv_nsec: LOOK.as_nanos() as _ };
+        loop {
+            let mut fds =
+                [PollFd::new(listener, PollFlags::IN), PollFd::new(&self.stop, PollFlags::IN)];
+            let ready = poll(&mut fds, Some(&wait)).unwrap_or(0);
+            if !fds[1].revents().is_empty() {
+                return;
+            }
+            if ready == 0 {
+                self.files.follow_sizes();
+                self.reap();
+                continue;
+            }
+            if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
+                self.begin(socket);
+            }
+        }
+    }
+
+    /// A session for who has connected, if it is one of ours.
+    fn begin(self: &Arc<Self>, socket: OwnedFd) {
+        let us = rustix::process::geteuid();
+        let allowed = sockopt::socket_peercred(&socket)
+            .is_ok_and(|peer| peer.uid == us || peer.uid.is_root());
+        if !allowed {
+            return;
+        }
+        let session = Session::new(self.clone(), socket);
+        if let Ok(join) = spawn("faultless-client", move || session.run()) {
+            self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(join);
+        }
+    }
+
+    /// Sessions that have ended are forgotten.
+    fn reap(&self) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|session| !session.is_finished());
+    }
+
+    fn take_sessions(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A client more; answers what names it to its children.
+    pub fn enter(&self, regions: &Arc<Regions>) -> u64 {
+        self.counters.clients.fetch_add(1, Ordering::Relaxed);
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let token = fastrand::u64(1..);
+            if let std::collections::btree_map::Entry::Vacant(entry) = members.entry(token) {
+                entry.insert(Arc::downgrade(regions));
+                return token;
+            }
+        }
+    }
+
+    /// A client less.
+    pub fn leave(&self, token: u64) {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+    }
+
+    /// The client that has this name.
+    pub fn member(&self, token: u64) -> Option<Arc<Regions>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).get(&token)?.upgrade()
+    }
+
+    pub fn stats(&self) -> BrokerStats {
+        let engine = self.core.stats();
+        let (files, idle) = self.files.count();
+        let clients = self.members.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BrokerStats {
+            clients: clients as u64,
+            clients_total: count(&self.counters.clients),
+            maps_served: count(&self.counters.maps_served),
+            maps_kernel: count(&self.counters.maps_kernel),
+            files: files as u64,
+            files_idle: idle as u64,
+            malformed: count(&self.counters.malformed),
+            frames_total: engine.frames_total,
+            frames_used: engine.frames_used,
+            frames_used_max: engine.frames_used_max,
+            faults_major: engine.faults_major,
+            faults_minor: engine.faults_minor,
+            faults_write: engine.faults_write,
+            pages_demanded: engine.pages_demanded,
+            pages_ahead: engine.pages_ahead,
+            pages_written: engine.pages_written,
+            evictions: engine.evictions,
+            read_errors: engine.read_errors,
+            write_errors: engine.write_errors,
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, BrokerError> {
+    let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(512 << 10);
+    builder.spawn(body).map_err(|source| BrokerError::Setup { what: "a thread", source })
+}
+
+fn open_listener(path: &Path) -> Result<OwnedFd, BrokerError> {
+    let failed = |errno: Errno| BrokerError::Socket {
+        path: path.to_owned(),
+        source: io::Error::from(errno),
+    };
+    let new =
+        || socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    let listener = new().map_err(failed)?;
+    match bind(&listener, &address) {
+        Err(Errno::ADDRINUSE) => {
+            match connect(&new().map_err(failed)?, &address) {
+                Err(Errno::CONNREFUSED) => {}
+                Ok(()) => return Err(BrokerError::Taken(path.to_owned())),
+                Err(errno) => return Err(failed(errno)),
+            }
+            // Nobody listens there any more.
+            std::fs::remove_file(path)
+                .map_err(|source| BrokerError::Socket { path: path.to_owned(), source })?;
+            bind(&listener, &address).map_err(failed)?;
+        }
+        result => result.map_err(failed)?,
+    }
+    listen(&listener, 128).map_err(failed)?;
+    Ok(listener)
+}

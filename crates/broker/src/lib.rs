@@ -1,0 +1,43 @@
+//! The broker: a process that owns the engine, the cache and the budget for many.
+//!
+//! ```text
+//!   client ── socket ──► session ──► files ──► runtime ──► engine
+//!     │                     ▲          which file is which object
+//!     │ page faults         │ events: munmap, mremap
+//!     └── its userfaultfd ──┴──► handlers (runtime) ──► machine: memory shared with clients
+//! ```
+//!
+//! A client is a process whose preload library, or whose call of [`Vm::connect`], has sent
+//! its userfaultfd. The kernel stays the authority about its addresses; the broker shows
+//! objects there, counts every page of all clients against one budget, and writes back.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `broker.rs` | [`Broker`]: the socket, the sessions, starting and ending |
+//! | `session.rs` | one client: its requests, in order with its events |
+//! | `regions.rs` | what a client maps: told by it, and by its kernel |
+//! | `file_calls.rs` | reads and writes of files that are mapped |
+//! | `files.rs` | which file is which object, and when it is one no more |
+//! | `served.rs` | one file: its object, its memory, its pager |
+//! | `board.rs` | which files are served, for clients to look at |
+//! | `link.rs` | messages with descriptors, over a socket |
+//! | `stats.rs` | counters, as JSON |
+//!
+//! [`Vm::connect`]: https://docs.rs/faultless
+
+#![forbid(unsafe_code)]
+
+mod board;
+mod broker;
+mod error;
+mod file_calls;
+mod files;
+mod link;
+mod regions;
+mod served;
+mod session;
+mod stats;
+
+pub use broker::{Broker, BrokerOptions};
+pub use error::BrokerError;
+pub use stats::BrokerStats;

@@ -1,0 +1,208 @@
+//! What a client maps: told by it, and by its kernel.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use faultless_addr::{ObjectId, PAGE_BYTES, Prot, SpaceId, VirtAddr, VirtRange};
+use faultless_engine::ErrorsSeen;
+use faultless_linux::shared::{Client, Event, Region};
+use rustix::io::Errno;
+
+use crate::error::errno_of;
+use crate::files::Use;
+use crate::served::SharedCore;
+
+/// Addresses that a program can have.
+pub(crate) const USER: VirtRange =
+    VirtRange { start: VirtAddr(PAGE_BYTES), end: VirtAddr((1 << 47) - PAGE_BYTES) };
+
+/// A client's regions, and the files that they show.
+pub(crate) struct Regions {
+    core: Arc<SharedCore>,
+    pub client: Arc<Client>,
+    files: Mutex<BTreeMap<ObjectId, Shown>>,
+}
+
+/// A file that a client maps.
+struct Shown {
+    file: Use,
+    /// The errors that the client has been told.
+    seen: ErrorsSeen,
+}
+
+impl Regions {
+    pub fn new(core: Arc<SharedCore>, client: Arc<Client>) -> Regions {
+        Regions { core, client, files: Mutex::default() }
+    }
+
+    fn space(&self) -> SpaceId {
+        self.client.space
+    }
+
+    /// The client has mapped a part of a file's memory.
+    pub fn add(&self, file: Use, region: Region) -> Result<(), Errno> {
+        // Whatever we believed to be there has gone unheard.
+        self.lose(region.range);
+        self.show(&file, region)?;
+        let seen = file.errors_seen();
+        let mut files = self.lock();
+        let before = files.insert(file.handle.object, Shown { file, seen });
+        if let Some(before) = before {
+            // The same file again: its errors are told once.
+            let now = files.get_mut(&before.file.handle.object);
+            now.into_iter().for_each(|now| now.seen = before.seen);
+            drop(files);
+            drop(before);
+        }
+        Ok(())
+    }
+
+    fn show(&self, file: &Use, region: Region) -> Result<(), Errno> {
+        let prot = match region.private {
+            true => Prot::READ,
+            false => Prot::READ | Prot::WRITE,
+        };
+        self.client.add(region);
+        let first = file.page_at(region.home);
+        let shown = self.core.show(self.space(), region.range, file.handle.object, first, prot);
+        shown.map_err(|error| {
+            self.client.remove(region.range);
+            errno_of(&error)
+        })
+    }
+
+    /// A child has what its parent has.
+    pub fn inherit(&self, parent: &Regions) -> Result<(), Errno> {
+        let regions = parent.client.regions_in(USER);
+        let mut mine = self.lock();
+        for (object, shown) in parent.lock().iter() {
+            mine.insert(*object, Shown { file: shown.file.again(), seen: shown.seen });
+        }
+        drop(mine);
+        for region in regions.into_iter().filter(|region| !region.gone) {
+            let files = self.lock();
+            let Some(shown) = files.values().find(|shown| shown.file.is_home_of(region.home))
+            else {
+                continue;
+            };
+            self.show(&shown.file, region)?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel has told, in order.
+    pub fn hear(&self) {
+        self.client.bell().drain();
+        while let Some(event) = self.client.next_event() {
+            match event {
+                Event::Unmap(range) => self.lose(range),
+                Event::Remap { from, to } => self.carry(from, to),
+                // What has been dropped is asked for again by a fault.
+                Event::Remove(_) | Event::PageFault(_) | Event::Other(_) => {}
+            }
+        }
+    }
+
+    /// A range has been unmapped.
+    pub fn lose(&self, range: VirtRange) {
+        if self.client.mark_gone(range).is_empty() {
+            return;
+        }
+        self.core.hide(self.space(), range);
+        self.client.remove(range);
+        self.drop_unused();
+    }
+
+    /// A range has been moved.
+    fn carry(&self, from: VirtRange, to: VirtRange) {
+        self.lose(to);
+        for region in self.client.regions_in(from) {
+            let start = VirtAddr(to.start.0 + (region.range.start.0 - from.start.0));
+            let range = VirtRange { start, end: VirtAddr(start.0 + region.range.len()) };
+            let files = self.lock();
+            let file = files.values().find(|shown| shown.file.is_home_of(region.home));
+            let Some(file) = file.map(|shown| shown.file.again()) else { continue };
+            drop(files);
+            let moved = Region { range, ..region };
+            if self.show(&file, moved).is_ok() {
+                self.core.moved(self.space(), region.range, start);
+            }
+        }
+        self.lose(from);
+    }
+
+    /// A region has become longer in its place.
+    pub fn grow(&self, start: VirtAddr, old: u64, new: u64) -> Result<(), Errno> {
+        let whole = |bytes: u64| bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(Errno::INVAL);
+        let (old, new) = (whole(old)?, whole(new)?);
+        let ends = |len: u64| start.0.checked_add(len).map(VirtAddr).ok_or(Errno::INVAL);
+        let range = VirtRange { start: ends(old)?, end: ends(new)? };
+        if old == 0 || new <= old || !USER.encloses(range) {
+            return Err(Errno::INVAL);
+        }
+        let last = VirtAddr(range.start.0 - PAGE_BYTES);
+        let region = self.client.find(last).filter(|region| !region.gone).ok_or(Errno::FAULT)?;
+        let files = self.lock();
+        let shown = files.values().find(|shown| shown.file.is_home_of(region.home));
+        let file = shown.ok_or(Errno::FAULT)?.file.again();
+        drop(files);
+        self.lose(range);
+        self.show(&file, Region { range, home: region.home_of(range.start), ..region })
+    }
+
+    /// The parts of files that a range shows, and which of their pages.
+    pub fn files_in(&self, range: VirtRange) -> Vec<(Use, faultless_addr::PageRange)> {
+        let files = self.lock();
+        let regions = self.client.regions_in(range).into_iter().filter(|region| !region.gone);
+        let shown = regions.filter_map(|region| {
+            let shown = files.values().find(|shown| shown.file.is_home_of(region.home))?;
+            let first = shown.file.page_at(region.home);
+            let pages = faultless_addr::PageRange::from_len(first, region.range.pages());
+            Some((shown.file.again(), pages))
+        });
+        shown.collect()
+    }
+
+    /// Writes and makes durable what a range shows; tells the client of errors, each once.
+    pub fn sync(&self, range: VirtRange) -> Result<(), Errno> {
+        let mut result = Ok(());
+        for (file, pages) in self.files_in(range) {
+            let object = file.handle.object;
+            let mut seen = self.lock().get(&object).map(|shown| shown.seen).unwrap_or_default();
+            result = result.and(file.flush(pages, &mut seen));
+            if let Some(shown) = self.lock().get_mut(&object) {
+                shown.seen = seen;
+            }
+        }
+        result
+    }
+
+    /// Everything goes: the client is gone.
+    pub fn end(&self) {
+        self.lose(USER);
+        self.lock_and_take();
+    }
+
+    fn lock_and_take(&self) {
+        let files = std::mem::take(&mut *self.lock());
+        drop(files);
+    }
+
+    /// Files that no region shows any more are used no more.
+    fn drop_unused(&self) {
+        let regions = self.client.regions_in(USER);
+        let mut files = self.lock();
+        let is_used =
+            |shown: &Shown| regions.iter().any(|region| shown.file.is_home_of(region.home));
+        let unused: Vec<ObjectId> =
+            files.iter().filter(|(_, shown)| !is_used(shown)).map(|(id, _)| *id).collect();
+        let unused: Vec<_> = unused.iter().filter_map(|id| files.remove(id)).collect();
+        drop(files);
+        // Their end may write: no lock is held.
+        drop(unused);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Shown>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

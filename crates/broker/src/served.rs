@@ -1,0 +1,263 @@
+//! One file: its object, its memory, its pager.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use faultless_addr::{ByteRange, PAGE_BYTES, PageIndex, PageRange, Prot, VirtAddr};
+use faultless_engine::{ErrorsSeen, ObjectOptions, PinFor, Rights};
+use faultless_linux::shared::{STORE, SharedMachine};
+use faultless_pager::{FilePager, Pager, Rights as FileRights};
+use faultless_protocol::FileId;
+use faultless_runtime::{Core, NewObject, ObjectHandle};
+use faultless_sys::shared::SharedMemory;
+use rustix::io::Errno;
+
+use crate::error::errno_of;
+
+pub(crate) type SharedCore = Core<SharedMachine>;
+
+/// Bytes that one step of a write holds in memory.
+const STEP: u64 = 64 << 10;
+
+/// A file that some client maps, or has mapped not long ago.
+pub(crate) struct Served {
+    pub id: FileId,
+    pub handle: ObjectHandle,
+    pub memory: Arc<SharedMemory>,
+    pager: Arc<FilePager>,
+    core: Arc<SharedCore>,
+    /// Held while its length changes or it is written by calls.
+    length: Mutex<()>,
+}
+
+/// What says that nobody else has changed a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    size: i64,
+    modified: (i64, u64),
+    changed: (i64, u64),
+}
+
+impl Stamp {
+    pub fn of(file: BorrowedFd<'_>) -> Result<Stamp, Errno> {
+        let stat = rustix::fs::fstat(file)?;
+        Ok(Stamp {
+            size: stat.st_size,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        })
+    }
+}
+
+impl Served {
+    /// Makes an object of a file; nothing of it is read. It is to be found up to byte `end`
+    /// at least.
+    pub fn open(
+        core: &Arc<SharedCore>,
+        id: FileId,
+        file: BorrowedFd<'_>,
+        end: u64,
+    ) -> Result<Served, Errno> {
+        let refused = |error: faultless_pager::OpenError| {
+            let error = std::io::Error::from(error);
+            Errno::from_io_error(&error).unwrap_or(Errno::ACCESS)
+        };
+        let pager = Arc::new(FilePager::new(&file, FileRights::ReadOnly).map_err(refused)?);
+        let size =
+            pager.size().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let memory = Arc::new(SharedMemory::new("faultless", whole_pages(size))?);
+        let reserve = size.saturating_mul(2).max(end).max(16 << 30);
+        let handle = core.open(NewObject {
+            pager: pager.clone(),
+            options: ObjectOptions::file(size, Rights::ReadOnly),
+            space: STORE,
+            prot: Prot::READ,
+            reserve,
+        });
+        let handle = handle.map_err(|error| errno_of(&error))?;
+        let core = core.clone();
+        let served = Served { id, handle, memory, pager, core, length: Mutex::new(()) };
+        served.core.machine().add_memory(handle.range, served.memory.clone())?;
+        Ok(served)
+    }
+
+    /// From now on it may be changed, if `file` lets its holder do so.
+    pub fn allow_writes(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.pager.grant_write(&file).map_err(|_| Errno::ACCESS)?;
+        self.core.allow_writes(self.handle).map_err(|error| errno_of(&error))
+    }
+
+    /// Is the page seen here by the broker one of its?
+    pub fn is_home_of(&self, at: VirtAddr) -> bool {
+        self.handle.range.contains(at)
+    }
+
+    /// The page that the broker sees at `home`.
+    pub fn page_at(&self, home: VirtAddr) -> PageIndex {
+        PageIndex((home.0 - self.handle.range.start.0) / PAGE_BYTES)
+    }
+
+    /// Where the broker sees a page.
+    pub fn home_of(&self, page: PageIndex) -> VirtAddr {
+        self.handle.range.start.plus_pages(page.0)
+    }
+
+    /// Its length.
+    pub fn size(&self) -> u64 {
+        self.core.size(self.handle.object).unwrap_or(0)
+    }
+
+    /// Writes what is dirty in a range, and waits until it is in the file.
+    pub fn clean(&self, pages: PageRange) -> Result<(), Errno> {
+        let (_, dirty) = self.core.resident(self.handle.object).map_err(|e| errno_of(&e))?;
+        if dirty == 0 {
+            return Ok(());
+        }
+        self.core.write_back(self.handle.object, pages).map_err(|error| errno_of(&error))
+    }
+
+    /// Writes what is dirty in a range and makes it durable; tells errors since `seen`.
+    pub fn flush(&self, pages: PageRange, seen: &mut ErrorsSeen) -> Result<(), Errno> {
+        self.core.flush(self.handle.object, pages, seen).map_err(|error| errno_of(&error))
+    }
+
+    /// Errors that a new user is not to be told.
+    pub fn errors_seen(&self) -> ErrorsSeen {
+        self.core.errors_seen(self.handle.object).unwrap_or_default()
+    }
+
+    /// The file's own bytes, past its object: they may have been changed by others.
+    pub fn forget_clean(&self) {
+        let _ = self.core.refresh(self.handle.object);
+        let _ = self.core.drop_clean(self.handle.object, PageRange::all());
+        self.follow_size();
+    }
+
+    /// ftruncate.
+    pub fn truncate(&self, size: u64) -> Result<(), Errno> {
+        let _length = self.lock_length();
+        self.set_size(size)
+    }
+
+    fn set_size(&self, size: u64) -> Result<(), Errno> {
+        // Before it is longer its memory is: no client gets SIGBUS for a page that there is.
+        if whole_pages(size) > self.memory.len()? {
+            self.memory.resize(whole_pages(size))?;
+        }
+        let resized = self.core.resize(self.handle, size).map_err(|error| errno_of(&error));
+        self.cut_memory();
+        resized
+    }
+
+    /// The memory ends where the object does; no frame is beyond that any more.
+    fn cut_memory(&self) {
+        let size = self.size();
+        if self.memory.len().is_ok_and(|len| len != whole_pages(size)) {
+            self.core.clear_beyond(self.handle, size);
+            let _ = self.memory.resize(whole_pages(size));
+        }
+    }
+
+    /// Others have changed the file's length, as the keeper has seen: so changes the memory's.
+    pub fn follow_size(&self) {
+        let _length = self.lock_length();
+        self.cut_memory();
+    }
+
+    /// write: the bytes go to the pages in memory; where they end beyond the file, it grows.
+    /// `at` is `None` for its end. Answers where they ended.
+    pub fn write_at(&self, at: Option<u64>, bytes: &[u8]) -> Result<u64, Errno> {
+        let _length = self.lock_length();
+        let start = at.unwrap_or_else(|| self.size());
+        let end = start.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
+        if end > self.size() {
+            self.set_size(end)?;
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            let offset = start + done as u64;
+            // Up to where a step ends: steps are whole pages but for the first and the last.
+            let room = (STEP - offset % PAGE_BYTES) as usize;
+            let part = &bytes[done..bytes.len().min(done + room)];
+            self.write_part(offset, part)?;
+            done += part.len();
+        }
+        Ok(end)
+    }
+
+    fn write_part(&self, offset: u64, part: &[u8]) -> Result<(), Errno> {
+        let pages = ByteRange::new(offset, offset + part.len() as u64).pages();
+        let pin = self.core.pin(self.handle.object, pages, PinFor::Write);
+        let pin = pin.map_err(|error| errno_of(&error))?;
+        let written = write_all(self.memory.writer(), offset, part);
+        self.core.unpin(pin);
+        written
+    }
+
+    /// As [`write_at`](Self::write_at), by a descriptor that can't read, which no pager can
+    /// use: the bytes go to the file, and the pages are forgotten.
+    pub fn write_past(
+        &self,
+        file: BorrowedFd<'_>,
+        at: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<u64, Errno> {
+        let _length = self.lock_length();
+        let start = at.unwrap_or_else(|| self.size());
+        let end = start.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
+        let pages = ByteRange::new(start.min(self.size()), end).pages();
+        self.clean(pages)?;
+        write_all(file, start, bytes)?;
+        self.core.forget_pages(self.handle.object, pages);
+        let _ = self.core.refresh(self.handle.object);
+        self.cut_memory();
+        Ok(end)
+    }
+
+    /// Bytes of the file read as zeros from now on.
+    pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+        let _length = self.lock_length();
+        let end = offset.saturating_add(len).min(self.size());
+        if offset >= end {
+            return Ok(());
+        }
+        let punched = self.core.punch(self.handle.object, ByteRange::new(offset, end));
+        punched.map_err(|error| errno_of(&error))
+    }
+
+    /// Nobody else changes its length, or writes it by calls, meanwhile.
+    pub fn lock_length(&self) -> MutexGuard<'_, ()> {
+        self.length.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What says later that nobody else has changed it.
+    pub fn stamp(&self, file: BorrowedFd<'_>) -> Option<Stamp> {
+        Stamp::of(file.as_fd()).ok()
+    }
+
+    /// Writes what is dirty and gives memory and addresses back.
+    pub fn close(&self) {
+        if let Err(error) = self.core.close(self.handle) {
+            faultless_runtime::say(format_args!("changes are lost: {error}"));
+        }
+        self.core.machine().remove_memory(self.handle.range);
+    }
+}
+
+fn whole_pages(bytes: u64) -> u64 {
+    bytes.next_multiple_of(PAGE_BYTES)
+}
+
+fn write_all(to: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(to, bytes, offset) {
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! One client: its requests, in order with its events.
+//!
+//! A call such as munmap returns to the client when its event has been read, and only then
+//! can the client ask for something that builds on it. So events are heard before each
+//! request.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
+use faultless_engine::Pattern;
+use faultless_linux::shared::Region;
+use faultless_protocol::{How, Reply, Request, VERSION};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::broker::Shared;
+use crate::file_calls;
+use crate::files::Use;
+use crate::link::{Came, Link};
+use crate::regions::{Regions, USER};
+
+/// Maps that a client may have asked for and not made, at once.
+const TICKETS_MAX: usize = 64;
+
+/// A connection.
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    link: Link,
+    /// Since `Hello`.
+    member: Option<Member>,
+    staging: Option<OwnedFd>,
+    tickets: BTreeMap<u64, Ticket>,
+    next_ticket: u64,
+}
+
+/// A client that has said who it is.
+struct Member {
+    token: u64,
+    regions: Arc<Regions>,
+}
+
+/// What a client has been offered.
+struct Ticket {
+    file: Use,
+    how: How,
+    offset: u64,
+    len: u64,
+}
+
+/// What is sent beside a reply.
+enum Beside {
+    Nothing,
+    Board,
+    Memory(u64),
+}
+
+impl Session {
+    pub fn new(shared: Arc<Shared>, socket: OwnedFd) -> Session {
+        Session {
+            shared,
+            link: Link::new(socket),
+            member: None,
+            staging: None,
+            tickets: BTreeMap::new(),
+            next_ticket: 1,
+        }
+    }
+
+    /// Serves the client until it is gone.
+    pub fn run(mut self) {
+        while self.wait() {
+            if let Some(member) = &self.member {
+                member.regions.hear();
+            }
+            if !self.has_request() {
+                continue;
+            }
+            let answered = match self.link.receive() {
+                Ok(Came::Request(request, descriptor)) => self.answer(request, descriptor),
+                Ok(Came::Malformed) => {
+                    self.shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                    self.link.reply(Reply::Error { errno: Errno::PROTO.raw_os_error() }, None)
+                }
+                Ok(Came::End) | Err(_) => break,
+            };
+            if answered.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Waits for a request or an event; false when the broker ends.
+    fn wait(&self) -> bool {
+        let mut fds = vec![
+            PollFd::new(&self.link, PollFlags::IN),
+            PollFd::new(&self.shared.stop, PollFlags::IN),
+        ];
+        let bell = self.member.as_ref().map(|member| member.regions.client.bell());
+        fds.extend(bell.map(|bell| PollFd::new(bell, PollFlags::IN)));
+        loop {
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+                Ok(_) => return fds[1].revents().is_empty(),
+            }
+        }
+    }
+
+    fn has_request(&self) -> bool {
+        let mut fds = [PollFd::new(&self.link, PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
+    fn answer(&mut self, request: Request, descriptor: Option<OwnedFd>) -> Result<(), Errno> {
+        let result = self.serve(request, descriptor);
+        let (reply, beside) = result.unwrap_or_else(|errno| {
+            (Reply::Error { errno: errno.raw_os_error() }, Beside::Nothing)
+        });
+        let descriptor: Option<BorrowedFd<'_>> = match beside {
+            Beside::Nothing => None,
+            Beside::Board => Some(self.shared.files.board.reader()),
+            Beside::Memory(ticket) => self.tickets.get(&ticket).map(|ticket| match ticket.how {
+                How::Shared => ticket.file.memory.writer(),
+                How::Private => ticket.file.memory.reader(),
+            }),
+        };
+        self.link.reply(reply, descriptor)
+    }
+
+    fn serve(
+        &mut self,
+        request: Request,
+        descriptor: Option<OwnedFd>,
+    ) -> Result<(Reply, Beside), Errno> {
+        if let Request::Hello { version, parent, .. } = request {
+            return self.hello(version, parent, descriptor.ok_or(Errno::BADF)?);
+        }
+        let regions = self.member.as_ref().ok_or(Errno::PERM)?.regions.clone();
+        let done = Reply::Done { bytes: 0, size: 0 };
+        let reply = match request {
+            Request::Hello { .. } => return Err(Errno::ALREADY),
+            Request::Staging => {
+                self.staging = Some(descriptor.ok_or(Errno::BADF)?);
+                done
+            }
+            Request::Map { len, offset, prot, flags } => {
+                let file = descriptor.ok_or(Errno::BADF)?;
+                return self.map(file.as_fd(), offset, len, prot, flags);
+            }
+            Request::Mapped { ticket, start, len, offset } => {
+                self.mapped(&regions, ticket, start, len, offset)?;
+                done
+            }
+            Request::Grown { start, old, new } => {
+                regions.grow(VirtAddr(start), old, new)?;
+                done
+            }
+            Request::Sync { start, len, .. } => {
+                regions.sync(range_of(start, len)?)?;
+                done
+            }
+            Request::Advise { start, len, advice } => {
+                advise(&self.shared, &regions, range_of(start, len)?, advice);
+                done
+            }
+            Request::Region { index } => region(&regions, index)?,
+            Request::Stats => self.stats()?,
+            Request::Clean { .. }
+            | Request::Write { .. }
+            | Request::Truncate { .. }
+            | Request::Allocate { .. }
+            | Request::Settle => {
+                let file = descriptor.ok_or(Errno::BADF)?;
+                let staging = self.staging.as_ref().map(AsFd::as_fd);
+                file_calls::serve(&self.shared.files, request, file.as_fd(), staging)?
+            }
+        };
+        Ok((reply, Beside::Nothing))
+    }
+
+    fn hello(
+        &mut self,
+        version: u64,
+        parent: u64,
+        uffd: OwnedFd,
+    ) -> Result<(Reply, Beside), Errno> {
+        if version != VERSION {
+            return Err(Errno::PROTONOSUPPORT);
+        }
+        if self.member.is_some() {
+            return Err(Errno::ALREADY);
+        }
+        check_uffd(&uffd)?;
+        let core = &self.shared.core;
+        let space = core.create_space(USER);
+        let client = core.machine().add_client(space, uffd)?;
+        let regions = Arc::new(Regions::new(core.clone(), client));
+        let token = self.shared.enter(&regions);
+        self.member = Some(Member { token, regions: regions.clone() });
+        if parent != 0 {
+            let parent = self.shared.member(parent).ok_or(Errno::SRCH)?;
+            regions.inherit(&parent)?;
+        }
+        let (min, anonymous) = (self.shared.min, false);
+        Ok((Reply::Welcome { token, min, anonymous }, Beside::Board))
+    }
+
+    fn map(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: u64,
+        prot: i32,
+        flags: i32,
+    ) -> Result<(Reply, Beside), Errno> {
+        let kernel = |session: &Session| {
+            session.shared.counters.maps_kernel.fetch_add(1, Ordering::Relaxed);
+            Ok((Reply::Kernel, Beside::Nothing))
+        };
+        let opened = rustix::fs::fcntl_getfl(file)?;
+        let stat = rustix::fs::fstat(file)?;
+        let is_regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        let end = len.checked_next_multiple_of(PAGE_BYTES).and_then(|len| offset.checked_add(len));
+        let (_, fits) = (prot, end.is_some_and(|end| end < 1 << 46));
+        let kind = flags & 0xf;
+        // What is an error is the kernel's to refuse, with its own number.
+        let is_odd = !is_regular
+            || !fits
+            || len == 0
+            || !offset.is_multiple_of(PAGE_BYTES)
+            || opened.contains(OFlags::PATH)
+            || opened & OFlags::RWMODE == OFlags::WRONLY
+            || !(1..=3).contains(&kind);
+        if is_odd {
+            return kernel(self);
+        }
+        let shared = kind != 2;
+        let can_write = opened & OFlags::RWMODE == OFlags::RDWR;
+        let wants_write = prot & 2 != 0;
+        if shared && wants_write && !can_write {
+            return Err(Errno::ACCESS);
+        }
+        if self.tickets.len() >= TICKETS_MAX {
+            return Err(Errno::AGAIN);
+        }
+        let Some(used) = self.shared.files.open(file, end.unwrap_or(0))? else {
+            return kernel(self);
+        };
+        let how = if shared && can_write { How::Shared } else { How::Private };
+        if how == How::Shared {
+            used.allow_writes(file)?;
+        }
+        self.shared.counters.maps_served.fetch_add(1, Ordering::Relaxed);
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.tickets.insert(ticket, Ticket { file: used, how, offset, len });
+        Ok((Reply::Served { ticket, offset, how }, Beside::Memory(ticket)))
+    }
+
+    fn mapped(
+        &mut self,
+        regions: &Regions,
+        ticket: u64,
+        start: u64,
+        len: u64,
+        offset: u64,
+    ) -> Result<(), Errno> {
+        let ticket = self.tickets.remove(&ticket).ok_or(Errno::INVAL)?;
+        let range = range_of(start, len)?;
+        let is_right = offset == ticket.offset
+            && len == ticket.len.next_multiple_of(PAGE_BYTES)
+            && start.is_multiple_of(PAGE_BYTES);
+        if !is_right {
+            return Err(Errno::INVAL);
+        }
+        let home = ticket.file.home_of(PageIndex::containing(offset));
+        let private = ticket.how == How::Private;
+        regions.add(ticket.file, Region { range, home, private, gone: false })
+    }
+
+    fn stats(&self) -> Result<Reply, Errno> {
+        let staging = self.staging.as_ref().ok_or(Errno::INVAL)?;
+        let text = serde_json::to_vec(&self.shared.stats()).map_err(|_| Errno::IO)?;
+        let bytes = rustix::io::pwrite(staging, &text, 0)?;
+        Ok(Reply::Done { bytes: bytes as u64, size: 0 })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.tickets.clear();
+        let Some(member) = self.member.take() else { return };
+        self.shared.leave(member.token);
+        let space = member.regions.client.space;
+        // Nothing more comes from it, and whoever still waits is let go.
+        self.shared.core.machine().remove_client(space);
+        member.regions.end();
+        self.shared.core.remove_space(space);
+    }
+}
+
+fn region(regions: &Regions, index: u64) -> Result<Reply, Errno> {
+    let all = regions.client.regions_in(USER);
+    let region = usize::try_from(index).ok().and_then(|index| all.get(index));
+    let range = region.ok_or(Errno::NOENT)?.range;
+    Ok(Reply::Region { start: range.start.0, len: range.len() })
+}
+
+fn advise(shared: &Shared, regions: &Regions, range: VirtRange, advice: i32) {
+    for (file, pages) in regions.files_in(range) {
+        let object = file.handle.object;
+        // Advice that can't be followed is no error.
+        let _ = match advice {
+            0 => shared.core.advise(object, Pattern::Normal),
+            1 => shared.core.advise(object, Pattern::Random),
+            2 => shared.core.advise(object, Pattern::Sequential),
+            3 => shared.core.prefetch(object, std::iter::once(pages)).map(drop),
+            _ => Ok(()),
+        };
+    }
+}
+
+/// Is it a userfaultfd, and one that never makes its reader wait?
+fn check_uffd(uffd: &OwnedFd) -> Result<(), Errno> {
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(uffd));
+    let name = rustix::fs::readlink(path, Vec::new())?;
+    if name.as_bytes() != b"anon_inode:[userfaultfd]" {
+        return Err(Errno::INVAL);
+    }
+    let flags = rustix::fs::fcntl_getfl(uffd)?;
+    rustix::fs::fcntl_setfl(uffd, flags | OFlags::NONBLOCK)
+}
+
+/// The pages of a range of a program.
+fn range_of(start: u64, len: u64) -> Result<VirtRange, Errno> {
+    let end = start.checked_add(len).and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
+    let range =
+        end.map(|end| VirtRange { start: VirtAddr(start).page_start(), end: VirtAddr(end) });
+    range.filter(|range| len > 0 && USER.encloses(*range)).ok_or(Errno::INVAL)
+}

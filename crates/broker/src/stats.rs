@@ -1,0 +1,47 @@
+//! Counters of a broker.
+
+use serde::Serialize;
+
+/// What a broker has done, and holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BrokerStats {
+    /// Processes that are connected.
+    pub clients: u64,
+    /// Processes that have been.
+    pub clients_total: u64,
+    /// Mappings that are served, or were.
+    pub maps_served: u64,
+    /// Mappings that were left to the kernel.
+    pub maps_kernel: u64,
+    /// Files that are served.
+    pub files: u64,
+    /// Files that nobody maps now, whose pages stay.
+    pub files_idle: u64,
+    /// Messages that were none.
+    pub malformed: u64,
+    /// The budget, in pages.
+    pub frames_total: u64,
+    /// Pages in memory.
+    pub frames_used: u64,
+    /// The most there were.
+    pub frames_used_max: u64,
+    /// Faults that had to read.
+    pub faults_major: u64,
+    /// Faults on pages in memory.
+    pub faults_minor: u64,
+    /// First stores to a page.
+    pub faults_write: u64,
+    /// Pages read because a fault, or a call, needed them.
+    pub pages_demanded: u64,
+    /// Pages read ahead.
+    pub pages_ahead: u64,
+    /// Pages written back.
+    pub pages_written: u64,
+    /// Pages that left memory.
+    pub evictions: u64,
+    /// Reads that failed.
+    pub read_errors: u64,
+    /// Writes that failed.
+    pub write_errors: u64,
+}

@@ -1,0 +1,47 @@
+//! `faultless broker`: one cache and one budget for the programs that connect to it.
+
+use faultless_broker::{Broker, BrokerOptions};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::args::BrokerArgs;
+use crate::output::{Outcome, Output};
+use crate::problem::{Problem, Result};
+use crate::size::Size;
+
+/// Serves until it is told to end by SIGINT, SIGTERM or SIGHUP; then writes everything back.
+pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
+    let ends = [SIGINT, SIGTERM, SIGHUP];
+    let mut signals = Signals::new(ends)
+        .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
+    let options = BrokerOptions {
+        memory: args.memory.0,
+        policy: args.policy,
+        min: args.min.0,
+        ..BrokerOptions::default()
+    };
+    let broker = Broker::start(&args.socket, &options)
+        .map_err(|error| Problem::new(format!("no broker: {error}")))?;
+    let path = args.socket.display();
+    let ready = serde_json::json!({ "ok": true, "socket": path.to_string(), "memory_bytes": options.memory });
+    output.print(&ready, || {
+        format!("listening at {path}, with {} of memory\n", Size(options.memory))
+    })?;
+    signals.forever().next();
+    let stats = broker.stats();
+    drop(broker);
+    output.print(&stats, || {
+        format!(
+            "served {} clients: {} mappings, {} left to the kernel; {} pages read, {} written; \
+             at most {} of {} pages in memory\n",
+            stats.clients_total,
+            stats.maps_served,
+            stats.maps_kernel,
+            stats.pages_demanded + stats.pages_ahead,
+            stats.pages_written,
+            stats.frames_used_max,
+            stats.frames_total,
+        )
+    })?;
+    Ok(Outcome::Ok)
+}

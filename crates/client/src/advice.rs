@@ -1,0 +1,121 @@
+//! madvise and msync: the kernel does what it does to any mapping, and the broker what only
+//! it can.
+
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use faultless_addr::PAGE_SIZE;
+use faultless_protocol::{Reply, Request};
+use faultless_sys::Errno;
+
+use crate::enter::{Inside, enter};
+use crate::kernel::{self, Answer};
+use crate::map::pages;
+use crate::regions::{Traits, may_be_served};
+
+/// madvise(2).
+///
+/// # Safety
+/// As madvise(2).
+pub unsafe fn madvise(addr: usize, len: usize, advice: i32) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    let call = || unsafe { kernel::madvise(addr, len, advice) };
+    let range = pages(addr, len);
+    let concerned = addr.is_multiple_of(PAGE_SIZE) && may_be_served(&range);
+    let Some(mut inside) = concerned.then(enter).flatten() else { return call() };
+    if inside.regions.first_within(range.clone()).is_none() {
+        drop(inside);
+        return call();
+    }
+    match advice {
+        libc::MADV_NORMAL | libc::MADV_RANDOM | libc::MADV_SEQUENTIAL | libc::MADV_WILLNEED => {
+            let answer = call();
+            inside.advise(range, advice);
+            answer
+        }
+        libc::MADV_REMOVE => inside.punch(range),
+        // Huge pages would make pages look filled that aren't: it stays without.
+        libc::MADV_HUGEPAGE => Ok(0),
+        libc::MADV_COLLAPSE => Err(Errno::INVAL),
+        libc::MADV_DONTFORK => inside.inherit(range, |traits| traits.with(Traits::NOT_INHERITED)),
+        libc::MADV_DOFORK => inside.inherit(range, |traits| traits.without(Traits::NOT_INHERITED)),
+        // Dropped pages are told to the broker by the kernel, which waits for it: not with
+        // our lock, since it may be some time.
+        _ => {
+            drop(inside);
+            call()
+        }
+    }
+}
+
+/// msync(2).
+///
+/// # Safety
+/// As msync(2).
+pub unsafe fn msync(addr: usize, len: usize, flags: i32) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    let answer = unsafe { kernel::msync(addr, len, flags) };
+    let range = pages(addr, len);
+    // A hole is an error only after all that lies around it.
+    let done = matches!(answer, Ok(_) | Err(Errno::NOMEM));
+    if !done || !may_be_served(&range) {
+        return answer;
+    }
+    let Some(mut inside) = enter() else { return answer };
+    let mut at = range.start;
+    while let Some(region) = inside.regions.first_within(at..range.end) {
+        at = region.end;
+        if !region.traits.has(Traits::SHARED) {
+            continue;
+        }
+        let (start, len) = (region.start as u64, region.len() as u64);
+        if let Some(Reply::Error { errno }) =
+            inside.ask_plainly(Request::Sync { start, len, flags }, None)
+        {
+            return Err(Errno::from_raw_os_error(errno));
+        }
+    }
+    answer
+}
+
+impl Inside {
+    /// Tells the broker of what is served of `range`; nothing comes of it if it is refused.
+    fn advise(&mut self, range: Range<usize>, advice: i32) {
+        let mut at = range.start;
+        while let Some(region) = self.regions.first_within(at..range.end) {
+            at = region.end;
+            let (start, len) = (region.start as u64, region.len() as u64);
+            self.ask_plainly(Request::Advise { start, len, advice }, None);
+        }
+    }
+
+    /// `MADV_REMOVE`: a hole in the file.
+    fn punch(&mut self, range: Range<usize>) -> Answer {
+        let mut at = range.start;
+        while let Some(region) = self.regions.first_within(at..range.end) {
+            at = region.end;
+            if !region.traits.has(Traits::SHARED) {
+                return Err(Errno::INVAL);
+            }
+            if region.traits.has(Traits::SHARED_READ_ONLY) {
+                return Err(Errno::ACCESS);
+            }
+            let (start, len) = (region.start as u64, region.len() as u64);
+            let advice = libc::MADV_REMOVE;
+            match self.ask_plainly(Request::Advise { start, len, advice }, None) {
+                Some(Reply::Done { .. }) => {}
+                Some(Reply::Error { errno }) => return Err(Errno::from_raw_os_error(errno)),
+                _ => return Err(Errno::OPNOTSUPP),
+            }
+        }
+        Ok(0)
+    }
+
+    /// `MADV_DONTFORK` and `MADV_DOFORK`: for what is served, fork's handlers see to it.
+    fn inherit(&mut self, range: Range<usize>, change: impl Fn(Traits) -> Traits) -> Answer {
+        self.regions.reserve()?;
+        self.regions.change(&range, change);
+        Ok(0)
+    }
+}

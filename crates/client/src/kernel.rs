@@ -1,0 +1,145 @@
+//! The kernel's own calls, by number: what they do to memory is the caller's to answer for.
+
+#![allow(unsafe_code)]
+
+use faultless_sys::Errno;
+use faultless_sys::call::call;
+
+/// What a system call answers.
+pub type Answer = Result<usize, Errno>;
+
+/// mmap(2)'s arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Mmap {
+    /// The address, or a hint.
+    pub addr: usize,
+    /// Bytes.
+    pub len: usize,
+    /// `PROT_*`.
+    pub prot: i32,
+    /// `MAP_*`.
+    pub flags: i32,
+    /// The file.
+    pub fd: i32,
+    /// Where in the file.
+    pub offset: i64,
+}
+
+impl Mmap {
+    /// Has the kernel do it.
+    ///
+    /// # Safety
+    /// As mmap(2).
+    pub unsafe fn call(&self) -> Answer {
+        let Mmap { addr, len, prot, flags, fd, offset } = *self;
+        let arguments = [addr, len, prot as usize, flags as usize, fd as usize, offset as usize];
+        // SAFETY: the caller's promise is ours.
+        unsafe { call(libc::SYS_mmap, arguments) }
+    }
+}
+
+/// munmap(2).
+///
+/// # Safety
+/// As munmap(2).
+pub unsafe fn munmap(addr: usize, len: usize) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    unsafe { call(libc::SYS_munmap, [addr, len, 0, 0, 0, 0]) }
+}
+
+/// mprotect(2).
+///
+/// # Safety
+/// As mprotect(2).
+pub unsafe fn mprotect(addr: usize, len: usize, prot: i32) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    unsafe { call(libc::SYS_mprotect, [addr, len, prot as usize, 0, 0, 0]) }
+}
+
+/// mremap(2).
+///
+/// # Safety
+/// As mremap(2).
+pub unsafe fn mremap(addr: usize, old: usize, new: usize, flags: i32, to: usize) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    unsafe { call(libc::SYS_mremap, [addr, old, new, flags as usize, to, 0]) }
+}
+
+/// madvise(2).
+///
+/// # Safety
+/// As madvise(2).
+pub unsafe fn madvise(addr: usize, len: usize, advice: i32) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    unsafe { call(libc::SYS_madvise, [addr, len, advice as usize, 0, 0, 0]) }
+}
+
+/// msync(2).
+///
+/// # Safety
+/// As msync(2).
+pub unsafe fn msync(addr: usize, len: usize, flags: i32) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    unsafe { call(libc::SYS_msync, [addr, len, flags as usize, 0, 0, 0]) }
+}
+
+/// mlock(2).
+///
+/// # Safety
+/// As mlock(2).
+pub(crate) unsafe fn mlock(addr: usize, len: usize) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    unsafe { call(libc::SYS_mlock, [addr, len, 0, 0, 0, 0]) }
+}
+
+/// Memory of zeros for us alone, `len` bytes; or the `old` bytes at `addr` with more behind
+/// them, elsewhere.
+///
+/// # Safety
+/// If `old` isn't 0, `addr` is from here, and nothing refers to it.
+pub(crate) unsafe fn private_memory(addr: usize, old: usize, len: usize) -> Answer {
+    let (prot, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let new = Mmap { addr: 0, len, prot, flags, fd: -1, offset: 0 };
+    match old {
+        // SAFETY: 1. the kernel chooses addresses where nothing is.
+        0 => unsafe { new.call() },
+        // SAFETY: by the caller's promise.
+        _ => unsafe { mremap(addr, old, len, libc::MREMAP_MAYMOVE, 0) },
+    }
+}
+
+/// Blocks all signals of this thread; answers those that were blocked.
+pub(crate) fn block_signals() -> u64 {
+    let (all, mut before) = (u64::MAX, 0_u64);
+    let (new, old) = (&raw const all as usize, &raw mut before as usize);
+    let arguments = [libc::SIG_SETMASK as usize, new, old, size_of::<u64>(), 0, 0];
+    // SAFETY: 1. both sets are alive, and as long as said. (The kernel leaves out SIGKILL
+    // and SIGSTOP by itself.)
+    let blocked = unsafe { call(libc::SYS_rt_sigprocmask, arguments) };
+    debug_assert_eq!(blocked, Ok(0));
+    before
+}
+
+/// Blocks those signals, and no others.
+pub(crate) fn set_blocked(signals: u64) {
+    let new = &raw const signals as usize;
+    let arguments = [libc::SIG_SETMASK as usize, new, 0, size_of::<u64>(), 0, 0];
+    // SAFETY: as above.
+    let _ = unsafe { call(libc::SYS_rt_sigprocmask, arguments) };
+}
+
+/// Has this thread not be cancelled; answers what it was before.
+pub(crate) fn hold_cancellation(state: i32) -> i32 {
+    // SAFETY: 1. the declaration is that of <pthread.h>.
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: i32, before: *mut i32) -> i32;
+    }
+    let mut before = 0;
+    // SAFETY: 1. it changes a word of the thread's own, and writes the earlier one to ours.
+    unsafe { pthread_setcancelstate(state, &mut before) };
+    before
+}
+
+/// `PTHREAD_CANCEL_DISABLE`.
+pub(crate) const NO_CANCELLATION: i32 = 1;

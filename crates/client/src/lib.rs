@@ -1,0 +1,47 @@
+//! A program's side of the broker: its mappings and file calls, served from another process.
+//!
+//! The functions here take the place of system calls. Whatever isn't served they leave to
+//! the kernel, which stays the authority on addresses: also a served mapping is one of its
+//! mappings, of memory that the broker fills when a page is touched.
+//!
+//! They can be called anywhere a system call can: they allocate nothing, take one lock that
+//! gives way to who has it already, and hold signals back while they have it.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `map`, `advice` | mmap, munmap, mprotect, mremap; madvise, msync |
+//! | [`files`] | read, write, truncate and the like, on files that are mapped somewhere |
+//! | `fork` | children |
+//! | `enter`, `state` | the lock; the connection and the regions |
+//! | [`kernel`] | system calls as they are |
+//!
+//! ```
+//! // Without a broker everything is as it is.
+//! assert!(faultless_client::start(b"/nowhere/to/be/found").is_err());
+//! assert_eq!(faultless_client::files::truncate(1, 0), None);
+//! ```
+
+#![deny(unsafe_code)]
+
+mod advice;
+mod array;
+mod board;
+mod connection;
+mod descriptor;
+mod enter;
+pub mod files;
+mod fork;
+pub mod kernel;
+mod map;
+mod regions;
+mod say;
+mod source;
+mod state;
+
+pub use advice::{madvise, msync};
+pub use faultless_sys::Errno;
+pub use faultless_sys::call::{IS_DIRECT, call};
+pub use map::{mmap, mprotect, mremap, munmap};
+pub use say::be_loud;
+pub use source::Source;
+pub use state::{own_descriptors, start};

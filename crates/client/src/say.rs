@@ -1,0 +1,52 @@
+//! What is said to people, if they want it: `FAULTLESS_DEBUG`.
+
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use faultless_sys::Errno;
+
+static LOUD: AtomicBool = AtomicBool::new(false);
+
+/// From now on there is something to be read on stderr.
+pub fn be_loud() {
+    LOUD.store(true, Ordering::Relaxed);
+}
+
+/// There is no broker for this process.
+pub(crate) fn refused(errno: Errno) {
+    say(format_args!("no broker: {errno}"));
+}
+
+/// A forked child isn't served what its parent is.
+pub(crate) fn child_lost(errno: Errno) {
+    say(format_args!("a child of fork has lost its parent's mappings: {errno}"));
+}
+
+fn say(text: fmt::Arguments<'_>) {
+    if !LOUD.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut line = Line { bytes: [0; 160], len: 0 };
+    let pid = rustix::process::getpid().as_raw_nonzero();
+    // What is too long is cut.
+    let _ = write!(line, "faultless: process {pid}: {text}");
+    line.bytes[line.len] = b'\n';
+    // Nobody to tell if that fails.
+    let _ = rustix::io::write(rustix::stdio::stderr(), &line.bytes[..=line.len]);
+}
+
+/// A line on the stack: there may be no allocator.
+struct Line {
+    bytes: [u8; 160],
+    len: usize,
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.bytes.len() - 1 - self.len;
+        let text = &text.as_bytes()[..text.len().min(room)];
+        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Spaces of other processes: what is shown there, and no more.
+//!
+//! Where a client's areas are, and what their rights are, is its kernel's business; a driver
+//! tells what it has heard of it. Areas here have all the rights that the client's descriptor
+//! gave.
+
+use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
+use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
+use faultless_engine::{Engine, Plan};
+use faultless_machine::Machine;
+
+use crate::core::Core;
+use crate::error::Error;
+use crate::objects::ObjectHandle;
+use crate::private::no_addresses;
+
+impl<M: Machine> Core<M> {
+    /// A space for a process, with addresses in `bounds`.
+    pub fn create_space(&self, bounds: VirtRange) -> SpaceId {
+        self.engine.lock().create_space(bounds)
+    }
+
+    /// The process is gone, and everything has been hidden from it.
+    pub fn remove_space(&self, space: SpaceId) {
+        self.engine.lock().remove_space(space);
+    }
+
+    /// Shows an object from page `first` on at `range`, where nothing is.
+    pub fn show(
+        &self,
+        space: SpaceId,
+        range: VirtRange,
+        object: ObjectId,
+        first: PageIndex,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        let request = MapRequest {
+            place: Place::FixedNoReplace(range.start),
+            len: range.len(),
+            prot,
+            sharing: Sharing::Shared,
+            backing: Backing::Object { object, first },
+            flags: VmaFlags::empty(),
+            merge: Merge::Like(object.0),
+        };
+        let mapped = self.engine.lock().map(space, request);
+        mapped.map(drop).map_err(|why| no_addresses(range.len(), why))
+    }
+
+    /// Nothing is shown at `range` any more.
+    pub fn hide(&self, space: SpaceId, range: VirtRange) {
+        self.take_away(space, range, |engine, plan| {
+            // What isn't an area needs no unmapping.
+            let _ = engine.unmap(space, range, plan);
+        });
+    }
+
+    /// What is shown at `from` is at `to` as well now, because the process has moved it;
+    /// `from` is to be hidden next.
+    pub fn moved(&self, space: SpaceId, from: VirtRange, to: VirtAddr) {
+        let mut worker = self.worker();
+        // The first time stores stop; what becomes clean until they have is found dirty by
+        // the second.
+        for _ in 0..2 {
+            self.finish_steps(&mut worker, |engine, plan| engine.moved_step(space, from, to, plan));
+        }
+        self.rest(worker);
+    }
+
+    /// The bytes of some pages have been changed past the object, which forgets its own.
+    pub fn forget_pages(&self, object: ObjectId, pages: PageRange) {
+        self.change(|engine, plan| engine.discard(object, pages, plan));
+    }
+
+    /// Waits until no page of an object from the one on that holds byte `size` is in memory;
+    /// they are beyond its end, and leave.
+    pub fn clear_beyond(&self, handle: ObjectHandle, size: u64) {
+        let first = PageIndex(size.div_ceil(faultless_addr::PAGE_BYTES));
+        let beyond = PageRange::new(first, PageRange::all().end);
+        let mut worker = self.worker();
+        let step =
+            |engine: &mut Engine, plan: &mut Plan| engine.discard_step(handle.object, beyond, plan);
+        self.finish_steps(&mut worker, step);
+        self.rest(worker);
+    }
+}
