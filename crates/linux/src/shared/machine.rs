@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use faultless_addr::WriteAccess;
@@ -17,6 +16,7 @@ use rustix::event::epoll;
 
 use super::buffers::Buffers;
 use super::client::{Client, Region};
+use super::places::Places;
 use super::store::Store;
 use crate::error::NewError;
 
@@ -46,8 +46,7 @@ impl SharedConfig {
 pub struct SharedMachine {
     store: Store,
     buffers: Buffers,
-    /// Where each frame's bytes are; 0 if it is empty.
-    places: Box<[AtomicU64]>,
+    places: Places,
     clients: RwLock<Vec<Option<Arc<Client>>>>,
     /// Readable when a client's descriptor is, or `pending`.
     epoll: OwnedFd,
@@ -74,7 +73,7 @@ impl SharedMachine {
         Ok(SharedMachine {
             store: Store::new(config.store_bytes)?,
             buffers: Buffers::new(config.frames, config.spare)?,
-            places: (0..config.frames).map(|_| AtomicU64::new(0)).collect(),
+            places: Places::new(config.frames),
             clients: RwLock::default(),
             epoll,
             faults: Mutex::default(),
@@ -124,17 +123,6 @@ impl SharedMachine {
         clients.get(space.index())?.clone()
     }
 
-    fn place(&self, frame: FrameNo) -> Option<VirtAddr> {
-        match self.places[frame.index()].load(Ordering::Acquire) {
-            0 => None,
-            at => Some(VirtAddr(at)),
-        }
-    }
-
-    fn set_place(&self, frame: FrameNo, at: VirtAddr) {
-        self.places[frame.index()].store(at.0, Ordering::Release);
-    }
-
     /// The part of a client's region from `at` on, up to `end`.
     fn region(&self, client: &Client, at: VirtAddr, end: VirtAddr) -> Option<Region> {
         let region = client.find(at)?;
@@ -146,13 +134,14 @@ impl SharedMachine {
         let mut free = Vec::new();
         for (n, frame) in frames.iter().enumerate() {
             let to = home.plus_pages(n as u64);
-            let from = self.place(*frame).expect("a frame that is mapped has bytes");
+            let from = self.places.of(*frame).expect("a frame that is mapped has bytes");
             if !self.buffers.holds(from) {
                 debug_assert_eq!(from, to, "{frame:?} is at another page's home");
                 continue;
             }
+            self.places.claim(*frame, to);
             copy_page(from, to);
-            self.set_place(*frame, to);
+            self.places.set(*frame, Some(to));
             free.push(from);
         }
         self.buffers.give(&free);
@@ -243,8 +232,7 @@ impl SharedMachine {
     }
 
     /// Pages of frames in the store, next to each other, by object.
-    fn punch(&self, mut homes: Vec<VirtAddr>) {
-        homes.sort_unstable();
+    fn punch(&self, homes: &[VirtAddr]) {
         let next =
             |a: &VirtAddr, b: &VirtAddr| a.plus_pages(1) == *b && self.store.are_together(*a, *b);
         for run in homes.chunk_by(next) {
@@ -257,21 +245,26 @@ impl SharedMachine {
     fn leave_store(&self, frames: impl Iterator<Item = FrameNo>, then: Then) {
         let mut homes = Vec::new();
         for frame in frames {
-            let Some(home) = self.place(frame).filter(|at| !self.buffers.holds(*at)) else {
+            let Some(home) = self.places.of(frame).filter(|at| !self.buffers.holds(*at)) else {
                 continue;
             };
-            let to = match then {
+            if !self.places.begin_leaving(frame, home) {
+                continue;
+            }
+            let aside = match then {
                 Then::Keep(_) => {
                     let aside = self.buffers.take();
                     copy_page(home, aside);
-                    aside
+                    Some(aside)
                 }
-                Then::Drop => VirtAddr(0),
+                Then::Drop => None,
             };
-            self.set_place(frame, to);
+            self.places.set(frame, aside);
             homes.push(home);
         }
-        self.punch(homes);
+        homes.sort_unstable();
+        self.punch(&homes);
+        self.places.end_leaving(&homes);
     }
 }
 
@@ -299,14 +292,14 @@ impl Machine for SharedMachine {
 
     fn back(&self, frames: &[FrameNo]) -> io::Result<()> {
         for frame in frames {
-            debug_assert_eq!(self.place(*frame), None, "{frame:?} has bytes already");
-            self.set_place(*frame, self.buffers.take());
+            debug_assert_eq!(self.places.of(*frame), None, "{frame:?} has bytes already");
+            self.places.set(*frame, Some(self.buffers.take()));
         }
         Ok(())
     }
 
     fn buffer(&self, frame: FrameNo) -> Buffer {
-        let at = self.place(frame).unwrap_or_else(|| panic!("{frame:?} has no bytes"));
+        let at = self.places.of(frame).unwrap_or_else(|| panic!("{frame:?} has no bytes"));
         Buffer { start: at.0 as *mut u8, len: PAGE_SIZE }
     }
 
@@ -377,8 +370,8 @@ impl Machine for SharedMachine {
     fn release(&self, frames: &[FrameNo]) {
         let mut free = Vec::new();
         for frame in frames {
-            if let Some(at) = self.place(*frame).filter(|at| self.buffers.holds(*at)) {
-                self.set_place(*frame, VirtAddr(0));
+            if let Some(at) = self.places.of(*frame).filter(|at| self.buffers.holds(*at)) {
+                self.places.set(*frame, None);
                 free.push(at);
             }
         }
@@ -455,7 +448,7 @@ impl Machine for SharedMachine {
 
     fn bookkeeping_bytes(&self) -> usize {
         size_of::<SharedMachine>()
-            + self.places.len() * size_of::<AtomicU64>()
+            + self.places.bookkeeping_bytes()
             + self.buffers.bookkeeping_bytes()
     }
 }

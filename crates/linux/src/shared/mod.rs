@@ -26,6 +26,7 @@
 //! | `machine.rs` | [`SharedMachine`]: the trait's verbs |
 //! | `client.rs` | one client: its descriptor, its regions, what it tells |
 //! | `store.rs` | the objects' memory as this process sees it |
+//! | `places.rs` | which of the two a frame is in |
 //! | `buffers.rs` | memory of frames that are aside |
 //!
 //! [`map`]: faultless_machine::Machine::map
@@ -34,6 +35,7 @@
 mod buffers;
 mod client;
 mod machine;
+mod places;
 mod store;
 
 pub use client::{Client, Region};
