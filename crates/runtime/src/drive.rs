@@ -9,7 +9,7 @@ use std::io;
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, Run, Source};
+use faultless_engine::{Engine, Failure, Leaver, Op, Plan, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
@@ -92,8 +92,7 @@ impl<M: Machine> Core<M> {
             self.carry_out_op(plan, *op);
         }
         if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
-            let mut engine = self.engine.lock();
-            report(&mut engine, plan, stayed, next);
+            self.engine.lock().carried_out(plan, stayed, next);
         }
         for op in &plan.ops {
             match *op {
@@ -389,34 +388,6 @@ impl<M: Machine> Core<M> {
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
         if shrunk && let Ok(size) = job.pager.size() {
             self.engine.lock().size_seen(job.object, size, next);
-        }
-    }
-}
-
-/// Everything of a plan that was over when its call returned.
-fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan) {
-    for leaver in &plan.drop {
-        engine.unmapped(leaver, Leave::Drop, next);
-    }
-    for leaver in &plan.keep {
-        if stayed.contains(&leaver.frame) {
-            engine.stayed(leaver, next);
-        } else {
-            engine.unmapped(leaver, Leave::Keep, next);
-        }
-    }
-    for op in &plan.ops {
-        match *op {
-            Op::Map { space, at, frames, write } => {
-                engine.mapped(space, at, plan.frames(frames), write, next);
-            }
-            Op::Grant { space, at, frames } => engine.granted(space, at, plan.frames(frames), next),
-            Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
-            Op::Copy { from, to, .. } => engine.copied(from, to, next),
-            Op::Poison { space, at, frame } => engine.poisoned(space, at, frame, next),
-            Op::Heal { space, range } => engine.healed(space, range, next),
-            Op::Wake { .. } | Op::Protect { .. } | Op::ClearAccessed { .. } => {}
-            Op::Read { .. } | Op::Write { .. } => {}
         }
     }
 }

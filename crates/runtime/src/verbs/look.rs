@@ -1,10 +1,11 @@
 //! `look`: what is in memory, and where what is (mincore(2), /proc/PID/maps and smaps).
 
 use std::collections::HashMap;
+use std::fmt;
 
 use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, SpaceId, VirtRange};
 use faultless_engine::Engine;
-use faultless_engine::space::{ObjectName, Sharing, Usage, Vma};
+use faultless_engine::space::{AddressSpace, ObjectName, Sharing, Usage, Vma};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -46,15 +47,7 @@ impl<M: Machine> Core<M> {
         spaces: &[SpaceId],
         file: impl Fn(ObjectId) -> FileOf,
     ) -> Result<String, Error> {
-        self.check_birthplace()?;
-        let names = self.names(file);
-        let mut text = String::new();
-        let engine = self.engine.lock();
-        for space in by_address(&engine, spaces) {
-            let written = engine.space(space).write_maps(&mut text, |object| names.of(object));
-            written.expect("a string takes everything");
-        }
-        Ok(text)
+        self.text(spaces, file, |space, names, text| space.write_maps(text, |it| names.of(it)))
     }
 
     /// As [`maps`](Self::maps), with what of each area is in memory and in swap, each as it
@@ -65,19 +58,31 @@ impl<M: Machine> Core<M> {
         file: impl Fn(ObjectId) -> FileOf,
     ) -> Result<String, Error> {
         self.check_birthplace()?;
-        let names = self.names(file);
         let mut usages = HashMap::new();
         for space in spaces {
             let areas: Vec<VirtRange> =
                 self.engine.lock().space(*space).iter().map(|area| area.range).collect();
             usages.extend(areas.into_iter().map(|area| (area, self.usage(*space, area))));
         }
+        let usage = |area: &Vma| usages.get(&area.range).copied().unwrap_or_default();
+        self.text(spaces, file, |space, names, text| {
+            space.write_smaps(text, |it| names.of(it), usage)
+        })
+    }
+
+    /// What `write` makes of each space.
+    fn text(
+        &self,
+        spaces: &[SpaceId],
+        file: impl Fn(ObjectId) -> FileOf,
+        write: impl Fn(&AddressSpace, &Names, &mut String) -> fmt::Result,
+    ) -> Result<String, Error> {
+        self.check_birthplace()?;
+        let names = self.names(file);
         let mut text = String::new();
         let engine = self.engine.lock();
-        let usage = |area: &Vma| usages.get(&area.range).copied().unwrap_or_default();
         for space in by_address(&engine, spaces) {
-            let space = engine.space(space);
-            let written = space.write_smaps(&mut text, |object| names.of(object), usage);
+            let written = write(engine.space(space), &names, &mut text);
             written.expect("a string takes everything");
         }
         Ok(text)
