@@ -5,6 +5,7 @@ mod cases;
 mod device;
 mod full_swap;
 mod heritage;
+mod meets;
 mod moves;
 mod world;
 
