@@ -26,6 +26,8 @@ pub enum Outcome {
     Failed,
     /// Faultless can't be used here.
     NotUsable,
+    /// As the program has that was run.
+    Code(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -34,6 +36,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Ok => ExitCode::SUCCESS,
             Outcome::Failed => ExitCode::from(1),
             Outcome::NotUsable => ExitCode::from(2),
+            Outcome::Code(code) => ExitCode::from(code),
         }
     }
 }

@@ -117,7 +117,8 @@ impl Regions {
     /// The parts of `range` that are served, in order.
     pub fn within(&self, range: Range<usize>) -> impl Iterator<Item = Region> {
         let first = self.0.partition_point(|region| region.end <= range.start);
-        let touching = self.0[first..].iter().take_while(move |region| region.start < range.end);
+        let all = if range.is_empty() { &[] } else { &self.0[first..] };
+        let touching = all.iter().take_while(move |region| region.start < range.end);
         touching.map(move |region| Region {
             start: region.start.max(range.start),
             end: region.end.min(range.end),
@@ -229,5 +230,6 @@ mod tests {
         let found: Vec<_> = regions.within(15..35).map(|region| region.range()).collect();
         assert_eq!(found, [15..20, 30..35]);
         assert_eq!(regions.within(20..30).count(), 0);
+        assert_eq!(regions.within(15..15).count(), 0, "nothing is in nothing");
     }
 }

@@ -11,6 +11,7 @@
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
 //! | [`child`] | a forked child that goes on in this program |
 //! | [`thread`] | threads that a forked child can start |
+//! | [`counter`] | how many system calls there are, for measurements |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //! | [`call`](mod@call) | a system call by its number, past the C library |
 //!
@@ -20,6 +21,7 @@
 
 pub mod call;
 pub mod child;
+pub mod counter;
 pub mod fork;
 pub mod memory;
 pub mod process;

@@ -1,0 +1,104 @@
+//! `faultless run`: a program that nobody has rebuilt, under a budget.
+//!
+//! ```text
+//!   run ── starts ──► broker (threads of ours), listening in a private directory
+//!    └──── starts ──► PROGRAM, with the library before its own ──► broker
+//!                        └─► its children, and what they exec  ──► broker
+//! ```
+//!
+//! It ends when the program has, and whatever it has left running.
+
+mod library;
+mod program;
+mod signals;
+
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use faultless_broker::{Broker, BrokerOptions};
+use faultless_protocol::SOCKET_VARIABLE;
+
+use crate::args::RunArgs;
+use crate::output::Outcome;
+use faultless_measure::problem::{Problem, Result};
+use library::Library;
+use program::Kind;
+
+/// What shells answer for a program that isn't there, or can't be run.
+const NOT_FOUND: u8 = 127;
+const NOT_RUNNABLE: u8 = 126;
+
+/// How often is looked whether the last client is gone.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Runs the program to its end, and answers what it answers.
+pub fn run(args: &RunArgs) -> Result<Outcome> {
+    let (name, rest) = args.program.split_first().expect("the parser asks for a program");
+    let Some(path) = program::find(name) else {
+        eprintln!("faultless: {}: no such program", name.display());
+        return Ok(Outcome::Code(NOT_FOUND));
+    };
+    let mut command = Command::new(&path);
+    command.arg0(name).args(rest);
+    let why_not = match program::kind_of(&path) {
+        Ok(Kind::Static) => Some("it is statically linked"),
+        Ok(Kind::Foreign) => Some("it is for another kind of machine"),
+        // What is wrong with it is for exec to say.
+        Ok(Kind::Dynamic) | Err(_) => None,
+    };
+    if let Some(why) = why_not {
+        eprintln!("faultless: {}: {why}: it runs, but without Faultless", path.display());
+    }
+    let refused = |error| Problem::new(format!("cannot make a private directory: {error}"));
+    let dir = tempfile::Builder::new().prefix("faultless-").tempdir().map_err(refused)?;
+    let options = BrokerOptions {
+        memory: args.memory.0,
+        policy: args.policy,
+        min: if args.all { 0 } else { args.min.0 },
+        ..BrokerOptions::default()
+    };
+    let broker = Broker::start(dir.path().join("broker"), &options)
+        .map_err(|error| Problem::new(format!("no broker: {error}")))?;
+    let library = Library::write(dir.path()).map_err(Problem::on("write", dir.path()))?;
+    command.env(SOCKET_VARIABLE, broker.socket());
+    command.env(library::VARIABLE, library.before(std::env::var_os(library::VARIABLE)));
+
+    let outcome = supervise(&mut command, &path)?;
+    while broker.stats().clients > 0 {
+        thread::sleep(LOOK);
+    }
+    let stats = broker.stats();
+    drop(broker);
+    if let Some(file) = &args.stats {
+        let json = serde_json::to_string_pretty(&stats).expect("counters have a JSON form");
+        std::fs::write(file, json + "\n").map_err(Problem::on("write", file))?;
+    }
+    Ok(outcome)
+}
+
+/// Starts the program and waits for its end.
+fn supervise(command: &mut Command, path: &Path) -> Result<Outcome> {
+    let failed = |error| Problem::new(format!("cannot handle signals: {error}"));
+    let caught = signals::catch().map_err(failed)?;
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("faultless: cannot run {}: {error}", path.display());
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            return Ok(Outcome::Code(if is_missing { NOT_FOUND } else { NOT_RUNNABLE }));
+        }
+    };
+    let status = caught.wait(&mut child).map_err(Problem::on("wait for", path))?;
+    Ok(Outcome::Code(code_of(status)))
+}
+
+/// As shells answer: 128 and more for a signal.
+fn code_of(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, signal) => 128 + signal.unwrap_or(0) as u8,
+    }
+}
