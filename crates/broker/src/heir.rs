@@ -4,9 +4,9 @@
 //!   broker ── socket: a client's userfaultfd, and later "it is yours" ──► heir
 //!      ╳ the socket's end: all are
 //!
-//!   heir:  a page that isn't there ──► poisoned: SIGBUS
-//!          one that is             ──► shown
-//!          munmap, mremap          ──► heard, so that they end
+//!   heir:  a page that the program has ──► stays
+//!          every other                 ──► poisoned: SIGBUS
+//!          munmap, mremap              ──► heard, so that they end
 //! ```
 //!
 //! A program whose broker dies would otherwise wait for ever for a page, or read zeros where
@@ -162,8 +162,8 @@ fn answer(uffd: &Userfaultfd, fault: &PageFault) {
     let page = VirtRange::page(fault.addr.page_start());
     // Where nothing is to be done, or an event is unread, the access is tried again.
     let _ = match fault.cause {
-        Cause::Missing => uffd.poison_now(page),
-        Cause::Minor => uffd.resume(page, Protect::No).map_err(|stopped| stopped.errno),
+        // Also a page that there is: the broker may have died while it was filling it.
+        Cause::Missing | Cause::Minor => uffd.poison_now(page),
         Cause::WriteProtected => uffd.write_protect_now(page, Protect::No),
     };
     let _ = uffd.wake(page);

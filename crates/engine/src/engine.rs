@@ -15,7 +15,7 @@ use crate::canary::Canary;
 use crate::frame::{Busy, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
-use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
+use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
 use crate::plan::{Leaver, Op, Plan, Wakes};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::shown::{Translation, Translations};
@@ -234,6 +234,11 @@ impl Engine {
         windows.iter().map(|window| window.pages.end.offset()).max().unwrap_or(u64::MAX)
     }
 
+    /// When the object's dirty pages are written.
+    pub fn writes(&self, id: ObjectId) -> Writes {
+        self.object(id).options.writes
+    }
+
     /// Frames that the object holds.
     pub fn resident(&self, id: ObjectId) -> u32 {
         self.object(id).resident
@@ -343,6 +348,9 @@ impl Engine {
             object.resident -= 1;
         }
         self.frames.give_back(no);
+        if let Some(swap) = &mut self.swap {
+            swap.refused.remove(&no);
+        }
         if self.has(Canary::DoubleFree) && self.stats.evictions % 16 == 15 {
             self.frames.give_back_again(no);
         }

@@ -76,6 +76,7 @@ pub mod swap;
 mod swapping;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub mod writeback;
 
 pub use canary::Canary;
@@ -88,7 +89,9 @@ pub use look::Residency;
 pub use mark::Marked;
 pub use move_pages::Remapped;
 pub use object::readahead::Pattern;
-pub use object::{Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights};
+pub use object::{
+    Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights, Writes,
+};
 pub use pin::{Pin, PinError, PinFor, PinStep};
 pub use plan::{Leaver, Op, Plan, Run, Source, Span, Wakes};
 pub use policy::{PageKey, PolicyKind};

@@ -18,7 +18,7 @@ use crate::Tick;
 use crate::anon::ANON;
 use crate::engine::Engine;
 use crate::frame::{Busy, State};
-use crate::object::Backing;
+use crate::object::{Backing, Writes};
 use crate::plan::Plan;
 
 /// The longest run that write-back gathers, whatever the configuration says.
@@ -198,6 +198,8 @@ impl Engine {
 
     fn is_worth_writing(&self, no: FrameNo) -> bool {
         let object = self.object(self.frames[no].object);
-        object.options.backing == Backing::Pager && object.write_failed.is_none()
+        let options = &object.options;
+        let in_time = options.backing == Backing::Pager && options.writes == Writes::InTime;
+        in_time && object.write_failed.is_none()
     }
 }

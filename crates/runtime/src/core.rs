@@ -129,6 +129,9 @@ impl<M: Machine> Core<M> {
         }
         let mut stats = self.engine.lock().stats();
         stats.bookkeeping_bytes += self.machine.bookkeeping_bytes() as u64;
+        let pagers: Vec<_> = self.pagers.lock().iter().flatten().cloned().collect();
+        let tables = pagers.iter().map(|pager| pager.bookkeeping_bytes() as u64);
+        stats.bookkeeping_bytes += tables.sum::<u64>();
         stats
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, Run, Source};
+use faultless_engine::{Engine, Failure, Leaver, Op, Plan, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
@@ -93,8 +93,7 @@ impl<M: Machine> Core<M> {
             self.carry_out_op(plan, *op);
         }
         if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
-            let mut engine = self.engine.lock();
-            report(&mut engine, plan, stayed, next);
+            self.engine.lock().carried_out(plan, stayed, next);
         }
         for op in &plan.ops {
             match *op {
@@ -356,7 +355,7 @@ impl<M: Machine> Core<M> {
                 Ok(size) => size.saturating_sub(page.offset()).min(PAGE_BYTES),
                 Err(_) => PAGE_BYTES,
             };
-            let end = match job.read_page(n) {
+            let end = match job.run_page_here(n) {
                 _ if bytes == 0 => ReadEnd { good: 0, failure: Failure::Shrunk, errno: libc::EIO },
                 Ok(read) if read >= bytes.min(job.bytes - n as u64 * PAGE_BYTES) => {
                     job.zero_page_tail(n, read);
@@ -380,6 +379,10 @@ impl<M: Machine> Core<M> {
             Err(error) if errno_of(&error) == libc::EINVAL => job.run_here().map(drop),
             Err(error) => Err(error),
         };
+        let full = result.as_ref().is_err_and(|error| errno_of(error) == libc::ENOSPC);
+        if full && self.is_swap(job.object) {
+            return self.write_swap_again(job, next);
+        }
         let result = result.map_err(|error| match Shrunk::of(&error) {
             Some(_) => (Failure::Shrunk, libc::EIO),
             None => (Failure::Write, errno_of(&error)),
@@ -389,34 +392,6 @@ impl<M: Machine> Core<M> {
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
         if let Some(seen) = seen {
             self.size_seen(job.object, &job.pager, seen, next);
-        }
-    }
-}
-
-/// Everything of a plan that was over when its call returned.
-fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan) {
-    for leaver in &plan.drop {
-        engine.unmapped(leaver, Leave::Drop, next);
-    }
-    for leaver in &plan.keep {
-        if stayed.contains(&leaver.frame) {
-            engine.stayed(leaver, next);
-        } else {
-            engine.unmapped(leaver, Leave::Keep, next);
-        }
-    }
-    for op in &plan.ops {
-        match *op {
-            Op::Map { space, at, frames, write } => {
-                engine.mapped(space, at, plan.frames(frames), write, next);
-            }
-            Op::Grant { space, at, frames } => engine.granted(space, at, plan.frames(frames), next),
-            Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
-            Op::Copy { from, to, .. } => engine.copied(from, to, next),
-            Op::Poison { space, at, frame } => engine.poisoned(space, at, frame, next),
-            Op::Heal { space, range } => engine.healed(space, range, next),
-            Op::Wake { .. } | Op::Protect { .. } | Op::ClearAccessed { .. } => {}
-            Op::Read { .. } | Op::Write { .. } => {}
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use faultless_addr::{ObjectId, PageRange};
-use faultless_engine::{ErrorsSeen, FlushStep};
+use faultless_engine::{ErrorsSeen, FlushStep, Writes};
 use faultless_machine::Machine;
 use faultless_pager::Pager;
 
@@ -42,6 +42,9 @@ impl<M: Machine> Core<M> {
         seen: &mut ErrorsSeen,
     ) -> Result<(), Error> {
         self.check_birthplace()?;
+        if self.is_scratch(object) {
+            return self.check(object, seen);
+        }
         let written = self.write_back(object, pages);
         if let Err(error) = self.pager(object).sync() {
             self.engine.lock().sync_failed(object, pages.start, errno_of(&error));
@@ -54,6 +57,9 @@ impl<M: Machine> Core<M> {
     /// may store to are left out.
     pub fn flush_async(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
         self.check_birthplace()?;
+        if self.is_scratch(object) {
+            return Ok(());
+        }
         let pager = self.pager(object);
         {
             // Under the engine's lock, so that the object isn't closed meanwhile.
@@ -66,6 +72,11 @@ impl<M: Machine> Core<M> {
         }
         self.keeper_bell.signal();
         Ok(())
+    }
+
+    /// Is there nothing that its pages are to be safe in?
+    pub(crate) fn is_scratch(&self, object: ObjectId) -> bool {
+        self.engine.lock().writes(object) == Writes::UnderPressure
     }
 
     /// The object is being closed, under the engine's lock.

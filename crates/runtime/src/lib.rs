@@ -45,6 +45,7 @@ mod private;
 mod say;
 mod serve;
 mod sleep;
+mod swap;
 mod sync;
 mod verbs;
 

@@ -150,7 +150,10 @@ impl<M: Machine> Core<M> {
     /// An error says that pages could not be written: they are lost, unless the
     /// caller doesn't close after all.
     pub fn close(&self, handle: ObjectHandle) -> Result<(), Error> {
-        let written = self.write_back(handle.object, PageRange::all());
+        let written = match self.is_scratch(handle.object) {
+            true => Ok(()),
+            false => self.write_back(handle.object, PageRange::all()),
+        };
         self.abandon(handle);
         written
     }

@@ -132,13 +132,18 @@ impl<M: Machine> Core<M> {
         }
         let mut engine = self.engine.lock();
         let target = batch(&engine);
+        let failed = engine.stats().write_errors;
         engine.reclaim(scope, target, &mut worker.plan);
-        if worker.plan.is_empty() {
-            drop(self.wait_frames(engine, Duration::from_millis(5)));
-        } else {
+        if !worker.plan.is_empty() {
             drop(engine);
             self.finish(worker);
+            engine = self.engine.lock();
+            if engine.stats().write_errors == failed {
+                return Ok(());
+            }
         }
+        // Nothing can go, or there is no place for it, just now.
+        drop(self.wait_frames(engine, Duration::from_millis(5)));
         Ok(())
     }
 

@@ -26,6 +26,15 @@ pub enum Backing {
     Device,
 }
 
+/// When dirty pages are written to the backing, besides when somebody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// After a while, and when memory is short: the backing is to have what is stored.
+    InTime,
+    /// Only when memory is short: nobody looks at the backing once the object is gone.
+    UnderPressure,
+}
+
 /// May pages of the object become dirty?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
@@ -87,6 +96,8 @@ pub struct ObjectOptions {
     pub granule: u32,
     /// The most frames that it may hold; `u32::MAX` for no limit of its own.
     pub limit: u32,
+    /// When dirty pages are written.
+    pub writes: Writes,
 }
 
 impl ObjectOptions {
@@ -99,7 +110,14 @@ impl ObjectOptions {
             on_error: OnError::Signal,
             granule: 1,
             limit: u32::MAX,
+            writes: Writes::InTime,
         }
+    }
+
+    /// `size` bytes that live no longer than the object, and that a pager has room for.
+    pub fn scratch(size: u64) -> ObjectOptions {
+        let writes = Writes::UnderPressure;
+        ObjectOptions { writes, ..ObjectOptions::file(size, Rights::ReadWrite) }
     }
 
     /// A device's `size` bytes.

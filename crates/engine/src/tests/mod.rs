@@ -4,7 +4,9 @@
 mod cases;
 mod change;
 mod device;
+mod full_swap;
 mod heritage;
+mod meets;
 mod moves;
 mod world;
 
