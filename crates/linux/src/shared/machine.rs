@@ -173,8 +173,18 @@ impl SharedMachine {
                     let _ = client.uffd.wake(page);
                     rest.start = page.end;
                 }
-                // The addresses, or the process, are gone.
-                Err(_) => return,
+                // The kernel wants a range within one of its areas, which the client may have
+                // cut: by mprotect, mlock, or advice for a part.
+                Err(Errno::NOENT) if rest.pages() > 1 => {
+                    let middle = rest.start.plus_pages(rest.pages() / 2);
+                    self.resume(client, &part.part(VirtRange { end: middle, ..rest }), write);
+                    rest.start = middle;
+                }
+                // The addresses, or the process, are gone: whoever waits is to see that.
+                Err(_) => {
+                    let _ = client.uffd.wake(rest);
+                    return;
+                }
             }
         }
     }
