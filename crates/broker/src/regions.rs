@@ -58,17 +58,19 @@ impl Regions {
     }
 
     fn show(&self, file: &Use, region: Region) -> Result<(), Errno> {
+        self.client.add(region);
+        self.tell(file, region).inspect_err(|_| drop(self.client.remove(region.range)))
+    }
+
+    /// Tells the engine of a region that it doesn't know.
+    fn tell(&self, file: &Use, region: Region) -> Result<(), Errno> {
         let prot = match region.private {
             true => Prot::READ,
             false => Prot::READ | Prot::WRITE,
         };
-        self.client.add(region);
         let first = file.page_at(region.home);
         let shown = self.core.show(self.space(), region.range, file.handle.object, first, prot);
-        shown.map_err(|error| {
-            self.client.remove(region.range);
-            errno_of(&error)
-        })
+        shown.map_err(|error| errno_of(&error))
     }
 
     /// A child has what its parent has.
@@ -80,6 +82,8 @@ impl Regions {
         }
         drop(mine);
         for region in regions.into_iter().filter(|region| !region.gone) {
+            // As the parent's kernel has it, whatever its session has heard by now.
+            let region = Region { range: region.range_now(), ..region };
             let files = self.lock();
             let Some(shown) = files.values().find(|shown| shown.file.is_home_of(region.home))
             else {
@@ -113,22 +117,21 @@ impl Regions {
         self.drop_unused();
     }
 
-    /// A range has been moved.
+    /// A range has been moved: what is known of it at `from` is known at `to` from now on.
+    /// An access in between finds nothing, and is tried again.
     fn carry(&self, from: VirtRange, to: VirtRange) {
         self.lose(to);
-        for region in self.client.regions_in(from) {
-            let start = VirtAddr(to.start.0 + (region.range.start.0 - from.start.0));
-            let range = VirtRange { start, end: VirtAddr(start.0 + region.range.len()) };
+        self.core.hide(self.space(), from);
+        for region in self.client.carry(from, to.start) {
             let files = self.lock();
             let file = files.values().find(|shown| shown.file.is_home_of(region.home));
             let Some(file) = file.map(|shown| shown.file.again()) else { continue };
             drop(files);
-            let moved = Region { range, ..region };
-            if self.show(&file, moved).is_ok() {
-                self.core.moved(self.space(), region.range, start);
+            if self.tell(&file, region).is_err() {
+                self.client.remove(region.range);
             }
         }
-        self.lose(from);
+        self.drop_unused();
     }
 
     /// A region has become longer in its place.
@@ -147,7 +150,8 @@ impl Regions {
         let file = shown.ok_or(Errno::FAULT)?.file.again();
         drop(files);
         self.lose(range);
-        self.show(&file, Region { range, home: region.home_of(range.start), ..region })
+        let home = region.home_of(range.start);
+        self.show(&file, Region { range, now: range.start, home, ..region })
     }
 
     /// The parts of files that a range shows, and which of their pages.

@@ -280,7 +280,7 @@ impl Session {
         }
         let home = ticket.file.home_of(PageIndex::containing(offset));
         let private = ticket.how == How::Private;
-        regions.add(ticket.file, Region { range, home, private, gone: false })
+        regions.add(ticket.file, Region { range, now: range.start, home, private, gone: false })
     }
 
     fn stats(&self) -> Result<Reply, Errno> {

@@ -402,10 +402,8 @@ impl Engine {
     }
 
     pub(crate) fn set_clean(&mut self, no: FrameNo) {
-        let now = self.now;
         let frame = &mut self.frames[no];
         if core::mem::take(&mut frame.dirty) {
-            frame.dirty_since = now;
             let key = frame.key();
             if AnonId::of(key).is_none() {
                 self.object_mut(key.object).dirty -= 1;

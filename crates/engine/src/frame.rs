@@ -177,7 +177,7 @@ pub struct Frame {
     pub site: Site,
     /// The object of that page.
     pub object: ObjectId,
-    /// When the page became dirty, or clean again.
+    /// When the page became dirty; of meaning only while it is.
     pub dirty_since: Tick,
     /// How many shared pins hold the page in place.
     pub pins: u16,

@@ -57,7 +57,6 @@ pub mod list;
 mod look;
 mod mark;
 mod move_pages;
-mod moved;
 pub mod object;
 pub mod pin;
 pub mod plan;

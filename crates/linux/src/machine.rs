@@ -208,9 +208,9 @@ impl Machine for LinuxMachine {
         Buffer { start, len: PAGE_SIZE }
     }
 
-    fn mapped(&self, space: SpaceId, range: VirtRange) -> Buffer {
-        self.space(space).check(range);
-        Buffer { start: range.start.0 as *mut u8, len: range.len() as usize }
+    fn mapped(&self, space: SpaceId, at: VirtAddr, _frame: FrameNo) -> Buffer {
+        self.space(space).check(VirtRange::page(at));
+        Buffer { start: at.0 as *mut u8, len: PAGE_SIZE }
     }
 
     /// On an error all of `frames` are aside as before, unless taking back those that

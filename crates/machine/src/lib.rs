@@ -90,8 +90,8 @@ pub trait Machine: Send + Sync + 'static {
     /// Where the bytes of a frame that is aside are.
     fn buffer(&self, frame: FrameNo) -> Buffer;
 
-    /// Where the bytes of mapped pages are, as this process can reach them.
-    fn mapped(&self, space: SpaceId, range: VirtRange) -> Buffer;
+    /// Where the bytes of a frame that is mapped at `at` are, as this process can reach them.
+    fn mapped(&self, space: SpaceId, at: VirtAddr, frame: FrameNo) -> Buffer;
 
     /// Maps `frames`, all aside, at the consecutive pages from `at`, and wakes
     /// whoever waits for them.

@@ -4,7 +4,7 @@
 //! tells what it has heard of it. Areas here have all the rights that the client's descriptor
 //! gave.
 
-use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use faultless_engine::{Engine, Plan};
 use faultless_machine::Machine;
@@ -53,18 +53,6 @@ impl<M: Machine> Core<M> {
             // What isn't an area needs no unmapping.
             let _ = engine.unmap(space, range, plan);
         });
-    }
-
-    /// What is shown at `from` is at `to` as well now, because the process has moved it;
-    /// `from` is to be hidden next.
-    pub fn moved(&self, space: SpaceId, from: VirtRange, to: VirtAddr) {
-        let mut worker = self.worker();
-        // The first time stores stop; what becomes clean until they have is found dirty by
-        // the second.
-        for _ in 0..2 {
-            self.finish_steps(&mut worker, |engine, plan| engine.moved_step(space, from, to, plan));
-        }
-        self.rest(worker);
     }
 
     /// The bytes of some pages have been changed past the object, which forgets its own.

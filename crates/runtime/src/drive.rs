@@ -179,7 +179,7 @@ impl<M: Machine> Core<M> {
         self.machine.release(&[to]);
         must("provide memory", self.machine.back(&[to]));
         let from = match mapped {
-            Some((space, at)) => self.machine.mapped(space, pages_at(at, 1)),
+            Some((space, at)) => self.machine.mapped(space, at, from),
             None => self.machine.buffer(from),
         };
         copy_page(from, self.machine.buffer(to));
@@ -189,8 +189,9 @@ impl<M: Machine> Core<M> {
         let frames = plan.frames(run.frames);
         let buffers = match mapped {
             Some((space, at)) => joined(
-                (0..frames.len() as u64)
-                    .map(|page| self.machine.mapped(space, pages_at(at.plus_pages(page), 1))),
+                (0..)
+                    .zip(frames)
+                    .map(|(n, frame)| self.machine.mapped(space, at.plus_pages(n), *frame)),
             ),
             None => self.aside(frames),
         };

@@ -75,31 +75,15 @@ impl Machine for SoftwareMachine {
         Buffer { start: self.memory.pointer(frame, 1), len: PAGE_SIZE }
     }
 
-    /// Several pages have one buffer only where their frames follow each other.
-    ///
     /// # Panics
     ///
-    /// Where they don't, or a page isn't there: ask for each page.
-    fn mapped(&self, space: SpaceId, range: VirtRange) -> Buffer {
-        let state = self.state();
-        let frame_at = |page: u64| {
-            let at = range.start.plus_pages(page);
-            let (_, entry) = state.present(space, at).unwrap_or_else(|| {
-                panic!("no page at {at:?} of {space:?}");
-            });
-            entry.frame()
-        };
-        assert!(range.is_page_aligned() && !range.is_empty(), "{range:?} is not of whole pages");
-        let first = frame_at(0);
-        let follow = (1..range.pages()).all(|page| frame_at(page).0 == first.0 + page as u32);
-        assert!(follow, "the frames of {range:?} don't follow each other: ask for each page");
-        let count = range.pages() as usize;
-        Buffer { start: self.memory.pointer(first, count), len: count * PAGE_SIZE }
+    /// Where the frame isn't there.
+    fn mapped(&self, space: SpaceId, at: VirtAddr, frame: FrameNo) -> Buffer {
+        let there = self.state().present(space, at).map(|(_, entry)| entry.frame());
+        assert_eq!(there, Some(frame), "at {at:?} of {space:?}");
+        Buffer { start: self.memory.pointer(frame, 1), len: PAGE_SIZE }
     }
 
-    /// All pages or none. The inner error is a [`MapError`](crate::MapError).
-    ///
-    /// A frame may be at an address already: then it is at one more.
     fn map(
         &self,
         space: SpaceId,

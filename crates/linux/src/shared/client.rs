@@ -1,4 +1,11 @@
 //! One client: its descriptor, its regions, and what it tells.
+//!
+//! A region has two ranges. One is where the engine shows it. The other is where the client
+//! has it now: an mremap moves its pages at once, and the engine hears of it a little later.
+//! The kernel refuses to change anything between the move and the reading of the event
+//! (EAGAIN), and reading applies it here, before more is read. What the engine asks for is
+//! done where the client has it now, and nothing is applied meanwhile
+//! ([`Client::attempt`]): so it is never done at addresses that have become another's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -6,13 +13,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use faultless_addr::{SpaceId, VirtAddr, VirtRange};
 use faultless_sys::Errno;
 use faultless_sys::process::EventFd;
-use faultless_sys::uffd::{Event, PageFault, Userfaultfd};
+use faultless_sys::uffd::{Event, PageFault, Stopped, Userfaultfd};
 
 /// A part of an object that a client maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// Its addresses in the client.
+    /// Its addresses as the engine knows them.
     pub range: VirtRange,
+    /// Where its first page is in the client now.
+    pub now: VirtAddr,
     /// Where its first page is seen by the broker.
     pub home: VirtAddr,
     /// The client's stores are its own (`MAP_PRIVATE`).
@@ -30,7 +39,30 @@ impl Region {
     /// The part of it in `range`.
     pub fn part(&self, range: VirtRange) -> Region {
         let range = self.range.intersect(range);
-        Region { range, home: self.home_of(range.start), ..*self }
+        Region { range, now: self.now_of(range.start), home: self.home_of(range.start), ..*self }
+    }
+
+    /// Where the client has it now.
+    pub fn range_now(&self) -> VirtRange {
+        VirtRange { start: self.now, end: VirtAddr(self.now.0 + self.range.len()) }
+    }
+
+    /// Where the client has the page at `at` now.
+    fn now_of(&self, at: VirtAddr) -> VirtAddr {
+        VirtAddr(self.now.0 + (at.0 - self.range.start.0))
+    }
+
+    /// The part that the client has in `range` now.
+    fn part_now(&self, range: VirtRange) -> Option<Region> {
+        let now = self.range_now().intersect(range);
+        let at = |now: VirtAddr| VirtAddr(self.range.start.0 + (now.0 - self.now.0));
+        let is_part = !self.gone && now.start < now.end;
+        is_part.then(|| self.part(VirtRange { start: at(now.start), end: at(now.end) }))
+    }
+
+    /// Has the client taken its pages from where the engine shows it?
+    pub fn has_left(&self) -> bool {
+        self.gone || self.now != self.range.start
     }
 }
 
@@ -48,8 +80,6 @@ pub struct Client {
 
 /// Messages read at a time.
 const BATCH: usize = 16;
-/// How often an operation is tried again at once where an event is unread.
-const TRIES: u32 = 100;
 
 impl Client {
     pub(super) fn new(space: SpaceId, uffd: Userfaultfd) -> Result<Client, Errno> {
@@ -78,26 +108,78 @@ impl Client {
         self.split(range, |part| Some(Region { gone: true, ..part }))
     }
 
+    /// What the client has done to its addresses.
+    fn apply(&self, event: Event) {
+        let parts = |range| {
+            let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+            let parts = regions.values().filter_map(|region| region.part_now(range));
+            parts.collect::<Vec<Region>>()
+        };
+        match event {
+            Event::Unmap(range) => {
+                for part in parts(range) {
+                    self.split(part.range, |part| Some(Region { gone: true, ..part }));
+                }
+            }
+            Event::Remap { from, to } => {
+                for part in parts(from) {
+                    let now = VirtAddr(to.start.0 + (part.now.0 - from.start.0));
+                    self.split(part.range, |part| Some(Region { now, ..part }));
+                }
+            }
+            Event::Remove(_) | Event::PageFault(_) | Event::Other(_) => {}
+        }
+    }
+
+    /// The region that the client has at an address now, and the address by which the
+    /// engine knows it.
+    pub(super) fn find_now(&self, at: VirtAddr) -> Option<(Region, VirtAddr)> {
+        let here = self.find(at).filter(|region| !region.has_left());
+        if let Some(region) = here {
+            return Some((region, at));
+        }
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |region: &&Region| !region.gone && region.range_now().contains(at);
+        let region = regions.values().find(is_it)?;
+        Some((*region, VirtAddr(region.range.start.0 + (at.0 - region.now.0))))
+    }
+
     /// The parts of regions in `range` are forgotten.
     pub fn remove(&self, range: VirtRange) -> Vec<Region> {
         self.split(range, |_| None)
     }
 
+    /// The engine is to know from now on what it knew at `from` at `to`, where nothing is
+    /// known. Answers what is there then.
+    pub fn carry(&self, from: VirtRange, to: VirtAddr) -> Vec<Region> {
+        let mut regions = self.write();
+        let moved = split(&mut regions, from, |_| None);
+        let moved = moved.into_iter().map(|region| {
+            let start = VirtAddr(to.0 + (region.range.start.0 - from.start.0));
+            let range = VirtRange { start, end: VirtAddr(start.0 + region.range.len()) };
+            Region { range, ..region }
+        });
+        let moved: Vec<Region> = moved.collect();
+        regions.extend(moved.iter().map(|region| (region.range.start.0, *region)));
+        moved
+    }
+
+    /// Does something to the first region in `range`, where the client has it now; answers
+    /// that region, and where the kernel stopped.
+    pub(super) fn attempt(
+        &self,
+        range: VirtRange,
+        work: impl Fn(&Region, VirtRange) -> Result<(), Stopped>,
+    ) -> Option<(Region, Result<(), Stopped>)> {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        let part = overlapping(&regions, range).next()?.part(range);
+        let result = if part.gone { Ok(()) } else { work(&part, part.range_now()) };
+        Some((part, result))
+    }
+
     /// Replaces the parts in `range`; answers what they were.
     fn split(&self, range: VirtRange, to: impl Fn(Region) -> Option<Region>) -> Vec<Region> {
-        let mut regions = self.write();
-        let touched: Vec<Region> = overlapping(&regions, range).collect();
-        for region in &touched {
-            regions.remove(&region.range.start.0);
-            let below = VirtRange { start: region.range.start, end: range.start };
-            let above = VirtRange { start: range.end, end: region.range.end };
-            let rest = [below, above].into_iter().filter(|rest| rest.start < rest.end);
-            let rest = rest.map(|rest| region.part(rest));
-            for part in rest.chain(to(region.part(range))) {
-                regions.insert(part.range.start.0, part);
-            }
-        }
-        touched.into_iter().map(|region| region.part(range)).collect()
+        split(&mut self.write(), range, to)
     }
 
     /// The region that an address lies in.
@@ -131,7 +213,10 @@ impl Client {
             for message in &messages[..count] {
                 match *message {
                     Event::PageFault(fault) => faults(fault),
-                    event => events.push_back(event),
+                    event => {
+                        self.apply(event);
+                        events.push_back(event);
+                    }
                 }
             }
             if count < BATCH {
@@ -144,27 +229,6 @@ impl Client {
         result
     }
 
-    /// Does something that waits for unread events, reading them.
-    pub(super) fn insist<T>(
-        &self,
-        mut attempt: impl FnMut() -> Result<T, Errno>,
-        mut faults: impl FnMut(PageFault),
-    ) -> Result<T, Errno> {
-        let mut tries = 0;
-        loop {
-            match attempt() {
-                Err(Errno::AGAIN) => {}
-                result => return result,
-            }
-            self.read(&mut faults)?;
-            tries += 1;
-            match tries {
-                n if n < TRIES => std::thread::yield_now(),
-                _ => std::thread::sleep(std::time::Duration::from_micros(50)),
-            }
-        }
-    }
-
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<u64, Region>> {
         self.regions.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,12 +238,33 @@ impl Client {
     }
 }
 
+/// Replaces the parts of regions in `range`; answers what they were.
+fn split(
+    regions: &mut BTreeMap<u64, Region>,
+    range: VirtRange,
+    to: impl Fn(Region) -> Option<Region>,
+) -> Vec<Region> {
+    let touched: Vec<Region> = overlapping(regions, range).collect();
+    for region in &touched {
+        regions.remove(&region.range.start.0);
+        let below = VirtRange { start: region.range.start, end: range.start };
+        let above = VirtRange { start: range.end, end: region.range.end };
+        let rest = [below, above].into_iter().filter(|rest| rest.start < rest.end);
+        let rest = rest.map(|rest| region.part(rest));
+        for part in rest.chain(to(region.part(range))) {
+            regions.insert(part.range.start.0, part);
+        }
+    }
+    touched.into_iter().map(|region| region.part(range)).collect()
+}
+
 fn overlapping(
     regions: &BTreeMap<u64, Region>,
     range: VirtRange,
 ) -> impl Iterator<Item = Region> + '_ {
     let before = regions.range(..range.start.0).next_back();
     let before = before.filter(move |(_, region)| region.range.end > range.start);
+    let before = before.filter(|_| !range.is_empty());
     before.into_iter().chain(regions.range(range.start.0..range.end.0)).map(|(_, region)| *region)
 }
 
@@ -192,11 +277,42 @@ mod tests {
         VirtRange { start: VirtAddr(from << 12), end: VirtAddr(to << 12) }
     }
 
+    fn region(range: VirtRange) -> Region {
+        Region { range, now: range.start, home: VirtAddr(0), private: false, gone: false }
+    }
+
+    #[test]
+    fn a_move_is_followed_until_the_engine_has_heard_of_it() {
+        let client = Client::new(SpaceId(1), Userfaultfd::open(Features::NONE).unwrap()).unwrap();
+        client.add(region(range(10, 20)));
+        client.apply(Event::Remap { from: range(10, 20), to: range(50, 60) });
+        client.apply(Event::Remap { from: range(52, 54), to: range(80, 82) });
+        client.apply(Event::Unmap(range(55, 56)));
+        let known = |page: u64| client.find_now(VirtAddr(page << 12)).map(|(_, at)| at.0 >> 12);
+        assert_eq!([known(10), known(50), known(81), known(55)], [None, Some(10), Some(13), None]);
+        let now: Vec<_> = client.regions_in(range(0, 100)).iter().map(Region::range_now).collect();
+        let expected = [range(50, 52), range(80, 82), range(54, 55), range(55, 56), range(56, 60)];
+        assert_eq!(now, expected);
+    }
+
+    #[test]
+    fn a_move_on_its_way_is_applied_to_what_has_been_carried() {
+        let client = Client::new(SpaceId(1), Userfaultfd::open(Features::NONE).unwrap()).unwrap();
+        client.add(region(range(10, 20)));
+        client.apply(Event::Remap { from: range(10, 20), to: range(50, 60) });
+        let carried = client.carry(range(10, 20), VirtAddr(50 << 12));
+        assert_eq!(carried, [region(range(50, 60))]);
+        client.apply(Event::Remap { from: range(50, 60), to: range(80, 90) });
+        let at = |page: u64| client.find_now(VirtAddr(page << 12)).map(|(_, at)| at.0 >> 12);
+        assert_eq!([at(15), at(55), at(85)], [None, None, Some(55)]);
+    }
+
     #[test]
     fn a_hole_splits_a_region_and_keeps_what_each_part_shows() {
         let client = Client::new(SpaceId(1), Userfaultfd::open(Features::NONE).unwrap()).unwrap();
-        let whole = Region { range: range(10, 20), home: VirtAddr(0), private: false, gone: false };
+        let whole = region(range(10, 20));
         client.add(whole);
+        assert_eq!(client.regions_in(range(15, 15)), []);
         assert_eq!(client.mark_gone(range(12, 14)), [whole.part(range(12, 14))]);
         assert_eq!(client.find(VirtAddr(13 << 12)).unwrap().home, VirtAddr(2 << 12));
         assert!(client.find(VirtAddr(13 << 12)).unwrap().gone);

@@ -1,9 +1,10 @@
 //! [`SharedMachine`]: the trait's verbs, done to the store and to clients.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use faultless_addr::WriteAccess;
 use faultless_addr::{Access, FrameNo, PAGE_BYTES, PAGE_SIZE, SpaceId, VirtAddr, VirtRange};
@@ -11,7 +12,7 @@ use faultless_machine::{Buffer, Held, Machine, Segv, Then};
 use faultless_sys::Errno;
 use faultless_sys::process::EventFd;
 use faultless_sys::shared::SharedMemory;
-use faultless_sys::uffd::{Features, PageFault, Protect, Userfaultfd};
+use faultless_sys::uffd::{Features, PageFault, Protect, Stopped, Userfaultfd};
 use rustix::event::epoll;
 
 use super::buffers::Buffers;
@@ -52,9 +53,18 @@ pub struct SharedMachine {
     epoll: OwnedFd,
     /// Faults that have been read and not been asked for.
     faults: Mutex<VecDeque<Held>>,
+    /// Accesses where nothing is known, and since when they are tried.
+    lost: Mutex<HashMap<(SpaceId, VirtAddr), Instant>>,
     /// Rings when somebody has read faults who doesn't serve them.
     pending: EventFd,
 }
+
+/// All addresses that a program can have.
+const EVERYWHERE: VirtRange =
+    VirtRange { start: VirtAddr(PAGE_BYTES), end: VirtAddr((1 << 47) - PAGE_BYTES) };
+
+/// So long an access to what is unknown is tried again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The token of `pending` in the epoll set.
 const PENDING: u64 = u64::MAX;
@@ -77,6 +87,7 @@ impl SharedMachine {
             clients: RwLock::default(),
             epoll,
             faults: Mutex::default(),
+            lost: Mutex::default(),
             pending,
         })
     }
@@ -147,72 +158,91 @@ impl SharedMachine {
         self.buffers.give(&free);
     }
 
-    /// Shows what is in the store at a client's addresses.
-    fn resume(&self, client: &Client, part: &Region, write: WriteAccess) {
-        let protect = match write {
-            WriteAccess::Allowed => Protect::No,
-            _ if part.private => Protect::No,
-            WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
-        };
-        let mut rest = part.range;
-        while !rest.is_empty() {
-            let mut done = 0;
-            let result = self.insist(client, || {
-                let left = VirtRange { start: VirtAddr(rest.start.0 + done), end: rest.end };
-                client.uffd.resume(left, protect).map_err(|stopped| {
-                    done += stopped.done as u64;
-                    stopped.errno
-                })
-            });
-            match result {
-                Ok(()) => return,
-                // It is there already, as the kernel left it: with the rights of now.
-                Err(Errno::EXIST) => {
-                    let page = VirtRange::page(VirtAddr(rest.start.0 + done));
-                    self.protect(client, page, protect);
-                    let _ = client.uffd.wake(page);
-                    rest.start = page.end;
-                }
-                // The kernel wants a range within one of its areas, which the client may have
-                // cut: by mprotect, mlock, or advice for a part.
-                Err(Errno::NOENT) if rest.pages() > 1 => {
-                    let middle = rest.start.plus_pages(rest.pages() / 2);
-                    self.resume(client, &part.part(VirtRange { end: middle, ..rest }), write);
-                    rest.start = middle;
-                }
-                // The addresses, or the process, are gone: whoever waits is to see that.
-                Err(_) => {
-                    let _ = client.uffd.wake(rest);
-                    return;
-                }
+    /// Does something at the addresses that a client has now for `range`, as far as it goes.
+    /// `attempt` is told the addresses, and answers where the kernel stopped.
+    fn follow(
+        &self,
+        client: &Client,
+        range: VirtRange,
+        attempt: impl Fn(&Region, VirtRange) -> Result<(), Stopped>,
+    ) {
+        let mut rest = range;
+        let mut tries = 0;
+        while let Some((part, result)) = client.attempt(rest, &attempt) {
+            let Err(stopped) = result else {
+                rest.start = part.range.end;
+                continue;
+            };
+            rest.start = VirtAddr(part.range.start.0 + stopped.done as u64);
+            // The addresses have changed: what there is to be heard of that comes first.
+            self.read_for_others(client, tries);
+            tries += 1;
+            let is_as_before = || {
+                client.regions_in(rest).first() == Some(&part.part(rest)) // Nothing was heard.
+            };
+            if stopped.errno != Errno::AGAIN && is_as_before() {
+                // They, or the process, are gone without a word: that is how it ends.
+                rest.start = part.range.end;
             }
         }
     }
 
-    fn protect(&self, client: &Client, range: VirtRange, protect: Protect) {
-        // Refused only where the addresses, or the process, are gone.
-        let _ = self.insist(client, || client.uffd.write_protect_now(range, protect));
-    }
-
-    fn insist<T>(
-        &self,
-        client: &Client,
-        attempt: impl FnMut() -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        client.insist(attempt, |fault| {
+    /// Reads what a client has told; whoever serves faults is told of those.
+    fn read_for_others(&self, client: &Client, tries: u32) {
+        let _ = client.read(|fault| {
             self.push_fault(client, fault);
             self.pending.signal();
-        })
+        });
+        match tries {
+            0..100 => std::thread::yield_now(),
+            _ => std::thread::sleep(Duration::from_micros(50)),
+        }
+    }
+
+    /// Shows what is in the store at a client's addresses.
+    fn resume(&self, client: &Client, range: VirtRange, write: WriteAccess) {
+        self.follow(client, range, |part, now| {
+            let protect = match write {
+                WriteAccess::Allowed => Protect::No,
+                _ if part.private => Protect::No,
+                WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
+            };
+            let (mut done, mut span) = (0, now.pages());
+            while done < now.len() as usize {
+                let start = VirtAddr(now.start.0 + done as u64);
+                let rest = VirtRange { start, end: now.end.min(start.plus_pages(span)) };
+                let Err(stopped) = client.uffd.resume(rest, protect) else {
+                    (done, span) = (done + rest.len() as usize, now.pages());
+                    continue;
+                };
+                done += stopped.done;
+                match stopped.errno {
+                    // It is there already, as the kernel left it: with the rights of now.
+                    Errno::EXIST => {
+                        let page = VirtRange::page(VirtAddr(now.start.0 + done as u64));
+                        let protected = client.uffd.write_protect_now(page, protect);
+                        protected.map_err(|errno| Stopped { done, errno })?;
+                        let _ = client.uffd.wake(page);
+                        done += PAGE_SIZE;
+                    }
+                    // It has to be within one of the kernel's areas, and the client may have
+                    // cut those: by mprotect, mlock, advice for a part.
+                    Errno::NOENT if rest.pages() > 1 => span = rest.pages() / 2,
+                    errno => return Err(Stopped { done, errno }),
+                }
+            }
+            Ok(())
+        });
     }
 
     fn push_fault(&self, client: &Client, fault: PageFault) {
-        let region = client.find(fault.addr);
+        let found = client.find_now(fault.addr);
         // What a client stores in private memory is its own: it needs the page to copy it.
-        let access = match region {
-            Some(region) if region.private => Access::Read,
+        let access = match found {
+            Some((region, _)) if region.private => Access::Read,
             _ => fault.access,
         };
-        let (space, addr) = (client.space, fault.addr);
+        let (space, addr) = (client.space, found.map_or(fault.addr, |(_, at)| at));
         self.lock_faults().push_back(Held { space, addr, access, thread: 0 });
     }
 
@@ -239,6 +269,14 @@ impl SharedMachine {
             }
         }
         Ok(())
+    }
+
+    /// Has this access met nothing for so long that there is nothing to be heard any more?
+    fn is_lost(&self, held: &Held) -> bool {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.retain(|_, since| since.elapsed() < 2 * PATIENCE);
+        let since = lost.entry((held.space, held.addr.page_start())).or_insert_with(Instant::now);
+        since.elapsed() > PATIENCE
     }
 
     /// Pages of frames in the store, next to each other, by object.
@@ -313,17 +351,9 @@ impl Machine for SharedMachine {
         Buffer { start: at.0 as *mut u8, len: PAGE_SIZE }
     }
 
-    /// Panics where nothing is mapped.
-    fn mapped(&self, space: SpaceId, range: VirtRange) -> Buffer {
-        let home = match space {
-            STORE => range.start,
-            _ => {
-                let region = self.client(space).and_then(|client| client.find(range.start));
-                let region = region.unwrap_or_else(|| panic!("no region at {:?}", range.start));
-                region.home_of(range.start)
-            }
-        };
-        Buffer { start: home.0 as *mut u8, len: range.len() as usize }
+    /// At home: whoever maps it may be gone by now.
+    fn mapped(&self, _space: SpaceId, _at: VirtAddr, frame: FrameNo) -> Buffer {
+        self.buffer(frame)
     }
 
     fn map(
@@ -349,9 +379,7 @@ impl Machine for SharedMachine {
             };
             let count = part.range.pages() as usize;
             self.bring_home(part.home, &frames[done..done + count]);
-            if !part.gone {
-                self.resume(&client, &part, write);
-            }
+            self.resume(&client, part.range, write);
             done += count;
         }
         Ok(())
@@ -368,6 +396,7 @@ impl Machine for SharedMachine {
             _ => self.client(space),
         };
         // Where the client itself has unmapped the page, it has left, and stays for others.
+        // Where it has moved it to, it has not.
         let has_left = |at: VirtAddr| {
             let region = client.as_ref().and_then(|client| client.find(at));
             space != STORE && region.is_none_or(|region| region.gone)
@@ -395,24 +424,28 @@ impl Machine for SharedMachine {
             WriteAccess::Allowed => Protect::No,
             WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
         };
-        for part in client.regions_in(range).iter().filter(|part| !part.gone && !part.private) {
-            self.protect(&client, part.range, protect);
-        }
+        self.follow(&client, range, |part, now| match part.private {
+            true => Ok(()),
+            false => {
+                let protected = client.uffd.write_protect_now(now, protect);
+                protected.map_err(|errno| Stopped { done: 0, errno })
+            }
+        });
         Ok(())
     }
 
     /// What lies beyond the end of the object's memory is an error without us.
     fn poison(&self, space: SpaceId, range: VirtRange) -> io::Result<()> {
         let Some(client) = self.client(space) else { return Ok(()) };
-        for page in (0..range.pages()).map(|n| range.start.plus_pages(n)) {
-            let region = client.find(page).filter(|region| !region.gone);
-            if region.is_some_and(|region| self.store.reaches(region.home_of(page))) {
-                let page = VirtRange::page(page);
+        for n in 0..range.pages() {
+            let page = VirtRange::page(range.start.plus_pages(n));
+            self.follow(&client, page, |part, now| match self.store.reaches(part.home) {
                 // EEXIST: it is one already, or a page has come.
-                let _ = self.insist(&client, || client.uffd.poison_now(page));
-            }
+                true => client.uffd.poison_now(now).map_err(|errno| Stopped { done: 0, errno }),
+                false => Ok(()),
+            });
         }
-        let _ = client.uffd.wake(range);
+        self.wake(space, range);
         Ok(())
     }
 
@@ -422,8 +455,14 @@ impl Machine for SharedMachine {
     }
 
     fn wake(&self, space: SpaceId, range: VirtRange) {
-        if let Some(client) = self.client(space) {
-            let _ = client.uffd.wake(range);
+        let Some(client) = self.client(space) else { return };
+        let parts = client.regions_in(range);
+        for part in parts.iter().filter(|part| !part.gone) {
+            let _ = client.uffd.wake(part.range_now());
+        }
+        if parts.iter().map(|part| part.range.len()).sum::<u64>() < range.len() {
+            // Who waited there may be anywhere by now.
+            let _ = client.uffd.wake(EVERYWHERE);
         }
     }
 
@@ -443,16 +482,16 @@ impl Machine for SharedMachine {
         Ok(())
     }
 
-    /// The kernel knows a client's areas and their rights. An access that it has let
-    /// through, where there is no region, is one that we have lost: an error.
+    /// The kernel knows a client's areas and their rights: an access that it has let
+    /// through, where the engine shows nothing, has met something that we are about to hear
+    /// of. Should we never, it is an error.
     fn segv(&self, held: &Held, _why: Segv) -> io::Result<()> {
+        let Some(client) = self.client(held.space) else { return Ok(()) };
         let page = VirtRange::page(held.addr.page_start());
-        if let Some(client) = self.client(held.space) {
-            if client.find(held.addr).is_none() {
-                let _ = self.insist(&client, || client.uffd.poison_now(page));
-            }
-            let _ = client.uffd.wake(page);
+        if client.find_now(held.addr).is_none() && self.is_lost(held) {
+            let _ = client.uffd.poison_now(page);
         }
+        let _ = client.uffd.wake(EVERYWHERE);
         Ok(())
     }
 
