@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faultless::{Delivery, PolicyKind};
+use faultless_bench::peer::Peer;
+use faultless_bench::workloads::Workload;
 
 use crate::order::Order;
 use crate::plan::Advice;
@@ -33,6 +35,7 @@ Examples:
   faultless cat FILE | sha256sum
   faultless run --memory 64M -- PROGRAM ARGUMENTS
   faultless scenario list            what mmap is, in small programs
+  faultless bench --workload W1      as fast as the kernel's mmap?
 
 Sizes are bytes (4096) or powers of 1024 (64K, 64M, 1G).";
 
@@ -84,6 +87,14 @@ pub enum Command {
     Broker(BrokerArgs),
     /// Say whether Faultless can be used here, and what a fault costs
     Doctor(DoctorArgs),
+    /// Measure against the kernel's mmap and others, on workloads and in small costs
+    Bench(BenchArgs),
+    /// One run of one system for `bench`, as a child process
+    #[command(hide = true)]
+    BenchRun {
+        /// What to do, as JSON
+        job: String,
+    },
     /// The kernel's part of `demo` and `scan`, as a child process
     #[command(hide = true)]
     KernelWalk(KernelWalkArgs),
@@ -195,6 +206,85 @@ pub struct ScanArgs {
     /// Do the same by the kernel's mmap, in a memory cgroup of the same size
     #[arg(long)]
     pub compare: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Debug)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub struct BenchArgs {
+    /// Seconds: counts that no clock is in (device reads, system calls, evictions,
+    /// allocations), held against the bounds in crates/bench/bounds.toml
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// An hour: everything on a file of 1 GiB, with all ratios that are to be reached
+    #[arg(long)]
+    pub full: bool,
+    /// Which workloads: W1 random, W2 zipf, W3 scan, W4 writes, W5 hot set beside a scan,
+    /// W6 all fits, W7 tree, W8 many files; `costs` for what single steps cost
+    #[arg(long, value_delimiter = ',', value_parser = measure, value_name = "W1,…")]
+    pub workload: Vec<Measure>,
+    /// Only these systems, by the names that the tables have
+    #[arg(long, value_delimiter = ',', value_name = "kernel,inline,…")]
+    pub system: Vec<String>,
+    /// Size of the file [512M; 1G with --full, 16M with --quick]
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<Size>,
+    /// The budget: page memory of Faultless, and by a cgroup the same for everybody
+    /// [64M; 128M with --full, 2M with --quick]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// Numbers of threads, if not each workload's own
+    #[arg(long, value_delimiter = ',', value_name = "1,16,…",
+          value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub threads: Vec<u64>,
+    /// Interleaved runs of each system [5]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=99))]
+    pub runs: Option<u64>,
+    /// How long W5 is measured [10; 30 with --full]
+    #[arg(long)]
+    pub seconds: Option<f64>,
+    /// What random choices depend on
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Where to make the files; $TMPDIR or the current directory if not said
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Compare with a program of yours, too
+    ///
+    /// COMMAND finds the case in environment variables FAULTLESS_BENCH_… and prints one line
+    /// of JSON: crates/bench/src/peer.rs says which.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub peer: Vec<Peer>,
+    /// Draw throughput over time, ratios and latencies as SVG into this directory
+    #[arg(long, value_name = "DIR")]
+    pub plot: Option<PathBuf>,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Every system runs in a process of its own, in a memory cgroup with the same limit, on the same
+file with nothing of it in memory at first, and does the same accesses. The clock starts when
+the budget has been turned over several times. What was read is compared with what was written.
+Systems take turns; a ratio is the median of the ratios of all turns.
+
+  faultless bench --quick                          counts, for a check of every change
+  faultless bench --workload W1 --threads 1,16     random reads
+  faultless bench --workload costs                 what a fault, a pin, an eviction cost
+  faultless bench --full --plot plots              all there is";
+
+/// What `bench` can measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// A workload.
+    Workload(Workload),
+    /// What single steps cost.
+    Costs,
+}
+
+fn measure(text: &str) -> Result<Measure, String> {
+    match text {
+        "costs" => Ok(Measure::Costs),
+        text => Ok(Measure::Workload(text.parse()?)),
+    }
 }
 
 /// Arguments of `cat`.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, Bound, Cgroup};
 use crate::cleanup;
+use crate::counters::{Counters, RssSampler};
 use crate::disk;
-use crate::measure::{Counters, RssSampler};
 use crate::plan::{Phase, PhaseResult, Plan, Start, Work};
 use crate::problem::{Problem, Result};
 use crate::progress::Progress;

@@ -4,39 +4,39 @@
 //! main → demo, scan ─► plan ─► ours   (Faultless, here)      ─► walk ─► touch
 //!                         └──► kernel (mmap, in a child)      ─► walk ─► touch
 //!        cat, doctor, scenario, broker, run
+//!        bench ─► faultless_bench
 //! ```
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod broker;
 mod cat;
-mod cgroup;
-mod cleanup;
 mod demo;
-mod disk;
 mod doctor;
 mod kernel;
-mod measure;
-mod model;
-mod order;
 mod ours;
 mod output;
 mod plan;
-mod problem;
-mod progress;
 mod run;
 mod scan;
 mod scenario;
-mod size;
 mod table;
-mod touch;
 mod walk;
 
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
+
+use faultless_measure::{
+    cgroup, cleanup, counters, disk, model, order, problem, progress, size, touch,
+};
+
+/// So that the benchmark can say what is allocated where nothing should be.
+#[global_allocator]
+static ALLOCATOR: faultless_bench::allocations::Counting = faultless_bench::allocations::Counting;
 
 use args::{Arguments, Command, KernelWalkArgs};
 use output::{Outcome, Output};
@@ -70,12 +70,19 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
     match command {
         // A child ends as its parent or a signal wants it to; `cat` leaves nothing behind.
         Command::KernelWalk(args) => return kernel_walk(args),
+        Command::BenchRun { job } => {
+            return faultless_bench::child::run(job).map(|()| Outcome::Ok);
+        }
         Command::Cat(args) => return cat::run(args),
         // It ends by signals, when everything has been written back.
         Command::Broker(args) => return broker::run(args, output),
         // Signals are for the program that it runs.
         Command::Run(args) => return run::run(args),
-        Command::Demo(_) | Command::Scan(_) | Command::Scenario(_) | Command::Doctor(_) => {}
+        Command::Demo(_)
+        | Command::Scan(_)
+        | Command::Scenario(_)
+        | Command::Doctor(_)
+        | Command::Bench(_) => {}
     }
     cleanup::on_signals()
         .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
@@ -84,9 +91,12 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Scan(args) => scan::run(args, output),
         Command::Scenario(args) => scenario::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
-        Command::KernelWalk(_) | Command::Cat(_) | Command::Broker(_) | Command::Run(_) => {
-            unreachable!("done above")
-        }
+        Command::Bench(args) => bench::run(args, output),
+        Command::KernelWalk(_)
+        | Command::BenchRun { .. }
+        | Command::Cat(_)
+        | Command::Broker(_)
+        | Command::Run(_) => unreachable!("done above"),
     }
 }
 

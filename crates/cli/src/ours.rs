@@ -6,8 +6,8 @@ use std::time::Instant;
 use faultless::{Delivery, MapOptions, MapRaw, OnError, PolicyKind, Stats, Vm};
 use serde::Serialize;
 
+use crate::counters::RssSampler;
 use crate::disk;
-use crate::measure::RssSampler;
 use crate::model::PAGE;
 use crate::plan::{Phase, PhaseResult, Plan, Start, Work};
 use crate::problem::{Problem, Result};

@@ -23,7 +23,7 @@ use faultless_protocol::SOCKET_VARIABLE;
 
 use crate::args::RunArgs;
 use crate::output::Outcome;
-use crate::problem::{Problem, Result};
+use faultless_measure::problem::{Problem, Result};
 use library::Library;
 use program::Kind;
 

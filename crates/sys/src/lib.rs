@@ -10,6 +10,7 @@
 //! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
 //! | [`thread`] | threads that a forked child can start |
+//! | [`counter`] | how many system calls there are, for measurements |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //! | [`call`](mod@call) | a system call by its number, past the C library |
 //!
@@ -18,6 +19,7 @@
 //! the only place with `unsafe`.
 
 pub mod call;
+pub mod counter;
 pub mod fork;
 pub mod memory;
 pub mod process;

@@ -108,7 +108,7 @@ impl Iterator for Pages {
 
 /// Zipf's distribution by rejection-inversion (Hörmann and Derflinger 1996): no table,
 /// a constant time per number.
-struct Zipf {
+pub struct Zipf {
     pages: u64,
     /// Coprime to `pages`, so that `rank × stride` reaches every page.
     stride: u64,
@@ -118,7 +118,8 @@ struct Zipf {
 }
 
 impl Zipf {
-    fn new(pages: u64) -> Zipf {
+    /// Over `pages` pages, of which there is one at least.
+    pub fn new(pages: u64) -> Zipf {
         let mut stride = (pages as f64 * 0.618) as u64 | 1;
         while common_divisor(stride, pages) != 1 {
             stride += 2;
@@ -132,7 +133,8 @@ impl Zipf {
         }
     }
 
-    fn page(&self, random: &mut Random) -> u64 {
+    /// The next page.
+    pub fn page(&self, random: &mut Random) -> u64 {
         let rank = loop {
             let at = self.high + random.fraction() * (self.low - self.high);
             let inverse = integral_inverse(at);

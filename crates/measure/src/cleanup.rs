@@ -47,6 +47,12 @@ pub fn make<T>(make: impl FnOnce() -> io::Result<(T, Undo)>) -> io::Result<(T, G
     Ok((made, Guard { id }))
 }
 
+/// Does something that no signal comes in between of.
+pub fn uninterrupted<T>(act: impl FnOnce() -> T) -> T {
+    let _undo = lock();
+    act()
+}
+
 /// How to undo a child: by a descriptor, since its number could become another's.
 pub fn child(child: &std::process::Child) -> io::Result<Undo> {
     let pid = Pid::from_child(child);

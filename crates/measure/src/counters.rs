@@ -11,6 +11,10 @@ use crate::model::PAGE;
 /// Between two looks at the memory in use.
 const SAMPLE_EVERY: Duration = Duration::from_millis(5);
 
+/// In which the kernel tells times (USER_HZ, the same on every machine that the library
+/// runs on).
+const TICKS_PER_SECOND: u64 = 100;
+
 /// Looks at the process's resident memory all the time.
 pub struct RssSampler {
     shared: Arc<Shared>,
@@ -77,6 +81,10 @@ pub struct Counters {
     pub faults_major: u64,
     /// Read from storage.
     pub bytes_read: u64,
+    /// Time on processors, in the program.
+    pub cpu_user_ms: u64,
+    /// Time on processors, in the kernel for it.
+    pub cpu_system_ms: u64,
     /// On the way to storage: counted by the kernel when a page becomes dirty.
     pub bytes_written: u64,
 }
@@ -98,6 +106,8 @@ impl Counters {
         Counters {
             faults_minor: field(7),
             faults_major: field(9),
+            cpu_user_ms: field(11) * 1000 / TICKS_PER_SECOND,
+            cpu_system_ms: field(12) * 1000 / TICKS_PER_SECOND,
             bytes_read: line("read_bytes:"),
             bytes_written: line("write_bytes:"),
         }
@@ -108,6 +118,8 @@ impl Counters {
         Counters {
             faults_minor: self.faults_minor - before.faults_minor,
             faults_major: self.faults_major - before.faults_major,
+            cpu_user_ms: self.cpu_user_ms - before.cpu_user_ms,
+            cpu_system_ms: self.cpu_system_ms - before.cpu_system_ms,
             bytes_read: self.bytes_read - before.bytes_read,
             bytes_written: self.bytes_written - before.bytes_written,
         }

@@ -5,12 +5,15 @@
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use faultless::MapRaw;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use crate::model::PAGE;
 
 /// The words of a mapping, each loaded or stored in place, from any thread.
 ///
@@ -54,6 +57,11 @@ impl<'a> Words<'a> {
     /// How many.
     pub fn len(&self) -> u64 {
         self.len as u64
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Reads a word; waits for its page, if that isn't in memory.
@@ -117,6 +125,12 @@ pub struct KernelMap {
     writes: Writes,
 }
 
+// SAFETY: 1. the pointer is only an address: what is there is reached by `Words`, whose
+// accesses are atomic; 2. advice and flushes may come from any thread (madvise(2), msync(2)).
+unsafe impl Send for KernelMap {}
+// SAFETY: as above; nothing in the value itself changes.
+unsafe impl Sync for KernelMap {}
+
 impl KernelMap {
     /// Maps the first `len` bytes of a file, shared.
     pub fn new(file: &File, len: u64, writes: Writes) -> io::Result<KernelMap> {
@@ -139,13 +153,34 @@ impl KernelMap {
 
     /// What will be touched next; only advice that changes no bytes.
     pub fn advise(&self, pattern: faultless::Pattern) -> io::Result<()> {
+        self.advise_pages(0..(self.len as u64).div_ceil(PAGE), pattern)
+    }
+
+    /// As [`advise`](Self::advise), for whole pages of it.
+    pub fn advise_pages(&self, pages: Range<u64>, pattern: faultless::Pattern) -> io::Result<()> {
         let advice = match pattern {
             faultless::Pattern::Normal => Advice::Normal,
             faultless::Pattern::Random => Advice::Random,
             faultless::Pattern::Sequential => Advice::Sequential,
         };
-        // SAFETY: the range is this mapping, and the advice only concerns read-ahead.
-        unsafe { rustix::mm::madvise(self.start.cast(), self.len, advice)? };
+        self.give((pages.start * PAGE) as usize..(pages.end * PAGE) as usize, advice)
+    }
+
+    /// Begins to read a page that will be needed.
+    pub fn will_need(&self, page: u64) -> io::Result<()> {
+        let at = (page * PAGE) as usize;
+        self.give(at..at + PAGE as usize, Advice::WillNeed)
+    }
+
+    fn give(&self, range: Range<usize>, advice: Advice) -> io::Result<()> {
+        let range = range.start..range.end.min(self.len);
+        assert!(range.start <= range.end, "within the mapping");
+        // SAFETY: 1. the range is within this mapping (asserted); 2. none of the advices
+        // used here changes bytes.
+        unsafe {
+            let start = self.start.add(range.start).cast();
+            rustix::mm::madvise(start, range.end - range.start, advice)?;
+        }
         Ok(())
     }
 

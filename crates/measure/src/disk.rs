@@ -77,11 +77,22 @@ impl Temporary {
 
     /// Fills it as the model says, and waits until that is durable.
     pub fn fill(&mut self, bytes: u64, model: Model, progress: &Progress) -> Result<()> {
-        let mut chunk = vec![0; CHUNK];
+        self.fill_as_part(0, bytes, model, progress)
+    }
+
+    /// As [`fill`](Self::fill), with what the model says of the bytes from `start`.
+    pub fn fill_as_part(
+        &mut self,
+        start: u64,
+        bytes: u64,
+        model: Model,
+        progress: &Progress,
+    ) -> Result<()> {
+        let mut chunk = vec![0; CHUNK.min(bytes as usize)];
         let mut offset = 0;
         while offset < bytes {
             let chunk = &mut chunk[..(bytes - offset).min(CHUNK as u64) as usize];
-            model.fill(offset, chunk);
+            model.fill(start + offset, chunk);
             self.file.write_all(chunk).map_err(Problem::on("write", &self.path))?;
             offset += chunk.len() as u64;
             progress.advance(chunk.len() as u64);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cleanup::{self, Guard, Undo};
+use crate::model::PAGE;
 use crate::size::Size;
 
 /// What a bounded child may use beside the file's pages: its program, stacks, page
@@ -58,6 +59,13 @@ impl Version {
         }
     }
 
+    fn usage_file(self) -> &'static str {
+        match self {
+            Version::One => "memory.usage_in_bytes",
+            Version::Two => "memory.current",
+        }
+    }
+
     fn max_file(self) -> &'static str {
         match self {
             Version::One => "memory.max_usage_in_bytes",
@@ -69,11 +77,16 @@ impl Version {
 impl Cgroup {
     /// Makes one for a budget of so many bytes. The error says why that can't be.
     pub fn new(memory: u64) -> Result<Cgroup, String> {
+        Cgroup::of_limit(memory + ALLOWANCE)
+    }
+
+    /// Makes one with a limit of so many bytes. The error says why that can't be.
+    pub fn of_limit(limit: u64) -> Result<Cgroup, String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")
             .map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
         let mut why = None;
         for (version, mount) in mount_points(&mounts) {
-            match Cgroup::under(&mount, version, memory + ALLOWANCE) {
+            match Cgroup::under(&mount, version, limit) {
                 Ok(cgroup) => return Ok(cgroup),
                 // The first is the likeliest: a version 1 that is mounted has the
                 // controller.
@@ -106,9 +119,13 @@ impl Cgroup {
         &self.dir
     }
 
+    /// The most that it held.
+    pub fn held_bytes_max(&self) -> Option<u64> {
+        number(&self.dir.join(self.version.max_file()))
+    }
+
     /// What it bounds, and what it held.
     pub fn bound(&self) -> Bound {
-        let held = fs::read_to_string(self.dir.join(self.version.max_file())).ok();
         Bound::Cgroup {
             version: match self.version {
                 Version::One => 1,
@@ -116,7 +133,7 @@ impl Cgroup {
             },
             limit_bytes: self.limit,
             allowance_bytes: ALLOWANCE,
-            held_bytes_max: held.and_then(|text| text.trim().parse().ok()),
+            held_bytes_max: self.held_bytes_max(),
         }
     }
 }
@@ -125,6 +142,22 @@ impl Cgroup {
 pub fn join(dir: &Path) -> io::Result<()> {
     // "0" is whoever writes.
     fs::write(dir.join("cgroup.procs"), "0")
+}
+
+/// Limits the cgroup that this process has joined to what it holds now and `more` bytes;
+/// answers the limit.
+pub fn limit_growth(dir: &Path, more: u64) -> io::Result<u64> {
+    let versions = [Version::One, Version::Two];
+    let version = versions.into_iter().find(|version| dir.join(version.limit_file()).exists());
+    let version = version.ok_or(io::ErrorKind::NotFound)?;
+    let held = number(&dir.join(version.usage_file())).ok_or(io::ErrorKind::InvalidData)?;
+    let limit = (held + more).next_multiple_of(PAGE);
+    fs::write(dir.join(version.limit_file()), limit.to_string())?;
+    Ok(limit)
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Where cgroups are mounted that may control memory, from /proc/self/mountinfo (see

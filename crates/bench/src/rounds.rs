@@ -1,0 +1,249 @@
+//! Interleaved runs: every system once, then every system again, each in a child of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use faultless_measure::cgroup::Cgroup;
+use faultless_measure::cleanup;
+use faultless_measure::disk;
+use faultless_measure::problem::{Problem, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::belady;
+use crate::case::Case;
+use crate::content::{Content, each_word, expected_sum};
+use crate::job::{Amount, ChildJob, Count, Job, Measured};
+use crate::options::Options;
+use crate::peer::{self, Peer};
+use crate::shape::Shape;
+use crate::system::System;
+
+/// The command of the tool that is a child's: `faultless bench-run JOB`.
+pub const CHILD_COMMAND: &str = "bench-run";
+/// Before the child says how much it needs: enough for any program to start.
+const LIMIT_AT_START: u64 = 1 << 40;
+/// What most machines read ahead.
+const SMALL_AHEAD_KIB: u64 = 128;
+
+/// What a case came to.
+#[derive(Debug, Serialize)]
+pub struct CaseResult {
+    /// The case.
+    pub case: Case,
+    /// By system, run by run.
+    pub runs: BTreeMap<System, Vec<Measured>>,
+    /// Systems that could not do it, and why.
+    pub failed: BTreeMap<System, String>,
+    /// Hits of a hundred accesses at best, if that can be said.
+    pub best_hit_percent: Option<f64>,
+}
+
+impl CaseResult {
+    /// The run of a system whose rate is in the middle.
+    pub fn median(&self, system: &System) -> Option<&Measured> {
+        let mut runs: Vec<&Measured> = self.runs.get(system)?.iter().collect();
+        runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
+        runs.get(runs.len() / 2).copied()
+    }
+
+    /// The median of what `figure` is for `ours`, by what it is for `against` in the same
+    /// round.
+    pub fn ratio(
+        &self,
+        ours: &System,
+        against: &System,
+        figure: impl Fn(&Measured) -> f64,
+    ) -> Option<f64> {
+        let rounds = self.runs.get(ours)?.iter().zip(self.runs.get(against)?);
+        let mut ratios: Vec<f64> =
+            rounds.map(|(ours, theirs)| figure(ours) / figure(theirs).max(1e-9)).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied()
+    }
+}
+
+/// Runs a case as often as the options say.
+pub fn run_case(options: &Options, case: &Case, content: &mut Content) -> Result<CaseResult> {
+    let mut systems = case.workload.definition().systems();
+    if peer::can_play(case) {
+        systems.extend(options.peers.iter().map(|peer| System::Peer(peer.name.clone())));
+    }
+    systems.retain(|system| options.wants(system));
+    let mut result = CaseResult {
+        case: case.clone(),
+        runs: BTreeMap::new(),
+        failed: BTreeMap::new(),
+        best_hit_percent: best_hits(case),
+    };
+    let mut expected = Expected { case, known: None };
+    for round in 0..options.runs() {
+        for system in &systems {
+            if result.failed.contains_key(system) {
+                continue;
+            }
+            let done = run_once(options, case, system, content, Count::Cheap);
+            let checked = done.and_then(|measured| expected.check(measured));
+            // Stores of a run that broke off are known to nobody.
+            let stored = match (&checked, case.write_percent) {
+                (_, 0) => Ok(()),
+                (Ok(_), _) => content.verify_stores(case),
+                (Err(_), _) => content.renew(),
+            };
+            match stored.and(checked) {
+                Ok(measured) => {
+                    let (name, rate) = (case.name(), measured.rate());
+                    let of = options.runs();
+                    eprintln!("{name}: run {} of {of}: {system} {rate:.0}/s", round + 1);
+                    result.runs.entry(system.clone()).or_default().push(measured);
+                }
+                Err(problem) => {
+                    eprintln!("{}: {system}: {problem}", case.name());
+                    result.runs.remove(system);
+                    result.failed.insert(system.clone(), problem.to_string());
+                }
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// What sums must be, computed once where all runs do the same.
+struct Expected<'a> {
+    case: &'a Case,
+    known: Option<(Amount, u64)>,
+}
+
+impl Expected<'_> {
+    fn check(&mut self, measured: Measured) -> Result<Measured> {
+        let sum = match self.known {
+            Some((amount, sum)) if amount == measured.amount => sum,
+            _ => expected_sum(self.case, measured.amount),
+        };
+        self.known = Some((measured.amount, sum));
+        match measured.sum == sum {
+            true => Ok(measured),
+            false => Err(Problem::new("WRONG: what it read is not what the file holds")),
+        }
+    }
+}
+
+/// The hit ratio of Belady's rule, where accesses are known beforehand.
+fn best_hits(case: &Case) -> Option<f64> {
+    let is_told = case.write_percent == 0 && case.timed <= 32 * case.frames();
+    match case.workload.definition().shape(case) {
+        Shape::Accesses(sequence) if is_told => {
+            let mut pages = Vec::new();
+            each_word(&*sequence, case.warm + case.timed, |_, word| pages.push(word / 512));
+            let hits = belady::hits(&pages, case.warm as usize, case.frames() as usize);
+            Some(100.0 * hits as f64 / case.timed as f64)
+        }
+        _ => None,
+    }
+}
+
+/// One run in a child.
+pub fn run_once(
+    options: &Options,
+    case: &Case,
+    system: &System,
+    content: &Content,
+    count: Count,
+) -> Result<Measured> {
+    let peer = options.peers.iter().find(|peer| *system == System::Peer(peer.name.clone()));
+    let cgroup = Cgroup::of_limit(LIMIT_AT_START).ok();
+    let mut job = Job {
+        case: case.clone(),
+        system: system.clone(),
+        files: content.set().clone(),
+        cgroup: cgroup.as_ref().map(|cgroup| cgroup.dir().to_owned()),
+        count,
+    };
+    if *system == System::Device && matches!(case.workload.definition().shape(case), Shape::Scan) {
+        job.case.threads = 4; // Its best, whoever else scans by one.
+    }
+    let measured = match peer {
+        Some(peer) => run_peer(peer, &job)?,
+        None => {
+            let stdin = match job.system {
+                System::KernelSmallAhead => Stdio::from(open_with_small_ahead(&job.files.path(0))?),
+                _ => Stdio::null(),
+            };
+            run_child(&ChildJob::Run(job), stdin)?
+        }
+    };
+    let peak = cgroup.as_ref().and_then(Cgroup::held_bytes_max);
+    Ok(Measured { peak_bytes: peak.unwrap_or(measured.peak_bytes), ..measured })
+}
+
+/// Has a child do a job; answers what it tells.
+pub fn run_child<T: DeserializeOwned>(job: &ChildJob, stdin: Stdio) -> Result<T> {
+    let exe = std::env::current_exe().map_err(Problem::on("find", Path::new("/proc/self/exe")))?;
+    let mut command = Command::new(exe);
+    command.arg(CHILD_COMMAND).arg(serde_json::to_string(job).expect("a job has a JSON form"));
+    command.stdin(stdin);
+    let output = output(command)?;
+    serde_json::from_str(&output).map_err(|error| Problem::new(format!("not a result: {error}")))
+}
+
+fn run_peer(peer: &Peer, job: &Job) -> Result<Measured> {
+    if let Some(dir) = &job.cgroup {
+        let limit = faultless_measure::cgroup::limit_growth;
+        limit(dir, job.growth_bytes_max() + peer::START_BYTES)
+            .map_err(Problem::on("limit", dir))?;
+    }
+    let path = job.files.path(0);
+    let file = File::open(&path).map_err(Problem::on("open", &path))?;
+    disk::drop_page_cache(&file).map_err(Problem::on("flush", &path))?;
+    let (command, _list) = peer::command(peer, job)?;
+    peer::parse(&job.case, &output(command)?)
+}
+
+/// Runs a program that ends with us; answers what it printed.
+fn output(mut command: Command) -> Result<String> {
+    let failed = |what: String| Problem::new(format!("its process {what}"));
+    command.stdout(Stdio::piped());
+    let spawned = cleanup::make(|| {
+        let child = command.spawn()?;
+        let undo = cleanup::child(&child)?;
+        Ok((child, undo))
+    });
+    let (child, guard) = spawned.map_err(|error| failed(format!("can't be started: {error}")))?;
+    let output = child.wait_with_output().map_err(|error| failed(format!("is lost: {error}")))?;
+    guard.keep(); // It has ended by itself.
+    if !output.status.success() {
+        return Err(failed(format!("ended with {}", output.status)));
+    }
+    String::from_utf8(output.stdout).map_err(|error| failed(format!("printed no text: {error}")))
+}
+
+/// Opens a file while its device reads ahead as most do: what counts is the setting at that
+/// moment, and it is set back at once.
+fn open_with_small_ahead(path: &Path) -> Result<File> {
+    let plain = |error: std::io::Error| {
+        Problem::new(format!("its read-ahead can't be set to {SMALL_AHEAD_KIB} KiB: {error}"))
+    };
+    let setting = ahead_setting(path).map_err(plain)?;
+    let before = fs::read_to_string(&setting).map_err(plain)?;
+    // Under the lock of what signals undo: none comes in between.
+    let opened = cleanup::uninterrupted(|| {
+        fs::write(&setting, SMALL_AHEAD_KIB.to_string())?;
+        let file = File::open(path);
+        fs::write(&setting, before.trim())?;
+        file
+    });
+    opened.map_err(plain)
+}
+
+/// Where the kernel keeps the read-ahead of a file's device, or of the disk that it is a
+/// partition of.
+fn ahead_setting(path: &Path) -> std::io::Result<PathBuf> {
+    let device = fs::metadata(path)?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let block = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
+    let places = [block.join("bdi/read_ahead_kb"), block.join("../bdi/read_ahead_kb")];
+    places.into_iter().find(|place| place.exists()).ok_or(std::io::ErrorKind::NotFound.into())
+}

@@ -1,0 +1,48 @@
+//! W1: a word of a random page, over and over, from 1, 2, 16 and 64 threads.
+
+use faultless::Pattern;
+
+use super::{Definition, Workload};
+use crate::case::{Case, Scale};
+use crate::sequence::Uniform;
+use crate::shape::Shape;
+use crate::system::System;
+use crate::targets::Target;
+
+/// See the [module's description](self).
+pub struct Random;
+
+impl Definition for Random {
+    fn about(&self) -> &'static str {
+        "uniform random reads"
+    }
+
+    fn cases(&self, scale: &Scale) -> Vec<Case> {
+        let frames = scale.frames();
+        let case = Case { warm: 3 * frames, timed: 4 * frames, ..scale.case(Workload::W1) };
+        scale.by_threads(case, &[1, 2, 16, 64])
+    }
+
+    fn systems(&self) -> Vec<System> {
+        use System::*;
+        vec![Kernel, Inline, Thread, Pin, PinMany, Prefetch, Pread, Device]
+    }
+
+    fn shape(&self, case: &Case) -> Shape {
+        Shape::Accesses(Box::new(Uniform { pages: case.pages(), seed: case.seed, cycle: u64::MAX }))
+    }
+
+    fn pattern(&self) -> Pattern {
+        Pattern::Random
+    }
+
+    fn targets(&self, case: &Case) -> Vec<Target> {
+        use System::*;
+        let bounds: &[(System, f64)] = match case.threads {
+            1 => &[(Inline, 0.95), (Thread, 0.7), (PinMany, 3.0), (Prefetch, 3.0)],
+            2 => &[],
+            _ => &[(Inline, 1.0), (Thread, 0.9)],
+        };
+        bounds.iter().map(|(ours, bound)| Target::at_least(*bound, ours.clone(), Kernel)).collect()
+    }
+}

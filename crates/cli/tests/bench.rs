@@ -1,0 +1,93 @@
+//! `faultless bench`: the quick form within its bounds, and a whole run on a tiny file with
+//! everything that belongs to it.
+
+mod common;
+
+use common::{disk_dir, json, number, run, stderr};
+use serde_json::Value;
+
+fn bench(more: &[&str]) -> (Value, tempfile::TempDir) {
+    let dir = disk_dir();
+    let place = dir.path().to_str().expect("a name").to_owned();
+    let output = run(["--json", "bench", "--dir", &place].iter().chain(more));
+    assert_eq!(output.status.code(), Some(0), "{more:?}: {}", stderr(&output));
+    let left = std::fs::read_dir(dir.path()).expect("it is there").flatten();
+    let left: Vec<_> = left.filter(|entry| entry.path().is_file()).collect();
+    assert!(left.is_empty(), "files are left: {left:?}");
+    (json(&output), dir)
+}
+
+#[test]
+fn the_quick_form_is_within_its_bounds() {
+    let (report, _dir) = bench(&["--quick"]);
+    let counts = report["counts"].as_array().expect("counts");
+    assert!(counts.len() > 40, "{}", counts.len());
+    let allocations = counts.iter().filter(|held| held["counted"] == "allocations");
+    // Faults in the accessing thread allocate for now, so the counter must see some.
+    assert!(allocations.clone().any(|held| number(held, "/found") > 0.0), "nothing is counted");
+    let in_memory = counts.iter().filter(|held| held["case"] == "W6 1 thread");
+    for held in in_memory.filter(|held| held["counted"] != "system_calls") {
+        assert_eq!(number(held, "/found"), 0.0, "{held}");
+    }
+}
+
+#[test]
+fn a_bound_that_is_passed_is_the_exit_code() {
+    // Twice the budget's file is half read from the device; a sixteenth of it, nearly all: so
+    // more than the bound for the usual ratio of eight.
+    let dir = disk_dir();
+    let place = dir.path().to_str().expect("a name");
+    let arguments = ["bench", "--dir", place, "--quick", "--workload", "W2"];
+    let output = run(arguments.iter().chain(&["--size", "64M", "--memory", "1M"]));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("EXCEEDED"));
+}
+
+#[test]
+fn every_workload_by_every_system() {
+    let plots = disk_dir();
+    let place = plots.path().to_str().expect("a name");
+    // A peer that says it has done all, and has read nothing.
+    let peer = r#"liar=echo "{\"seconds\":1,\"accesses\":$FAULTLESS_BENCH_TIMED,\"sum\":1}""#;
+    let arguments = ["--size", "8M", "--memory", "1M", "--runs", "1", "--seconds", "0.2"];
+    let more = ["--threads", "2", "--plot", place, "--peer", peer];
+    let dir = disk_dir();
+    let files = dir.path().to_str().expect("a name");
+    let output = run(["--json", "bench", "--dir", files].iter().chain(&arguments).chain(&more));
+    // The liar is found out, and that is what the exit code says.
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let report = json(&output);
+    let cases = report["cases"].as_array().expect("cases");
+    assert_eq!(cases.len(), 9);
+    for case in cases {
+        let failed = case["failed"].as_object().expect("who failed");
+        let others: Vec<_> = failed.iter().filter(|(name, _)| *name != "liar").collect();
+        // Setting a device's read-ahead is not for everybody.
+        let allowed = |name: &str| name == "kernel-128k";
+        assert!(others.iter().all(|(name, _)| allowed(name)), "{}: {others:?}", case["case"]);
+        for (system, runs) in case["runs"].as_object().expect("runs") {
+            assert!(number(&runs[0], "/seconds") > 0.0, "{system}");
+            assert!(number(&runs[0], "/accesses") > 0.0, "{system}");
+        }
+    }
+    let drawn = std::fs::read_dir(plots.path()).expect("it is there").count();
+    assert!(drawn > cases.len(), "{drawn} pictures");
+    let repeat = report["command"].as_str().expect("how to repeat it");
+    assert!(repeat.starts_with("faultless bench --size 8M --memory 1M --threads 2"), "{repeat}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["--workload", "W9"], 2, "W1 to W8"),
+        (&["--size", "1M", "--memory", "1M"], 1, "twice the budget"),
+        (&["--system", "unheard-of"], 1, "kernel-willneed"),
+        (&["--peer", "umap"], 2, "NAME=COMMAND"),
+        (&["--quick", "--full"], 2, "cannot be used with"),
+    ];
+    for (arguments, code, words) in cases {
+        let output = run(["bench"].iter().chain(arguments));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+    }
+}
