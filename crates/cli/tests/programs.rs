@@ -90,3 +90,8 @@ fn addresses_that_are_free_for_a_moment_are_still_the_programs() {
 fn a_map_may_be_many_areas() {
     is_the_same("areas", "8M", &["file"]);
 }
+
+#[test]
+fn streams_read_what_maps_have_stored() {
+    is_the_same("streams", "1M", &["file"]);
+}
