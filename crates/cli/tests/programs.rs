@@ -95,3 +95,8 @@ fn a_map_may_be_many_areas() {
 fn streams_read_what_maps_have_stored() {
     is_the_same("streams", "1M", &["file"]);
 }
+
+#[test]
+fn a_file_grows_and_its_map_follows() {
+    is_the_same("grows", "8M", &["file", "60"]);
+}

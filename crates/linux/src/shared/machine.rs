@@ -395,11 +395,12 @@ impl Machine for SharedMachine {
             STORE => None,
             _ => self.client(space),
         };
-        // Where the client itself has unmapped the page, it has left, and stays for others.
-        // Where it has moved it to, it has not.
+        // Where the client itself has unmapped the page, it has left, and stays for others. Where
+        // it has moved it, stores have been stopped there, and it stays, too: whoever writes it
+        // at home would write to another page than its frame's.
         let has_left = |at: VirtAddr| {
             let region = client.as_ref().and_then(|client| client.find(at));
-            space != STORE && region.is_none_or(|region| region.gone)
+            space != STORE && region.is_none_or(|region| region.has_left())
         };
         let leave = pages.iter().filter(|(at, _)| then == Then::Drop || !has_left(*at));
         self.leave_store(leave.map(|(_, frame)| *frame), then);
