@@ -7,6 +7,7 @@
 
 mod bare;
 mod coverage;
+mod programs;
 mod tidy;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ Commands:
   sim      Run seeds of the simulator: --seed N, --seeds COUNT, --minutes M
   bare     Build and run the engine without the standard library
   coverage List the lines of the engine that no test runs; takes cargo-tarpaulin
+  programs Programs of others, without Faultless and under it: NAME ..., --full, --list
   support  Write README's table of Linux's calls, as the checklist comes out
   help     Print this
 ";
@@ -33,6 +35,9 @@ fn main() -> ExitCode {
         ["sim", ref args @ ..] => run("faultless-sim", args),
         ["bare"] => told(bare::run(&tidy::root()), "bare: the engine has run without std"),
         ["coverage"] => told(coverage::run(&tidy::root()), "coverage: enough"),
+        ["programs", ref args @ ..] => {
+            told(programs::run(&tidy::root(), args), "programs: all as they are without Faultless")
+        }
         ["support"] => run("faultless-judge", &["support", "--write", "README.md"]),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultless_addr::PageRange;
 use faultless_protocol::FileId;
+use rustix::fs::SealFlags;
 use rustix::io::Errno;
 
 use crate::board::Board;
@@ -64,7 +65,7 @@ impl Files {
             return Ok(Some(used));
         }
         let is_small = (stat.st_size as u64) < self.min;
-        if is_small || entries.kernels.contains(&id) {
+        if is_small || may_be_sealed(file) || entries.kernels.contains(&id) {
             entries.kernels.insert(id);
             return Ok(None);
         }
@@ -156,6 +157,12 @@ impl Files {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Is it a memfd with seals, or that may get some? They are the kernel's to keep, and its
+/// bytes are in memory anyway. (Files on tmpfs have one seal: that they get none.)
+fn may_be_sealed(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals != SealFlags::SEAL)
 }
 
 impl Use {

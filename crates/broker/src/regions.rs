@@ -198,10 +198,9 @@ impl Regions {
 
     /// Files that no region shows any more are used no more.
     fn drop_unused(&self) {
-        let regions = self.client.regions_in(USER);
         let mut files = self.lock();
         let is_used =
-            |shown: &Shown| regions.iter().any(|region| shown.file.is_home_of(region.home));
+            |shown: &Shown| self.client.has_region(|region| shown.file.is_home_of(region.home));
         let unused: Vec<ObjectId> =
             files.iter().filter(|(_, shown)| !is_used(shown)).map(|(id, _)| *id).collect();
         let unused: Vec<_> = unused.iter().filter_map(|id| files.remove(id)).collect();

@@ -5,12 +5,16 @@
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use faultless_addr::PAGE_SIZE;
 use faultless_sys::Errno;
 
 use crate::kernel;
 
-/// A list whose memory comes straight from the kernel. It never gives any back.
+/// Addresses for each list: what isn't used of them costs no memory.
+const ROOM_BYTES: usize = 16 << 20;
+
+/// A list whose memory comes straight from the kernel, all addresses at once. A program may
+/// unmap something and map it again at the same place: whoever asks for addresses in between
+/// is given those, and loses them.
 pub(crate) struct Array<T: Copy> {
     start: NonNull<T>,
     len: usize,
@@ -28,17 +32,12 @@ impl<T: Copy> Array<T> {
 
     /// Makes room for `more` without [`insert`](Self::insert) needing any. ENOMEM.
     pub fn reserve(&mut self, more: usize) -> Result<(), Errno> {
-        if self.len + more <= self.capacity {
-            return Ok(());
+        if self.capacity == 0 {
+            let start = kernel::private_memory(ROOM_BYTES)?;
+            self.start = NonNull::new(start as *mut T).ok_or(Errno::NOMEM)?;
+            self.capacity = ROOM_BYTES / size_of::<T>();
         }
-        let (old, item) = (self.capacity * size_of::<T>(), size_of::<T>());
-        let new = ((self.len + more) * item).next_power_of_two().max(PAGE_SIZE);
-        // SAFETY: 1. the memory at `start` is ours, from an earlier call, and nothing refers
-        // to it while `self` is borrowed for changing.
-        let start = unsafe { kernel::private_memory(self.start.as_ptr() as usize, old, new)? };
-        self.start = NonNull::new(start as *mut T).ok_or(Errno::NOMEM)?;
-        self.capacity = new / item;
-        Ok(())
+        if self.len + more <= self.capacity { Ok(()) } else { Err(Errno::NOMEM) }
     }
 
     /// Puts `value` before what is at `index`. There must be room.
@@ -83,6 +82,17 @@ impl<T: Copy> DerefMut for Array<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_stays_where_it_was_first() {
+        let mut array = Array::new();
+        array.reserve(1).unwrap();
+        let start = array.as_ptr();
+        while array.reserve(1).is_ok() {
+            array.insert(array.len(), 7_u64);
+        }
+        assert_eq!((array.as_ptr(), array.len()), (start, ROOM_BYTES / 8));
+    }
 
     #[test]
     fn it_does_as_a_vector() {

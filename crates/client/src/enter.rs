@@ -56,8 +56,7 @@ static STATE: Shared = Shared(UnsafeCell::new(State::new()));
 
 /// Makes the page. Before it is there, nobody gets in.
 pub(crate) fn open() -> Result<(), Errno> {
-    // SAFETY: 1. nothing is there before.
-    let start = unsafe { kernel::private_memory(0, 0, PAGE_SIZE)? };
+    let start = kernel::private_memory(PAGE_SIZE)?;
     // SAFETY: 1. the page is ours, and empty anyway.
     unsafe { kernel::madvise(start, PAGE_SIZE, libc::MADV_WIPEONFORK)? };
     PAGE.store(start as *mut Page, Ordering::Release);

@@ -101,6 +101,15 @@ pub fn publish(fd: i32, place: Place, len: usize) {
     }
 }
 
+/// What mappings have changed is in the file afterwards, all of it.
+pub fn publish_all(fd: i32) {
+    if let Some(file) = served(fd)
+        && let Some(mut inside) = enter()
+    {
+        inside.ask_plainly(Request::Clean { offset: 0, len: u64::MAX }, Some(file));
+    }
+}
+
 /// write(2) and its kin.
 ///
 /// As with them, fewer bytes may be written than there are, and those of other writers may

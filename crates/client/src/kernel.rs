@@ -92,21 +92,13 @@ pub(crate) unsafe fn mlock(addr: usize, len: usize) -> Answer {
     unsafe { call(libc::SYS_mlock, [addr, len, 0, 0, 0, 0]) }
 }
 
-/// Memory of zeros for us alone, `len` bytes; or the `old` bytes at `addr` with more behind
-/// them, elsewhere.
-///
-/// # Safety
-/// If `old` isn't 0, `addr` is from here, and nothing refers to it.
-pub(crate) unsafe fn private_memory(addr: usize, old: usize, len: usize) -> Answer {
-    let (prot, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+/// Memory of zeros for us alone, `len` bytes.
+pub(crate) fn private_memory(len: usize) -> Answer {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let new = Mmap { addr: 0, len, prot, flags, fd: -1, offset: 0 };
-    match old {
-        // SAFETY: 1. the kernel chooses addresses where nothing is.
-        0 => unsafe { new.call() },
-        // SAFETY: by the caller's promise.
-        _ => unsafe { mremap(addr, old, len, libc::MREMAP_MAYMOVE, 0) },
-    }
+    // SAFETY: 1. the kernel chooses addresses where nothing is.
+    unsafe { new.call() }
 }
 
 /// Blocks all signals of this thread; answers those that were blocked.

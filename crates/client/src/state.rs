@@ -66,6 +66,8 @@ pub fn start(socket: &[u8]) -> Result<(), Errno> {
     fork::register_handlers()?;
     let mut inside = enter::enter().ok_or(Errno::DEADLK)?;
     inside.address = Some(address);
+    // Before the program maps anything: nothing of ours lies among its own.
+    inside.regions.reserve()?;
     inside.attach(0)
 }
 
@@ -146,8 +148,6 @@ impl Inside {
     /// since served memory is not inherited, and the copy may have been made in the middle
     /// of anything.
     pub fn begin_anew(&mut self) {
-        // Its memory stays where it is, and is nobody's.
-        self.regions = Regions::new();
         self.regions.clear();
         self.detach();
     }

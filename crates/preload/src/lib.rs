@@ -7,13 +7,14 @@
 //! | `read`, `write` | read and write, in all forms; sendfile, copy_file_range, splice |
 //! | `size` | truncate, fallocate, and open where it truncates |
 //! | `settle` | fsync and its like, close |
+//! | `stream` | fopen and freopen |
 //! | `number` | `syscall` |
 //! | `next` | the functions that these take the place of |
 //!
 //! What isn't there: mincore and the mlock family need none, since the kernel does to served
 //! memory what it does to any. Functions that call others inside of the C library (all of
-//! stdio) are not seen: with `fopen` a program reads and writes a file as a program without
-//! Faultless does.
+//! stdio) are not seen: from a stream of `fopen` a program reads what mappings have stored
+//! until it was opened, and writes to it are those of a program without Faultless.
 
 mod errno;
 mod memory;
@@ -22,6 +23,7 @@ mod number;
 mod read;
 mod settle;
 mod size;
+mod stream;
 mod write;
 
 use std::ffi::CStr;

@@ -4,10 +4,11 @@
 //! Before they are found, and where the C library doesn't have one, the system call does
 //! it.
 
-use std::ffi::{CStr, c_int, c_long, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use faultless_client::call;
+use libc::FILE;
 
 use crate::errno;
 
@@ -95,6 +96,38 @@ pub unsafe fn posix_fallocate(fd: c_int, offset: i64, len: i64) -> c_int {
     let function = unsafe { std::mem::transmute::<*mut c_void, Function>(function) };
     // SAFETY: by the caller's promise.
     unsafe { function(fd, offset, len) }
+}
+
+/// `fopen` is no system call either.
+///
+/// # Safety
+/// As fopen(3).
+pub unsafe fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE {
+    let function = look_for(c"fopen64");
+    if function.is_null() {
+        return std::ptr::null_mut();
+    }
+    type Function = unsafe extern "C" fn(*const c_char, *const c_char) -> *mut FILE;
+    // SAFETY: 1. it is the C library's function of that name, which has these parameters.
+    let function = unsafe { std::mem::transmute::<*mut c_void, Function>(function) };
+    // SAFETY: by the caller's promise.
+    unsafe { function(path, mode) }
+}
+
+/// `freopen`, as [`fopen`].
+///
+/// # Safety
+/// As freopen(3).
+pub unsafe fn freopen(path: *const c_char, mode: *const c_char, stream: *mut FILE) -> *mut FILE {
+    let function = look_for(c"freopen64");
+    if function.is_null() {
+        return std::ptr::null_mut();
+    }
+    type Function = unsafe extern "C" fn(*const c_char, *const c_char, *mut FILE) -> *mut FILE;
+    // SAFETY: 1. it is the C library's function of that name, which has these parameters.
+    let function = unsafe { std::mem::transmute::<*mut c_void, Function>(function) };
+    // SAFETY: by the caller's promise.
+    unsafe { function(path, mode, stream) }
 }
 
 /// Finds them all.

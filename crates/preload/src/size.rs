@@ -89,7 +89,7 @@ crate::hooks! {
 ///
 /// # Safety
 /// As openat(2).
-unsafe fn open_at(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+pub unsafe fn open_at(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     let open = |flags: c_int| {
         let arguments = [dir as usize, path as usize, flags as usize, mode as usize, 0, 0];
         // SAFETY: the caller's promise is ours.
@@ -125,7 +125,7 @@ unsafe fn open_at(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -
 ///
 /// # Safety
 /// The path may be anything, as the kernel looks at it.
-unsafe fn names_served(dir: c_int, path: *const c_char, flags: c_int) -> bool {
+pub unsafe fn names_served(dir: c_int, path: *const c_char, flags: c_int) -> bool {
     if !may_any_be_served() {
         return false;
     }

@@ -200,6 +200,12 @@ impl Client {
         overlapping(&regions, range).map(|region| region.part(range)).collect()
     }
 
+    /// Is one of the regions such a one?
+    pub fn has_region(&self, is_such: impl Fn(&Region) -> bool) -> bool {
+        let regions = self.regions.read().unwrap_or_else(PoisonError::into_inner);
+        regions.values().any(is_such)
+    }
+
     /// The next event, in the order in which they came.
     pub fn next_event(&self) -> Option<Event> {
         self.lock_events().pop_front()

@@ -207,20 +207,29 @@ impl SharedMachine {
                 _ if part.private => Protect::No,
                 WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
             };
-            let mut done = 0;
+            let (mut done, mut span) = (0, now.pages());
             while done < now.len() as usize {
-                let rest = VirtRange { start: VirtAddr(now.start.0 + done as u64), ..now };
-                let Err(stopped) = client.uffd.resume(rest, protect) else { return Ok(()) };
+                let start = VirtAddr(now.start.0 + done as u64);
+                let rest = VirtRange { start, end: now.end.min(start.plus_pages(span)) };
+                let Err(stopped) = client.uffd.resume(rest, protect) else {
+                    (done, span) = (done + rest.len() as usize, now.pages());
+                    continue;
+                };
                 done += stopped.done;
-                if stopped.errno != Errno::EXIST {
-                    return Err(Stopped { done, ..stopped });
+                match stopped.errno {
+                    // It is there already, as the kernel left it: with the rights of now.
+                    Errno::EXIST => {
+                        let page = VirtRange::page(VirtAddr(now.start.0 + done as u64));
+                        let protected = client.uffd.write_protect_now(page, protect);
+                        protected.map_err(|errno| Stopped { done, errno })?;
+                        let _ = client.uffd.wake(page);
+                        done += PAGE_SIZE;
+                    }
+                    // It has to be within one of the kernel's areas, and the client may have
+                    // cut those: by mprotect, mlock, advice for a part.
+                    Errno::NOENT if rest.pages() > 1 => span = rest.pages() / 2,
+                    errno => return Err(Stopped { done, errno }),
                 }
-                // It is there already, as the kernel left it: with the rights of now.
-                let page = VirtRange::page(VirtAddr(now.start.0 + done as u64));
-                let protected = client.uffd.write_protect_now(page, protect);
-                protected.map_err(|errno| Stopped { done, errno })?;
-                let _ = client.uffd.wake(page);
-                done += PAGE_SIZE;
             }
             Ok(())
         });
@@ -386,11 +395,12 @@ impl Machine for SharedMachine {
             STORE => None,
             _ => self.client(space),
         };
-        // Where the client itself has unmapped the page, it has left, and stays for others.
-        // Where it has moved it to, it has not.
+        // Where the client itself has unmapped the page, it has left, and stays for others. Where
+        // it has moved it, stores have been stopped there, and it stays, too: whoever writes it
+        // at home would write to another page than its frame's.
         let has_left = |at: VirtAddr| {
             let region = client.as_ref().and_then(|client| client.find(at));
-            space != STORE && region.is_none_or(|region| region.gone)
+            space != STORE && region.is_none_or(|region| region.has_left())
         };
         let leave = pages.iter().filter(|(at, _)| then == Then::Drop || !has_left(*at));
         self.leave_store(leave.map(|(_, frame)| *frame), then);

@@ -1,0 +1,22 @@
+# The tests of memmap2, the crate that Rust programs map files with.
+# packages: gcc libc6-dev
+
+prepare() {
+    local source="$TOOLS/memmap2"
+    [ -x "$source/map" ] && return
+    rm -rf "$source"
+    # The registry's source of it.
+    cargo new --quiet --lib --name user user
+    (cd user && cargo add --quiet memmap2@=0.9.12 && cargo vendor --quiet vendor >/dev/null)
+    cp -r user/vendor/memmap2 "$source"
+    printf '\n[workspace]\n' >>"$source/Cargo.toml"
+    # Its own library does not name the file in which its tests are published.
+    printf '\n#[cfg(test)]\n#[path = "../test/map.rs"]\nmod map;\n' >>"$source/src/lib.rs"
+    (cd "$source" && CARGO_TARGET_DIR=target cargo test --quiet --lib --no-run)
+    cp "$(find "$source/target/debug/deps" -name 'memmap2-*' -type f -perm -1)" "$source/map"
+}
+
+play() {
+    TMPDIR=$PWD under "$TOOLS/memmap2/map" --test-threads 2 | sed -e 's/finished in .*//' | sort
+    TMPDIR=$SHM under "$TOOLS/memmap2/map" --test-threads 2 | sed -e 's/finished in .*//' | sort
+}
