@@ -252,7 +252,10 @@ impl Engine {
     /// From now on the object may be written. Pages of before go, but those that pins hold:
     /// a store that came while they arrived would be in the file one day.
     pub fn allow_writes(&mut self, id: ObjectId, plan: &mut Plan) {
-        self.object_mut(id).options.rights = Rights::ReadWrite;
+        let before = core::mem::replace(&mut self.object_mut(id).options.rights, Rights::ReadWrite);
+        if before == Rights::ReadWrite {
+            return;
+        }
         let mut rest = PageRange::all();
         while let Some((page, no)) = self.object(id).cache.first_in(rest, &self.nodes, &self.frames)
         {

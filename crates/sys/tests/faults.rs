@@ -253,3 +253,16 @@ fn a_forked_child_gets_sigbus_in_a_reservation() {
     // SAFETY: 1. the reservation is ours.
     assert_eq!(unsafe { at.read_volatile() }, 9);
 }
+
+#[test]
+fn reading_never_waits_whatever_others_do_to_the_descriptor() {
+    let uffd = Userfaultfd::open(Features::NONE).unwrap();
+    rustix::fs::fcntl_setfl(&uffd, rustix::fs::OFlags::RDWR).unwrap();
+    // Since Linux 6.10.
+    let (said, says) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut messages = [Event::Other(0); 4];
+        let _ = said.send(uffd.read_messages(&mut messages));
+    });
+    assert_eq!(says.recv_timeout(std::time::Duration::from_secs(5)), Ok(Ok(0)));
+}

@@ -179,6 +179,15 @@ fn who_may_write_from_now_on_begins_with_pages_that_nobody_has_stored_to() {
 }
 
 #[test]
+fn what_may_be_written_already_keeps_its_pages() {
+    let mut it = fixture(Rights::ReadWrite, Prot::READ | Prot::WRITE);
+    it.touch(1, Access::Write);
+    it.engine.allow_writes(it.object, &mut it.plan);
+    assert_eq!(it.carry_out(), [""; 0]);
+    assert_eq!(it.engine.dirty(it.object), 1);
+}
+
+#[test]
 fn areas_that_always_join_are_one_where_their_pages_came_apart() {
     for (joining, areas) in [(Joining::AsOnLinux, 2), (Joining::Always, 1)] {
         let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 31));

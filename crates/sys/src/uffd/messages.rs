@@ -57,7 +57,8 @@ pub enum Event {
 }
 
 impl Userfaultfd {
-    /// Takes up to `out.len()` messages and answers how many; 0 if there are none now.
+    /// Takes up to `out.len()` messages and answers how many; 0 if there are none now. Never
+    /// waits, even where another process that has the descriptor has made reading wait.
     ///
     /// Each message goes to one reader only, so a reader that takes many keeps them
     /// from others who could serve them at the same time.
@@ -67,22 +68,24 @@ impl Userfaultfd {
         if wanted == 0 {
             return Ok(0);
         }
+        let mut never_waits = true;
         let bytes = loop {
+            let room = libc::iovec {
+                iov_base: raw.as_mut_ptr().cast(),
+                iov_len: wanted * size_of::<sys::uffd_msg>(),
+            };
+            let flags = if never_waits { libc::RWF_NOWAIT } else { 0 };
             // SAFETY: 1. `raw` is ours, alive, and holds `wanted` messages; 2. the
             // kernel writes at most the length given.
-            let read = unsafe {
-                libc::read(
-                    self.as_raw_fd(),
-                    raw.as_mut_ptr().cast(),
-                    wanted * size_of::<sys::uffd_msg>(),
-                )
-            };
+            let read = unsafe { libc::preadv2(self.as_raw_fd(), &raw const room, 1, -1, flags) };
             if read >= 0 {
                 break read as usize;
             }
             match last_errno() {
                 Errno::INTR => {}
                 Errno::AGAIN => return Ok(0),
+                // Before Linux 6.10 it depends on the descriptor's flags.
+                Errno::OPNOTSUPP if never_waits => never_waits = false,
                 errno => return Err(errno),
             }
         };
