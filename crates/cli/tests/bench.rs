@@ -49,7 +49,7 @@ fn every_workload_by_every_system() {
     let place = plots.path().to_str().expect("a name");
     // A peer that says it has done all, and has read nothing.
     let peer = r#"liar=echo "{\"seconds\":1,\"accesses\":$FAULTLESS_BENCH_TIMED,\"sum\":1}""#;
-    let arguments = ["--size", "16M", "--memory", "4M", "--runs", "1", "--seconds", "0.2"];
+    let arguments = ["--size", "36M", "--memory", "12M", "--runs", "1", "--seconds", "0.2"];
     let more = ["--threads", "2", "--plot", place, "--peer", peer];
     let dir = disk_dir();
     let files = dir.path().to_str().expect("a name");
@@ -73,7 +73,7 @@ fn every_workload_by_every_system() {
     let drawn = std::fs::read_dir(plots.path()).expect("it is there").count();
     assert!(drawn > cases.len(), "{drawn} pictures");
     let repeat = report["command"].as_str().expect("how to repeat it");
-    assert!(repeat.starts_with("faultless bench --size 8M --memory 1M --threads 2"), "{repeat}");
+    assert!(repeat.starts_with("faultless bench --size 36M --memory 12M --threads 2"), "{repeat}");
 }
 
 #[test]

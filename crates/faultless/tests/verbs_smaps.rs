@@ -39,7 +39,7 @@ impl Area {
         self.numbers[label]
     }
 
-    /// All that says where pages are.
+    /// All that says where pages are; not which were used of late, which is a matter of moments.
     fn pages(&self) -> Vec<(&'static str, u64)> {
         let labels = [
             "Size",
@@ -50,7 +50,6 @@ impl Area {
             "Shared_Dirty",
             "Private_Clean",
             "Private_Dirty",
-            "Referenced",
             "Anonymous",
             "Swap",
             "SwapPss",
