@@ -23,13 +23,14 @@ use rustix::net::{
 
 use crate::error::BrokerError;
 use crate::files::Files;
+use crate::heir::Will;
 use crate::regions::Regions;
 use crate::served::SharedCore;
 use crate::session::Session;
 use crate::stats::BrokerStats;
 
 /// How a broker is to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct BrokerOptions {
     /// The budget in bytes: every page of every client's files counts.
     pub memory: u64,
@@ -39,11 +40,21 @@ pub struct BrokerOptions {
     pub min: u64,
     /// Threads that serve faults.
     pub handlers: usize,
+    /// A socket that keeps messages apart, with a process at its other end that does
+    /// [`be_heir`](crate::be_heir): without one, clients may wait for ever for pages when
+    /// the broker dies, or read zeros.
+    pub heir: Option<OwnedFd>,
 }
 
 impl Default for BrokerOptions {
     fn default() -> BrokerOptions {
-        BrokerOptions { memory: 256 << 20, policy: PolicyKind::TwoList, min: 1 << 20, handlers: 2 }
+        BrokerOptions {
+            memory: 256 << 20,
+            policy: PolicyKind::TwoList,
+            min: 1 << 20,
+            handlers: 2,
+            heir: None,
+        }
     }
 }
 
@@ -61,6 +72,7 @@ pub(crate) struct Shared {
     pub core: Arc<SharedCore>,
     pub files: Arc<Files>,
     pub min: u64,
+    pub will: Will,
     /// Readable when the broker ends.
     pub stop: EventFd,
     pub counters: Counters,
@@ -84,7 +96,7 @@ impl Broker {
     /// more is replaced.
     pub fn start(
         socket: impl Into<PathBuf>,
-        options: &BrokerOptions,
+        options: BrokerOptions,
     ) -> Result<Broker, BrokerError> {
         let socket = socket.into();
         let pages = options.memory / PAGE_BYTES;
@@ -109,6 +121,7 @@ impl Broker {
             core,
             files: Arc::new(files),
             min: options.min,
+            will: Will::new(options.heir),
             stop: EventFd::new().map_err(setup("an eventfd"))?,
             counters: Counters::default(),
             members: Mutex::default(),

@@ -20,6 +20,7 @@
 //! | `files.rs` | which file is which object, and when it is one no more |
 //! | `served.rs` | one file: its object, its memory, its pager |
 //! | `board.rs` | which files are served, for clients to look at |
+//! | `heir.rs` | what becomes of clients whose broker is gone |
 //! | `link.rs` | messages with descriptors, over a socket |
 //! | `stats.rs` | counters, as JSON |
 //!
@@ -32,6 +33,7 @@ mod broker;
 mod error;
 mod file_calls;
 mod files;
+mod heir;
 mod link;
 mod regions;
 mod served;
@@ -40,4 +42,6 @@ mod stats;
 
 pub use broker::{Broker, BrokerOptions};
 pub use error::BrokerError;
+pub use faultless_sys::process::allow_most_descriptors;
+pub use heir::be_heir;
 pub use stats::BrokerStats;

@@ -181,8 +181,12 @@ impl Regions {
         result
     }
 
-    /// Everything goes: the client is gone.
+    /// Everything goes: the client is gone, or is not ours any more.
     pub fn end(&self) {
+        if self.client.is_alive() {
+            // What it has stored is taken from it; else it would go on storing there.
+            self.core.hide(self.space(), USER);
+        }
         self.lose(USER);
         self.lock_and_take();
     }

@@ -198,9 +198,12 @@ impl Session {
         check_uffd(&uffd)?;
         let core = &self.shared.core;
         let space = core.create_space(USER);
+        let again = uffd.try_clone().map_err(|_| Errno::MFILE)?;
         let client = core.machine().add_client(space, uffd)?;
         let regions = Arc::new(Regions::new(core.clone(), client));
         let token = self.shared.enter(&regions);
+        let _ = self.shared.will.name(token, again.as_fd());
+        drop(again);
         self.member = Some(Member { token, regions: regions.clone() });
         if parent != 0 {
             let parent = self.shared.member(parent).ok_or(Errno::SRCH)?;
@@ -297,10 +300,11 @@ impl Drop for Session {
         let Some(member) = self.member.take() else { return };
         self.shared.leave(member.token);
         let space = member.regions.client.space;
-        // Nothing more comes from it, and whoever still waits is let go.
-        self.shared.core.machine().remove_client(space);
         member.regions.end();
+        // Nothing more comes from it, and whoever still waits is let go, or is the heir's.
+        self.shared.core.machine().remove_client(space);
         self.shared.core.remove_space(space);
+        self.shared.will.leave(member.token);
     }
 }
 

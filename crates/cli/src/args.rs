@@ -95,6 +95,9 @@ pub enum Command {
         /// What to do, as JSON
         job: String,
     },
+    /// What `broker` and `run` leave to their clients, as a child process; stdin is its socket
+    #[command(hide = true)]
+    Heir,
     /// The kernel's part of `demo` and `scan`, as a child process
     #[command(hide = true)]
     KernelWalk(KernelWalkArgs),
@@ -122,6 +125,10 @@ pub struct RunArgs {
     /// Write what was done to this file at the end, as JSON
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
+    /// Use the broker that listens there, and its budget, with the other programs that do
+    #[arg(long, value_name = "PATH",
+          conflicts_with_all = ["memory", "policy", "min", "all", "stats"])]
+    pub socket: Option<PathBuf>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub program: Vec<OsString>,

@@ -5,28 +5,28 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::args::BrokerArgs;
+use crate::heir;
 use crate::output::{Outcome, Output};
 use crate::problem::{Problem, Result};
-use crate::size::Size;
 
 /// Serves until it is told to end by SIGINT, SIGTERM or SIGHUP; then writes everything back.
 pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
     let ends = [SIGINT, SIGTERM, SIGHUP];
     let mut signals = Signals::new(ends)
         .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
+    faultless_broker::allow_most_descriptors();
     let options = BrokerOptions {
         memory: args.memory.0,
         policy: args.policy,
         min: args.min.0,
+        heir: Some(heir::start()?),
         ..BrokerOptions::default()
     };
-    let broker = Broker::start(&args.socket, &options)
+    let broker = Broker::start(&args.socket, options)
         .map_err(|error| Problem::new(format!("no broker: {error}")))?;
     let path = args.socket.display();
-    let ready = serde_json::json!({ "ok": true, "socket": path.to_string(), "memory_bytes": options.memory });
-    output.print(&ready, || {
-        format!("listening at {path}, with {} of memory\n", Size(options.memory))
-    })?;
+    let ready = serde_json::json!({ "ok": true, "socket": path.to_string(), "memory_bytes": args.memory.0 });
+    output.print(&ready, || format!("listening at {path}, with {} of memory\n", args.memory))?;
     signals.forever().next();
     let stats = broker.stats();
     drop(broker);

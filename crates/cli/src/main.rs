@@ -15,6 +15,7 @@ mod broker;
 mod cat;
 mod demo;
 mod doctor;
+mod heir;
 mod kernel;
 mod ours;
 mod output;
@@ -70,6 +71,7 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
     match command {
         // A child ends as its parent or a signal wants it to; `cat` leaves nothing behind.
         Command::KernelWalk(args) => return kernel_walk(args),
+        Command::Heir => return heir::run(),
         Command::BenchRun { job } => {
             return faultless_bench::child::run(job).map(|()| Outcome::Ok);
         }
@@ -94,6 +96,7 @@ fn run(command: &Command, output: Output) -> Result<Outcome> {
         Command::Bench(args) => bench::run(args, output),
         Command::KernelWalk(_)
         | Command::BenchRun { .. }
+        | Command::Heir
         | Command::Cat(_)
         | Command::Broker(_)
         | Command::Run(_) => unreachable!("done above"),

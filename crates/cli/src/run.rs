@@ -1,7 +1,8 @@
 //! `faultless run`: a program that nobody has rebuilt, under a budget.
 //!
 //! ```text
-//!   run ── starts ──► broker (threads of ours), listening in a private directory
+//!   run ── starts ──► broker (threads of ours), listening in a private directory; or
+//!    │                --socket names one that others use, too
 //!    └──── starts ──► PROGRAM, with the library before its own ──► broker
 //!                        └─► its children, and what they exec  ──► broker
 //! ```
@@ -13,17 +14,19 @@ mod program;
 mod signals;
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
 use faultless_broker::{Broker, BrokerOptions};
+use faultless_measure::problem::{Problem, Result};
 use faultless_protocol::SOCKET_VARIABLE;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::args::RunArgs;
+use crate::heir;
 use crate::output::Outcome;
-use faultless_measure::problem::{Problem, Result};
 use library::Library;
 use program::Kind;
 
@@ -54,19 +57,16 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
     }
     let refused = |error| Problem::new(format!("cannot make a private directory: {error}"));
     let dir = tempfile::Builder::new().prefix("faultless-").tempdir().map_err(refused)?;
-    let options = BrokerOptions {
-        memory: args.memory.0,
-        policy: args.policy,
-        min: if args.all { 0 } else { args.min.0 },
-        ..BrokerOptions::default()
+    let broker = match &args.socket {
+        Some(path) => Served::ByOther(existing(path)?),
+        None => Served::Here(Box::new(start(args, dir.path())?)),
     };
-    let broker = Broker::start(dir.path().join("broker"), &options)
-        .map_err(|error| Problem::new(format!("no broker: {error}")))?;
     let library = Library::write(dir.path()).map_err(Problem::on("write", dir.path()))?;
     command.env(SOCKET_VARIABLE, broker.socket());
     command.env(library::VARIABLE, library.before(std::env::var_os(library::VARIABLE)));
 
     let outcome = supervise(&mut command, &path)?;
+    let Served::Here(broker) = broker else { return Ok(outcome) };
     while broker.stats().clients > 0 {
         thread::sleep(LOOK);
     }
@@ -77,6 +77,49 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
         std::fs::write(file, json + "\n").map_err(Problem::on("write", file))?;
     }
     Ok(outcome)
+}
+
+/// Who serves the program.
+enum Served {
+    Here(Box<Broker>),
+    ByOther(PathBuf),
+}
+
+impl Served {
+    fn socket(&self) -> &Path {
+        match self {
+            Served::Here(broker) => broker.socket(),
+            Served::ByOther(path) => path,
+        }
+    }
+}
+
+/// A broker of our own, for what is asked for.
+fn start(args: &RunArgs, dir: &Path) -> Result<Broker> {
+    let options = BrokerOptions {
+        memory: args.memory.0,
+        policy: args.policy,
+        min: if args.all { 0 } else { args.min.0 },
+        heir: Some(heir::start()?),
+        ..BrokerOptions::default()
+    };
+    Broker::start(dir.join("broker"), options)
+        .map_err(|error| Problem::new(format!("no broker: {error}")))
+}
+
+/// Where somebody else's broker listens, whatever the program's directory is.
+fn existing(path: &Path) -> Result<PathBuf> {
+    let refused = |error: std::io::Error| {
+        let path = path.display();
+        Problem::new(format!(
+            "no broker listens at {path}: {error}; start one: faultless broker --socket {path}"
+        ))
+    };
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let address = SocketAddrUnix::new(path).map_err(|errno| refused(errno.into()))?;
+    socket.and_then(|socket| connect(&socket, &address)).map_err(|errno| refused(errno.into()))?;
+    std::path::absolute(path).map_err(refused)
 }
 
 /// Starts the program and waits for its end.

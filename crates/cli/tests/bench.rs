@@ -49,7 +49,7 @@ fn every_workload_by_every_system() {
     let place = plots.path().to_str().expect("a name");
     // A peer that says it has done all, and has read nothing.
     let peer = r#"liar=echo "{\"seconds\":1,\"accesses\":$FAULTLESS_BENCH_TIMED,\"sum\":1}""#;
-    let arguments = ["--size", "8M", "--memory", "1M", "--runs", "1", "--seconds", "0.2"];
+    let arguments = ["--size", "16M", "--memory", "4M", "--runs", "1", "--seconds", "0.2"];
     let more = ["--threads", "2", "--plot", place, "--peer", peer];
     let dir = disk_dir();
     let files = dir.path().to_str().expect("a name");

@@ -68,7 +68,8 @@ impl Engine {
         if let Some(swap) = &self.swap {
             swap.map.check_invariants();
             slots.extend(swap.lent.iter().flat_map(Lent::slots));
-            assert_eq!(swap.map.in_use() as usize, slots.len(), "slots are lost");
+            let given = swap.given as usize;
+            assert_eq!(swap.map.in_use() as usize, slots.len() + given, "slots are lost");
         }
     }
 

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtRange, WriteAccess};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtRange, WriteAccess};
 
 use crate::Tick;
 use crate::anon::{AnonId, AnonMap, AnonPages};
@@ -15,7 +15,7 @@ use crate::canary::Canary;
 use crate::frame::{Busy, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
-use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights};
+use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
 use crate::plan::{Leaver, Op, Plan, Wakes};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::shown::{Translation, Translations};
@@ -44,6 +44,8 @@ pub struct Config {
     pub addresses: Addresses,
     /// How the machine shows that a page is used.
     pub references: References,
+    /// When areas that are next to each other become one.
+    pub joining: Joining,
     /// Who may take a translation away.
     pub translations: Losses,
     /// A bug to be planted, for those who check the engine.
@@ -59,6 +61,15 @@ pub enum References {
     /// By accessed bits: its driver calls
     /// [`reclaim_seeing`](Engine::reclaim_seeing).
     Bits,
+}
+
+/// When private areas that are alike and next to each other become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Unless their pages came to be apart (`anon_vma` of Linux).
+    AsOnLinux,
+    /// Always.
+    Always,
 }
 
 /// Who may take a translation away.
@@ -93,6 +104,7 @@ impl Config {
             run_max: 128,
             addresses: Addresses::Many,
             references: References::ByFault,
+            joining: Joining::AsOnLinux,
             translations: Losses::Told,
             #[cfg(feature = "canary")]
             canary: None,
@@ -222,6 +234,11 @@ impl Engine {
         windows.iter().map(|window| window.pages.end.offset()).max().unwrap_or(u64::MAX)
     }
 
+    /// When the object's dirty pages are written.
+    pub fn writes(&self, id: ObjectId) -> Writes {
+        self.object(id).options.writes
+    }
+
     /// Frames that the object holds.
     pub fn resident(&self, id: ObjectId) -> u32 {
         self.object(id).resident
@@ -232,9 +249,18 @@ impl Engine {
         self.object(id).dirty
     }
 
-    /// From now on the object may be written.
-    pub fn allow_writes(&mut self, id: ObjectId) {
+    /// From now on the object may be written. Pages of before go, but those that pins hold:
+    /// a store that came while they arrived would be in the file one day.
+    pub fn allow_writes(&mut self, id: ObjectId, plan: &mut Plan) {
         self.object_mut(id).options.rights = Rights::ReadWrite;
+        let mut rest = PageRange::all();
+        while let Some((page, no)) = self.object(id).cache.first_in(rest, &self.nodes, &self.frames)
+        {
+            rest.start = page.next();
+            if !self.frames[no].is_pinned() {
+                self.discard(id, PageRange::from_len(page, 1), plan);
+            }
+        }
     }
 
     /// What errors there are to be told, for a new mapping: none of those before it.
@@ -322,6 +348,9 @@ impl Engine {
             object.resident -= 1;
         }
         self.frames.give_back(no);
+        if let Some(swap) = &mut self.swap {
+            swap.refused.remove(&no);
+        }
         if self.has(Canary::DoubleFree) && self.stats.evictions % 16 == 15 {
             self.frames.give_back_again(no);
         }

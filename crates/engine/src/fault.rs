@@ -29,7 +29,7 @@
 
 use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
-use crate::engine::{Addresses, Engine, Losses, Scope};
+use crate::engine::{Addresses, Engine, Joining, Losses, Scope};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::object::readahead::Ahead;
 use crate::object::{Backing, Failure, KeptError, OnError, Rights};
@@ -97,7 +97,8 @@ impl Engine {
         if self.spaces[space.index()].guards().contains(addr) {
             return self.refuse(Signal::SegvMapErr);
         }
-        if access == Access::Write && area.sharing == Sharing::Private {
+        let notes = self.config.joining == Joining::AsOnLinux;
+        if notes && access == Access::Write && area.sharing == Sharing::Private {
             self.spaces[space.index()].touched(addr);
         }
         match area.backing {

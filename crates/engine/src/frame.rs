@@ -122,6 +122,9 @@ pub enum Kind {
     Ahead,
     /// They are zeros in place of bytes that could not be read; never written back.
     Substitute,
+    /// The object was cut inside of the page while that was dirty: those behind the end are no
+    /// more, so the page is doomed as soon as it is clean.
+    Torn,
 }
 
 /// An address of a space, in 8 bytes.

@@ -54,7 +54,7 @@ impl Engine {
                 continue;
             }
             let object = self.object_mut(id);
-            (object.withdrawn, object.pinned, object.resizing) = (true, 0, 0);
+            (object.withdrawn, object.pinned, object.changing) = (true, 0, None);
             self.discard(id, PageRange::all(), plan);
         }
     }

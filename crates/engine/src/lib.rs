@@ -43,6 +43,7 @@ mod advise;
 pub mod anon;
 mod area;
 mod canary;
+mod change;
 mod check;
 mod clear;
 mod device;
@@ -75,17 +76,22 @@ pub mod swap;
 mod swapping;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub mod writeback;
 
 pub use canary::Canary;
+pub use change::{InChange, Look};
 pub use device::LendError;
-pub use engine::{Addresses, Config, Engine, Leave, Losses, References, Scope};
+pub use engine::{Addresses, Config, Engine, Joining, Leave, Losses, References, Scope};
 pub use fault::{Outcome, Waiter};
 pub use lease::{Enlarge, Lease};
 pub use look::Residency;
+pub use mark::Marked;
 pub use move_pages::Remapped;
 pub use object::readahead::Pattern;
-pub use object::{Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights};
+pub use object::{
+    Backing, ErrorsSeen, Failure, KeptError, Object, ObjectOptions, OnError, Rights, Writes,
+};
 pub use pin::{Pin, PinError, PinFor, PinStep};
 pub use plan::{Leaver, Op, Plan, Run, Source, Span, Wakes};
 pub use policy::{PageKey, PolicyKind};

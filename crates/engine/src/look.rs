@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use faultless_addr::{FrameNo, ObjectId, SpaceId, VirtAddr};
+use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtAddr};
 
 use crate::anon::AnonPage;
 use crate::engine::{Engine, References};
@@ -82,6 +82,11 @@ impl Engine {
         }
         let no = self.lookup(area.object()?, area.page_at(site.at())?);
         no.map(|_| Residency::Memory)
+    }
+
+    /// How many of an object's pages are not in memory.
+    pub fn absent(&self, object: ObjectId, pages: &[PageIndex]) -> usize {
+        pages.iter().filter(|page| self.lookup(object, **page).is_none()).count()
     }
 
     /// Are the bytes that are meant at an address in a frame, all of them?

@@ -40,6 +40,19 @@ pub(crate) struct Mark {
     changing: u32,
     /// It is to be there, when all of them have.
     set: bool,
+    /// Its time to be healed came while it was changing.
+    late: bool,
+}
+
+/// What is known of an address at which an access met an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// It is one: touching it is SIGBUS.
+    Yes,
+    /// It is being made one, or healed: come again.
+    Changing,
+    /// It is none any more.
+    No,
 }
 
 impl Engine {
@@ -113,8 +126,11 @@ impl Engine {
         if mark.changing > 0 {
             return;
         }
+        let late = core::mem::take(&mut mark.late);
         if !mark.set {
             self.marks.swap_remove(n);
+        } else if late {
+            self.heal_where(|mark, _| mark.site == site, plan);
         }
         // Whoever closes the object waits for this.
         plan.wakes.frames = true;
@@ -146,6 +162,16 @@ impl Engine {
         self.marks.iter().any(|mark| mark.object == object && mark.changing > 0)
     }
 
+    /// Is the page at an address an error? An access that met one may have waited meanwhile.
+    pub fn marked_at(&self, space: SpaceId, addr: VirtAddr) -> Marked {
+        let site = Site::new(space, addr.page_start());
+        match self.marks.iter().find(|mark| mark.site == site) {
+            Some(mark) if mark.changing > 0 => Marked::Changing,
+            Some(mark) if mark.set => Marked::Yes,
+            _ => Marked::No,
+        }
+    }
+
     /// Is any address of the object an error, or about to be?
     pub fn has_marks(&self, object: ObjectId) -> bool {
         self.marks.iter().any(|mark| mark.object == object)
@@ -173,7 +199,10 @@ impl Engine {
             let frame = self.meant_at(mark.site);
             let idle = frame.is_none_or(|no| self.frames[no].is_idle());
             let free = self.closing_at(mark.site).is_none();
-            if mark.changing > 0 || !idle || !free || !due(&mark, self.now) {
+            if mark.changing > 0 {
+                self.marks[n].late |= due(&mark, self.now);
+                n += 1;
+            } else if !idle || !free || !due(&mark, self.now) {
                 n += 1; // Later, perhaps.
             } else if frame.is_some_and(|no| self.shown_at(no, mark.site).is_some()) {
                 self.marks.swap_remove(n); // Where a page is, there is no mark.
@@ -210,7 +239,7 @@ fn mark_at(marks: &mut Vec<Mark>, site: Site, object: ObjectId, now: Tick) -> &m
     let found = marks.iter().position(|mark| mark.site == site);
     let n = found.unwrap_or(marks.len());
     if found.is_none() {
-        marks.push(Mark { site, object, since: now, changing: 0, set: false });
+        marks.push(Mark { site, object, since: now, changing: 0, set: false, late: false });
     }
     marks[n].since = now;
     &mut marks[n]

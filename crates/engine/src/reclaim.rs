@@ -92,13 +92,16 @@ impl View for Frames<'_> {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
-            return self.swap.is_some_and(|swap| swap.has_room_for(self.anons[id].slot()));
+            let room = |swap: &Swap| {
+                swap.has_room_for(self.anons[id].slot()) && !swap.refused.contains(&no)
+            };
+            return self.swap.is_some_and(room);
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let failing = object
             .write_failed
             .is_some_and(|since| self.now.wrapping_sub(since) < WRITE_RETRY_TICKS);
-        object.options.backing == Backing::Pager && !failing
+        object.options.backing == Backing::Pager && !failing && !object.holds(frame.page)
     }
 }
 
@@ -188,7 +191,12 @@ impl Engine {
                         cleared.insert(no);
                     }
                 }
-                None => break,
+                None => {
+                    if let Some(swap) = self.swap_object() {
+                        self.forget_refusals(swap);
+                    }
+                    break;
+                }
             }
         }
         begun

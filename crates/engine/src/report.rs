@@ -7,7 +7,7 @@ use crate::canary::Canary;
 use crate::engine::{Engine, Leave};
 use crate::frame::{Busy, Kind, Site, State, Want};
 use crate::object::{Backing, Failure, KeptError, OnError};
-use crate::plan::{Leaver, Plan, Source};
+use crate::plan::{Leaver, Op, Plan, Source};
 use crate::policy::{Arrival, Departure, PageKey};
 use crate::shown::Translation;
 
@@ -28,6 +28,37 @@ impl ReadEnd {
 }
 
 impl Engine {
+    /// Report: all of a plan but its reads and writes has been done, save that the pages of
+    /// the frames in `stayed` are where they were. A driver that does one thing at a time
+    /// reports each by itself instead.
+    pub fn carried_out(&mut self, done: &Plan, stayed: &[FrameNo], plan: &mut Plan) {
+        for leaver in &done.drop {
+            self.unmapped(leaver, Leave::Drop, plan);
+        }
+        for leaver in &done.keep {
+            match stayed.contains(&leaver.frame) {
+                true => self.stayed(leaver, plan),
+                false => self.unmapped(leaver, Leave::Keep, plan),
+            }
+        }
+        for op in &done.ops {
+            match *op {
+                Op::Map { space, at, frames, write } => {
+                    self.mapped(space, at, done.frames(frames), write, plan);
+                }
+                Op::Grant { space, at, frames } => {
+                    self.granted(space, at, done.frames(frames), plan);
+                }
+                Op::Stop { space, at, frame } => self.stopped(space, at, frame, plan),
+                Op::Copy { from, to, .. } => self.copied(from, to, plan),
+                Op::Poison { space, at, frame } => self.poisoned(space, at, frame, plan),
+                Op::Heal { space, range } => self.healed(space, range, plan),
+                Op::Wake { .. } | Op::Protect { .. } | Op::ClearAccessed { .. } => {}
+                Op::Read { .. } | Op::Write { .. } => {}
+            }
+        }
+    }
+
     /// Report: the frames of a run have been filled, or not.
     pub fn read_ended(
         &mut self,
@@ -226,8 +257,6 @@ impl Engine {
         self.stats.runs_written += 1;
         match result {
             Ok(()) => self.stats.pages_written += frames.len() as u64,
-            // What its user is cutting off needs no saving.
-            Err((Failure::Shrunk, _)) if self.object(object).resizing > 0 => {}
             Err((failure, errno)) => {
                 self.stats.write_errors += 1;
                 let now = self.now;
@@ -238,14 +267,23 @@ impl Engine {
         }
         if result.is_ok() {
             self.object_mut(object).write_failed = None;
+            self.forget_refusals(object);
         }
         for no in frames {
             self.end(*no, Busy::Writing);
             if result.is_ok() {
                 self.set_clean(*no);
+                self.drop_if_torn(*no);
             }
             self.written(*no, plan);
         }
+    }
+
+    /// A page that was cut while it was dirty is written up to the end now: it goes, and with
+    /// it what it has behind the end. Under a pin it stays, for it may be stored to again.
+    fn drop_if_torn(&mut self, no: FrameNo) {
+        let frame = &mut self.frames[no];
+        frame.doomed |= frame.kind == Kind::Torn && !frame.is_pinned();
     }
 
     /// Report: what was written of an object could not be made durable. Every mapping is
@@ -269,9 +307,13 @@ impl Engine {
             self.departing -= 1;
             return self.forget(no, Departure::Evicted, plan);
         }
+        let failed = leaving && frame.dirty;
         if leaving {
             frame.leaving = false;
             self.departing -= 1;
+        }
+        if failed {
+            self.note_refused(no);
         }
         self.settle(no, plan);
     }

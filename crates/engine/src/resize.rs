@@ -1,17 +1,17 @@
 //! Objects that change their length, and pages that stop being what they were.
 //!
 //! ```text
-//!   a user's cut    begin_resize ── pager.resize ── set_size(User) ── end_resize
-//!                        └──── what others see of the length is ignored ────┘
-//!                              (also by writes that find their page cut off)
+//!   a user's cut    between begin_change and end_change (`change`): set_size(User)
 //!   others' cut     size_seen: pages that were dirty are lost, which is an error to be told
 //! ```
 
 use faultless_addr::{ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange};
 
 use crate::canary::Canary;
+use crate::change::Look;
 use crate::engine::Engine;
 use crate::fault::EIO;
+use crate::frame::Kind;
 use crate::object::{Failure, KeptError};
 use crate::plan::Plan;
 
@@ -25,34 +25,25 @@ pub enum ResizedBy {
 }
 
 impl Engine {
-    /// A user is about to change the length of the object's backing. Until `end_resize`
-    /// nobody else's look at it counts.
-    pub fn begin_resize(&mut self, id: ObjectId) {
-        self.object_mut(id).resizing += 1;
-    }
-
-    /// The change is over, whether it was made (and `set_size` said so) or not, and so are
-    /// the writes that met it.
-    pub fn end_resize(&mut self, id: ObjectId) {
-        self.object_mut(id).resizing -= 1;
-    }
-
     /// The backing's size was seen: is it another than what is known?
-    pub fn size_seen(&mut self, id: ObjectId, size: u64, plan: &mut Plan) {
-        let size = size.min(self.reach(id));
-        let grows = size > self.size(id);
-        let waits = self.object(id).resizing > 0 || (grows && self.is_tail_dirty(id));
-        if size != self.size(id) && !waits {
-            self.set_size(id, size, ResizedBy::Others, plan);
+    pub fn size_seen(&mut self, id: ObjectId, look: Look, size: u64, plan: &mut Plan) {
+        if self.end_look(id, look) && !self.is_told_later(id, size) {
+            self.set_size(id, size.min(self.reach(id)), ResizedBy::Others, plan);
         }
+    }
+
+    /// Has others' growth to wait until the page that holds the end has been written, up to
+    /// the end? What they have put behind it would be lost.
+    pub fn is_told_later(&self, id: ObjectId, size: u64) -> bool {
+        size > self.size(id) && self.is_tail_dirty(id)
     }
 
     /// The object is now `size` bytes long. Pages beyond the end go, and so does
     /// the page that holds the old or the new end, because what lies behind the end
     /// must read as zeros once there is something there again.
     ///
-    /// Where that page is dirty, it stays: a user flushes it before, and what has been
-    /// stored since then is not to be lost.
+    /// Where that page is dirty, it stays until it is written: a user flushes it before, and
+    /// what has been stored since then is not to be lost.
     pub fn set_size(&mut self, id: ObjectId, size: u64, by: ResizedBy, plan: &mut Plan) {
         let old = self.object(id).options.size;
         if old == size {
@@ -72,16 +63,18 @@ impl Engine {
         for end in [old, size] {
             let page = PageIndex::containing(end);
             let partial = !end.is_multiple_of(PAGE_BYTES);
-            let clean = self.lookup(id, page).is_some_and(|no| !self.frames[no].dirty);
-            if partial && clean {
-                self.discard(id, PageRange::from_len(page, 1), plan);
+            match self.lookup(id, page) {
+                Some(no) if partial && !self.frames[no].dirty => {
+                    self.discard(id, PageRange::from_len(page, 1), plan);
+                }
+                Some(no) if partial && end < old => self.frames[no].kind = Kind::Torn,
+                _ => {}
             }
         }
         self.heal_object(id, plan);
     }
 
-    /// Is the page that holds the end dirty? Then it is to be written, up to the end,
-    /// before a new length is told: what others have put behind the end would be lost.
+    /// Is the page that holds the end dirty?
     fn is_tail_dirty(&self, id: ObjectId) -> bool {
         let end = self.object(id).options.size;
         let tail = self.lookup(id, PageIndex::containing(end));

@@ -13,7 +13,8 @@ use crate::engine::Engine;
 use crate::frame::{Busy, Kind};
 use crate::lease::Lent;
 use crate::plan::{Plan, Source};
-use crate::swap::{SwapMap, SwapSlot, SwapWindow};
+use crate::swap::{SwapMap, SwapRun, SwapSlot, SwapWindow};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// The swap area.
@@ -28,6 +29,10 @@ pub(crate) struct Swap {
     pub promised: u32,
     /// What forked children may still read.
     pub lent: Vec<Lent>,
+    /// Frames whose pages found no room there: it is the turn of all others before theirs.
+    pub refused: BTreeSet<FrameNo>,
+    /// Slots that no anonymous page has, but a pager's.
+    pub given: u32,
 }
 
 impl Swap {
@@ -55,7 +60,9 @@ impl Engine {
         let slots = self.object(object).pages().len().min(u64::from(u32::MAX)) as u32;
         let (map, owners, lent) = (SwapMap::new(slots), Vec::new(), Vec::new());
         let window = SwapWindow::default();
-        self.swap = Some(Swap { object, map, owners, window, promised: slots, lent });
+        let refused = BTreeSet::new();
+        let promised = slots;
+        self.swap = Some(Swap { object, map, owners, window, promised, lent, refused, given: 0 });
     }
 
     /// The object whose pages are slots.
@@ -66,6 +73,41 @@ impl Engine {
     /// Slots in use, and all.
     pub fn swap_slots(&self) -> (u32, u32) {
         self.swap.as_ref().map_or((0, 0), |swap| (swap.map.in_use(), swap.map.slots()))
+    }
+
+    /// Slots that nobody has, and whose bytes still take room.
+    pub fn stale_swap_slots(&self) -> u32 {
+        self.swap.as_ref().map_or(0, |swap| swap.map.stale())
+    }
+
+    /// Up to `max` of them that lie together: the swap object's pages to give the room back
+    /// of. Nobody is given these slots before [`end_punch`](Self::end_punch).
+    pub fn begin_punch(&mut self, max: u32) -> Option<(ObjectId, SwapRun)> {
+        let swap = self.swap.as_mut()?;
+        Some((swap.object, swap.map.begin_punch(max)?))
+    }
+
+    /// Their room has been given back, or not: that is no loss but of room.
+    pub fn end_punch(&mut self, run: SwapRun) {
+        if let Some(swap) = &mut self.swap {
+            swap.map.end_punch(run);
+        }
+    }
+
+    /// Up to `wanted` slots for a pager of shared memory, which says what is in them.
+    pub fn give_slots(&mut self, wanted: u32) -> Option<SwapRun> {
+        let swap = self.swap.as_mut()?;
+        let run = swap.map.alloc_run(wanted)?;
+        swap.given += run.len;
+        Some(run)
+    }
+
+    /// A slot that was [given](Self::give_slots) is free again.
+    pub fn take_slot_back(&mut self, slot: SwapSlot) {
+        if let Some(swap) = &mut self.swap {
+            swap.map.put(slot);
+            swap.given -= 1;
+        }
     }
 
     /// Begins to write a dirty anonymous page to its slot.
@@ -95,6 +137,22 @@ impl Engine {
         true
     }
 
+    /// A page that was to leave could not be written.
+    pub(crate) fn note_refused(&mut self, no: FrameNo) {
+        if AnonId::of(self.frames[no].key()).is_some()
+            && let Some(swap) = &mut self.swap
+        {
+            swap.refused.insert(no);
+        }
+    }
+
+    /// Some page could be written to an object: others may be, too, if that is swap.
+    pub(crate) fn forget_refusals(&mut self, object: ObjectId) {
+        if let Some(swap) = self.swap.as_mut().filter(|swap| swap.object == object) {
+            swap.refused.clear();
+        }
+    }
+
     pub(crate) fn free_slot(&mut self, slot: SwapSlot) {
         if let Some(swap) = &mut self.swap {
             swap.map.put(slot);
@@ -115,7 +173,8 @@ impl Engine {
         let (object, cluster) = (swap.object, swap.map.cluster_of(slot, window));
         for slot in cluster.iter() {
             let Some(swap) = &self.swap else { return };
-            let owner = swap.owners[slot.index()];
+            // A pager's slots have no owner.
+            let Some(owner) = swap.owners.get(slot.index()).copied() else { return };
             if self.anons[owner].frame().is_some() || self.anons[owner].slot() != Some(slot) {
                 continue;
             }

@@ -18,7 +18,7 @@ use crate::Tick;
 use crate::anon::ANON;
 use crate::engine::Engine;
 use crate::frame::{Busy, State};
-use crate::object::Backing;
+use crate::object::{Backing, Writes};
 use crate::plan::Plan;
 
 /// The longest run that write-back gathers, whatever the configuration says.
@@ -31,6 +31,8 @@ pub enum FlushStep {
     More,
     /// This frame has to settle first; then come again.
     Wait(FrameNo),
+    /// The page's backing is just being changed: come again when that is over.
+    InChange,
     /// A pin that may store holds this page: it can't be written as it stands.
     Pinned(PageIndex),
     /// Every page that was dirty has been dealt with, as far as plans have been
@@ -47,6 +49,7 @@ impl Engine {
             && frame.dirty
             && !frame.doomed
             && !frame.pinned_for_write
+            && !self.is_held(no)
     }
 
     /// Begins to write the run of dirty pages around `no`.
@@ -123,6 +126,7 @@ impl Engine {
                 return FlushStep::Done;
             };
             range.start = page;
+            let held = self.is_held(no);
             let frame = &mut self.frames[no];
             if !frame.dirty || frame.doomed {
                 range.start = page.next();
@@ -135,11 +139,28 @@ impl Engine {
                 }
                 frame.waited = true;
                 return FlushStep::Wait(no);
+            } else if held {
+                return FlushStep::InChange;
             } else {
                 let len = self.begin_write_from(no, self.gather_max(), plan);
                 range.start = page.plus(len as u64);
                 return FlushStep::More;
             }
+        }
+    }
+
+    /// Does a page of the range differ from its backing?
+    pub fn is_dirty_in(&self, object: ObjectId, range: PageRange) -> bool {
+        let mut rest = range;
+        loop {
+            let cache = &self.object(object).cache;
+            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else {
+                return false;
+            };
+            if self.frames[no].dirty {
+                return true;
+            }
+            rest.start = page.next();
         }
     }
 
@@ -177,6 +198,8 @@ impl Engine {
 
     fn is_worth_writing(&self, no: FrameNo) -> bool {
         let object = self.object(self.frames[no].object);
-        object.options.backing == Backing::Pager && object.write_failed.is_none()
+        let options = &object.options;
+        let in_time = options.backing == Backing::Pager && options.writes == Writes::InTime;
+        in_time && object.write_failed.is_none()
     }
 }

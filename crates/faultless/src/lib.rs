@@ -28,6 +28,7 @@
 //! - [`Memory`] is anonymous memory beyond the budget. Allocators of such memory are
 //!   `VmHeap`, for single collections, and [`GlobalHeap`], for a whole process.
 //!
+//! - [`SharedMemory`] is memory without a file that several maps show.
 //! - [`OnFork`] says what forked children have.
 //!
 //! What a plain pointer does where `mmap(2)` would do the same: it waits for the page.
@@ -51,6 +52,8 @@ mod pin;
 mod raw;
 mod reader;
 mod reservation;
+mod shared;
+mod swap;
 mod verbs;
 mod vm;
 
@@ -69,6 +72,7 @@ pub use pin::{Pinned, PinnedMut};
 pub use raw::MapRaw;
 pub use reader::Reader;
 pub use reservation::{Over, Reservation};
+pub use shared::SharedMemory;
 pub use verbs::advise::Advice;
 pub use verbs::protect::Protection;
 pub use vm::{Vm, VmBuilder};

@@ -19,6 +19,8 @@ pub(crate) struct Mapping {
     pub name: String,
     file: Option<(FileId, Arc<FilePager>)>,
     writable: AtomicBool,
+    /// Bytes of budget and swap that are set aside for its pages.
+    paid: u64,
     /// The process that may use it: it is shared memory.
     birthplace: Birthplace,
 }
@@ -32,7 +34,13 @@ impl Mapping {
         writable: bool,
     ) -> Mapping {
         let (writable, birthplace) = (AtomicBool::new(writable), Birthplace::here());
-        Mapping { vm, handle, name, file, writable, birthplace }
+        Mapping { vm, handle, name, file, writable, paid: 0, birthplace }
+    }
+
+    /// It has so many bytes of the `Vm`'s [`Room`](crate::memory::Room), which it gives back.
+    pub fn paid(mut self, bytes: u64) -> Mapping {
+        self.paid = bytes;
+        self
     }
 
     /// The way to the pages, for the process that mapped them.
@@ -101,6 +109,7 @@ impl Drop for Mapping {
                 self.name
             );
         }
+        self.vm.room.give(self.paid);
         if let Some((file, _)) = &self.file
             && self.birthplace.is_here()
         {

@@ -246,16 +246,19 @@ impl MapRaw {
 
     /// Bytes of a range read as zeros from now on; whole pages of them take no space in
     /// the file. In pages that the range has in part, zeros are stored, which a flush
-    /// writes as it does other changes.
+    /// writes as it does other changes; where those may not be stored to, nothing is done.
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<(), Error> {
         self.check_writable()?;
         let bytes = self.bytes(offset, len)?;
         let start = bytes.start.next_multiple_of(PAGE_BYTES).min(bytes.end);
         let end = (bytes.end - bytes.end % PAGE_BYTES).max(start);
-        // Others may store beside the hole meanwhile: these pages are never dropped.
-        for part in [ByteRange::new(bytes.start, start), ByteRange::new(end, bytes.end)] {
-            self.write_at(part.start - self.offset, &vec![0; part.len() as usize])?;
-        }
+        // Others may store beside the hole meanwhile: these pages are never dropped. Both are
+        // held before either changes, so that what is refused has changed nothing.
+        let parts = [ByteRange::new(bytes.start, start), ByteRange::new(end, bytes.end)];
+        let pin = |part: &ByteRange| self.pin_mut(part.start - self.offset, part.len() as usize);
+        let held: Result<Vec<_>, _> =
+            parts.iter().filter(|part| !part.is_empty()).map(pin).collect();
+        held?.iter_mut().for_each(|held| held.fill(0));
         let whole = ByteRange::new(start, end);
         Ok(self.mapping.core()?.punch(self.mapping.object(), whole)?)
     }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
-use faultless_engine::{Addresses, Config, PolicyKind, Signal, Stats};
+use faultless_engine::{Addresses, Config, Joining, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
-use faultless_pager::{InheritedSwap, SwapFile};
+use faultless_pager::Pager;
 use faultless_runtime::{
     Core, Inside, Options, Rings, Served, Threads, register_heir, watch_forks,
 };
@@ -17,6 +17,7 @@ use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::fork::{Heritage, OnFork};
 use crate::memory::Room;
+use crate::swap::Swap;
 
 pub(crate) type LinuxCore = Core<LinuxMachine>;
 
@@ -59,6 +60,12 @@ impl Inner {
     pub fn core(&self) -> Entered<'_> {
         Entered { _inside: Inside::enter(), core: &self.core }
     }
+
+    /// A pager of memory that leaves to swap.
+    pub fn scratch(&self, size: u64) -> Arc<dyn Pager> {
+        let _inside = Inside::enter();
+        self.core.swap_for(size)
+    }
 }
 
 /// Says how a [`Vm`] is to be.
@@ -67,7 +74,7 @@ pub struct VmBuilder {
     memory: u64,
     policy: PolicyKind,
     options: Options,
-    swap: Option<(PathBuf, u64)>,
+    swap: Option<Swap>,
     on_fork: OnFork,
 }
 
@@ -137,11 +144,49 @@ impl VmBuilder {
         self
     }
 
-    /// Let anonymous memory leave to a file of at most `bytes` in `dir`. The file has no
+    /// Let anonymous and shared memory leave to a file of at most `bytes` in `dir`. The file has no
     /// name and takes room only as it fills. Without it [`Vm::anonymous`] memory has to
     /// fit into the budget.
+    /// Room that nobody uses any more is given back to the file system.
     pub fn swap(mut self, dir: impl Into<PathBuf>, bytes: u64) -> VmBuilder {
-        self.swap = Some((dir.into(), bytes.next_multiple_of(PAGE_BYTES)));
+        self.swap = Some(Swap::file(dir.into(), bytes));
+        self
+    }
+
+    /// As [`swap`](Self::swap), with pages compressed (lz4) on their way: of anonymous memory
+    /// there may be `memory` bytes more than the budget, which have to do with `disk` bytes
+    /// of the file, a multiple of 32 KiB.
+    ///
+    /// A page takes what it compresses to, rounded up to 512 bytes; 4096 if it doesn't
+    /// compress; nothing if it is zeros. Pages of one length lie together in 32 KiB, and a
+    /// page that is written anew goes elsewhere before its old bytes are given up: not all
+    /// of `disk` can be used, the less the more lengths change.
+    ///
+    /// More than `memory` bytes are refused when they are asked for (`ENOMEM`). Whether
+    /// pages compress as well as `disk` counts on is known only when they leave: where it
+    /// is full, they stay in memory. Who then touches a page that has no frame waits ten
+    /// seconds for one, as it can become free by others who give memory back, and then gets
+    /// SIGBUS. Nothing is lost: what is in memory and in swap stays as it is.
+    ///
+    /// The tables take 13 bytes for each page of `memory` from the start (`Stats` counts
+    /// them), and each thread that reads or writes swap up to 300 KiB meanwhile. The
+    /// system's page cache stands before the file.
+    ///
+    /// ```
+    /// # fn main() -> faultless::Result<()> {
+    /// let vm = faultless::Vm::builder()
+    ///     .memory(1 << 20)
+    ///     .swap_compressed(std::env::temp_dir(), 2 << 20, 16 << 20)
+    ///     .build()?;
+    /// let mut memory = vm.anonymous(12 << 20)?;
+    /// memory.fill(7);
+    /// assert!(memory.iter().all(|byte| *byte == 7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "lz4")]
+    pub fn swap_compressed(mut self, dir: impl Into<PathBuf>, disk: u64, memory: u64) -> VmBuilder {
+        self.swap = Some(Swap::compressed(dir.into(), disk, memory));
         self
     }
 
@@ -194,6 +239,7 @@ impl VmBuilder {
         let config = Config {
             policy: self.policy,
             addresses: Addresses::One,
+            joining: Joining::Always,
             ..Config::new(frames, spaces)
         };
         let core = Core::new(machine, config, self.options)?;
@@ -203,15 +249,12 @@ impl VmBuilder {
         let weak = Arc::downgrade(&core);
         core.machine().on_mark(Box::new(move |addr, access| judge_mark(&weak, addr, access)))?;
         let threads = core.start()?;
-        let heritage = Heritage::new(match &self.swap {
-            Some((dir, size)) => Some(Arc::new(InheritedSwap::new(SwapFile::create(dir, *size)?))),
-            None => None,
-        });
-        if let Some((area, size)) = heritage.swap().zip(self.swap.as_ref().map(|(_, size)| *size)) {
-            core.add_swap(area, size);
+        let heritage = Heritage::new(self.swap.as_ref().map(Swap::create).transpose()?);
+        let swap = self.swap.map_or(0, |swap| swap.memory);
+        if let Some(area) = heritage.swap() {
+            core.add_swap(area, swap);
         }
         let memory = pages as u64 * PAGE_SIZE as u64;
-        let swap = self.swap.map_or(0, |(_, size)| size);
         let room = Room::new(u64::from(frames) * PAGE_BYTES + swap);
         let catalog = Catalog::default();
         let inner = Arc::new(Inner { threads, core, catalog, memory, room, heritage });
@@ -227,22 +270,22 @@ impl VmBuilder {
 fn serve_inline(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
     let _inside = Inside::enter();
     let Some(core) = core.upgrade() else { return Resolved::NotOurs };
-    match core.serve_here(INLINE, addr, access.unwrap_or(Access::Read)) {
-        Served::Yes => Resolved::Yes,
-        Served::Signal(Signal::Bus) => Resolved::NotOurs,
-        Served::Signal(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
-        Served::Signal(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
-    }
+    resolved(core.serve_here(INLINE, addr, access.unwrap_or(Access::Read)))
 }
 
 /// A thread touched a page of a mapping with thread delivery that is marked as an error.
 fn judge_mark(core: &Weak<LinuxCore>, addr: VirtAddr, access: Option<Access>) -> Resolved {
     let _inside = Inside::enter();
     let Some(core) = core.upgrade() else { return Resolved::NotOurs };
-    match core.denied(THREAD, addr, access.unwrap_or(Access::Read)) {
-        Some(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
-        Some(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
-        Some(Signal::Bus) | None => Resolved::NotOurs,
+    resolved(core.judge_mark(THREAD, addr, access.unwrap_or(Access::Read)))
+}
+
+fn resolved(served: Served) -> Resolved {
+    match served {
+        Served::Yes => Resolved::Yes,
+        Served::Signal(Signal::Bus) => Resolved::NotOurs,
+        Served::Signal(Signal::SegvMapErr) => Resolved::Segv(Segv::MapErr),
+        Served::Signal(Signal::SegvAccErr) => Resolved::Segv(Segv::AccErr),
     }
 }
 

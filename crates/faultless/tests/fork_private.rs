@@ -14,8 +14,8 @@ use faultless::{Delivery, MapOptions, Memory, Vm, VmHeap};
 
 #[test]
 fn both_sides_of_a_fork_have_their_own_memory() {
-    for delivery in DELIVERIES {
-        let vm = vm();
+    let with = |vm: fn() -> Vm| DELIVERIES.map(|delivery| (vm(), delivery));
+    for (vm, delivery) in [with(vm), with(compressed_vm)].concat() {
         let mut memory = vm.anonymous_by(PAGES * PAGE, delivery).unwrap();
         put_all(&mut memory, 1);
         let mut child = fork(|parent| {
@@ -45,8 +45,8 @@ fn both_sides_of_a_fork_have_their_own_memory() {
 
 #[test]
 fn a_child_that_changes_first_does_not_change_its_parents() {
-    for delivery in DELIVERIES {
-        let vm = vm();
+    let with = |vm: fn() -> Vm| DELIVERIES.map(|delivery| (vm(), delivery));
+    for (vm, delivery) in [with(vm), with(compressed_vm)].concat() {
         let mut memory = vm.anonymous_by(PAGES * PAGE, delivery).unwrap();
         put_all(&mut memory, 1);
         let mut child = fork(|parent| {

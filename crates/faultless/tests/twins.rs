@@ -4,8 +4,11 @@
 //! ```text
 //! cargo test -p faultless --test twins                          a few seeds, in seconds
 //! SEED=7 STEPS=1000 cargo test -p faultless --test twins random one seed again
-//! COUNT=2500 STEPS=400 cargo test … --test twins random         a million operations
-//! cargo test -p faultless --test twins table -- --nocapture     the table, as Markdown
+//! COUNT=2500 STEPS=400 cargo test … --test twins random         a million operations; `-- --nocapture`
+//!                                                               says how many of what differs
+//! COUNT=100 STEPS=2500 cargo test … --test twins threads        a million, by four threads
+//! cargo test -p faultless --test twins table                    the checklist, line by line
+//! WRITE=1 cargo test -p faultless --test twins table            and writes it down (`written`)
 //! ```
 #![cfg(target_arch = "x86_64")]
 
@@ -29,6 +32,8 @@ mod files;
 mod kernel;
 #[path = "twins/op.rs"]
 mod op;
+#[path = "twins/opened.rs"]
+mod opened;
 #[path = "twins/random.rs"]
 mod random;
 #[path = "twins/tail.rs"]
@@ -41,5 +46,7 @@ mod twin;
 mod watch;
 #[path = "twins/world.rs"]
 mod world;
+#[path = "twins/written.rs"]
+mod written;
 
 const PAGE: usize = 4096;

@@ -21,6 +21,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod conform;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 

@@ -35,6 +35,10 @@ bitflags! {
         const FIXED_NOREPLACE = raw::MAP_FIXED_NOREPLACE;
         /// No file.
         const ANONYMOUS = raw::MAP_ANONYMOUS;
+        /// Below 2 GiB.
+        const BIT32 = raw::MAP_32BIT;
+        /// Not below 4 GiB.
+        const ABOVE4G = raw::MAP_ABOVE4G;
         /// Grows downwards when touched below.
         const GROWSDOWN = raw::MAP_GROWSDOWN;
         /// Ignored.

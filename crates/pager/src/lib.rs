@@ -10,6 +10,8 @@
 //! | [`MemoryPager`] | bytes in this process, for tests and scratch |
 //! | [`SwapFile`] | an unlinked file, for pages that have no file of their own |
 //! | `CompressedSwap` | the same with lz4 (feature `lz4`) |
+//! | [`InheritedSwap`] | one of the two, and those of the processes that this one was forked from |
+//! | [`ObjectSwap`] | slots of one of these, for shared memory without a file |
 //! | [`FaultyPager`] | another pager, failing by a script that a test writes |
 
 #![forbid(unsafe_code)]
@@ -30,4 +32,4 @@ pub use open::{FileId, IoMode, OpenError, Rights, Unmappable};
 pub use pager::{Direct, Direction, PAGE_SIZE, Pager, Shrunk};
 #[cfg(feature = "lz4")]
 pub use swap::CompressedSwap;
-pub use swap::{InheritedSwap, SwapFile};
+pub use swap::{InheritedSwap, ObjectSwap, Slots, SwapArea, SwapFile};

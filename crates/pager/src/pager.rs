@@ -59,6 +59,17 @@ pub trait Pager: Send + Sync {
     /// The length of the backing stays.
     fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
 
+    /// The pages of a range that it keeps in swap; none if it has nothing to do with swap.
+    fn in_swap(&self, offset: u64, len: u64) -> Vec<u64> {
+        let _ = (offset, len);
+        Vec::new()
+    }
+
+    /// Bytes of memory that its own tables take, now.
+    fn bookkeeping_bytes(&self) -> usize {
+        0
+    }
+
     /// May the driver do this request itself? `None` says: call the pager.
     fn direct(&self, direction: Direction, offset: u64, len: u64) -> Option<Direct<'_>> {
         let _ = (direction, offset, len);

@@ -33,6 +33,17 @@ pub(crate) fn rest_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], skip: u64) -> Vec<IoS
     rest
 }
 
+/// At most the first `len` bytes of `bufs`.
+pub(crate) fn first_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], len: u64) -> Vec<IoSliceMut<'a>> {
+    let mut left = len;
+    let cut = bufs.iter_mut().map(|buf| {
+        let take = (buf.len() as u64).min(left);
+        left -= take;
+        IoSliceMut::new(&mut buf[..take as usize])
+    });
+    cut.filter(|buf| !buf.is_empty()).collect()
+}
+
 /// The bytes of `bufs` from `skip` on, at most `take` of them, as far as one
 /// call takes them.
 pub(crate) fn rest<'a>(bufs: &'a [IoSlice<'_>], skip: u64, take: u64) -> Vec<IoSlice<'a>> {

@@ -246,6 +246,7 @@ impl System {
                 FlushStep::Done => return,
                 FlushStep::More | FlushStep::Wait(_) => {}
                 FlushStep::Pinned(page) => unreachable!("{page:?} is pinned"),
+                FlushStep::InChange => unreachable!("one verb at a time"),
             }
         }
     }

@@ -21,6 +21,10 @@ bitflags! {
         const FIXED = 0x10;
         /// No file.
         const ANONYMOUS = 0x20;
+        /// Below 2 GiB.
+        const BIT32 = 0x40;
+        /// Not below 4 GiB, where only hints and FIXED lead as it is.
+        const ABOVE4G = 0x80;
         /// Grows downwards when touched below.
         const GROWSDOWN = 0x100;
         /// Ignored.

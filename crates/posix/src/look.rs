@@ -1,11 +1,13 @@
 //! Looking at a system, and letting time and pressure come: for those who check, and for
 //! people who want to see.
 
-use faultless_addr::{ObjectId, PAGE_BYTES, PAGE_SIZE, PageRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PAGE_SIZE, PageRange, VirtAddr, VirtRange};
+use faultless_engine::space::{ObjectName, Usage, Vma};
 use faultless_engine::{Engine, Scope};
 use faultless_software::SoftwareMachine;
 
 use crate::file::pieces;
+use crate::process::Pid;
 use crate::system::System;
 
 /// A page that has been dirty for so long is written: `vm.dirty_expire_centisecs` is 3000.
@@ -71,6 +73,44 @@ impl System {
             bytes.extend_from_slice(&file.page(page).unwrap_or(&[0; PAGE_SIZE])[range]);
         }
         bytes
+    }
+
+    /// What of a range of a process's is in memory and in swap: the numbers of
+    /// `/proc/PID/smaps`.
+    pub fn usage(&self, pid: Pid, at: u64, len: u64) -> Usage {
+        self.engine.usage(pid.space(), VirtRange::new(VirtAddr(at), VirtAddr(at + len)))
+    }
+
+    /// `/proc/PID/maps` of a process, where `name` says what areas of an object are called.
+    pub fn maps<'a>(&self, pid: Pid, name: impl Fn(ObjectId) -> ObjectName<'a>) -> String {
+        let mut text = String::new();
+        let written = self.engine.space(pid.space()).write_maps(&mut text, name);
+        written.expect("a string takes everything");
+        text
+    }
+
+    /// `/proc/PID/smaps` of a process, likewise.
+    ///
+    /// ```
+    /// use faultless_posix::{Config, MapFlags, Mmap, System};
+    ///
+    /// let (mut system, parent) = System::new(Config::new(64));
+    /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+    /// let at = system.mmap(parent, Mmap { len: 8192, prot: 3, flags, ..Mmap::default() })?;
+    /// system.store(parent, at.0, b"mine").unwrap();
+    /// let smaps = system.smaps(parent, |_| unreachable!("no area has an object"));
+    /// assert!(smaps.contains("Private_Dirty:         4 kB"));
+    /// system.fork(parent)?;
+    /// let smaps = system.smaps(parent, |_| unreachable!("no area has an object"));
+    /// assert!(smaps.contains("Shared_Dirty:          4 kB"));
+    /// # Ok::<(), faultless_posix::Errno>(())
+    /// ```
+    pub fn smaps<'a>(&self, pid: Pid, name: impl Fn(ObjectId) -> ObjectName<'a>) -> String {
+        let mut text = String::new();
+        let usage = |area: &Vma| self.engine.usage(pid.space(), area.range);
+        let written = self.engine.space(pid.space()).write_smaps(&mut text, name, usage);
+        written.expect("a string takes everything");
+        text
     }
 
     /// Time passes: pages that have been dirty for half a minute are written.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex};
+use faultless_addr::{FrameNo, ObjectId};
 use faultless_engine::{Config, Engine, Stats, Tick, Wakes};
 use faultless_machine::Machine;
 use faultless_pager::Pager;
@@ -17,6 +17,7 @@ use faultless_sys::thread::Thread;
 use crate::drive::Worker;
 use crate::error::Error;
 use crate::flush::Flush;
+use crate::handoff::Handoff;
 use crate::inherit::Kept;
 use crate::inside::Inside;
 use crate::lock::{ENGINE, Guard, LEAF, Ranked};
@@ -48,13 +49,6 @@ impl Default for Options {
     }
 }
 
-/// Pages that a handler is to read, for somebody who does not wait for them.
-pub(crate) struct HandedOff {
-    pub object: ObjectId,
-    pub first: PageIndex,
-    pub frames: Vec<FrameNo>,
-}
-
 /// An engine, a machine, and what drives them.
 pub struct Core<M: Machine> {
     pub(crate) machine: M,
@@ -63,7 +57,7 @@ pub struct Core<M: Machine> {
     pub(crate) pagers: Ranked<Vec<Option<Arc<dyn Pager>>>>,
     #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
     pub(crate) workers: Ranked<Vec<Box<Worker>>>,
-    pub(crate) handoff: Ranked<VecDeque<HandedOff>>,
+    pub(crate) handoff: Handoff,
     /// What the keeper is to write because somebody asked for it; changed under the
     /// engine's lock as well, but for taking the first.
     pub(crate) flushes: Ranked<VecDeque<Flush>>,
@@ -101,7 +95,7 @@ impl<M: Machine> Core<M> {
             sleepers: Sleepers::new(),
             pagers: Ranked::new(LEAF, Vec::new()),
             workers: Ranked::new(LEAF, Vec::new()),
-            handoff: Ranked::new(LEAF, VecDeque::new()),
+            handoff: Handoff::new(),
             flushes: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
             pagers_block: AtomicBool::new(false),
@@ -135,6 +129,9 @@ impl<M: Machine> Core<M> {
         }
         let mut stats = self.engine.lock().stats();
         stats.bookkeeping_bytes += self.machine.bookkeeping_bytes() as u64;
+        let pagers: Vec<_> = self.pagers.lock().iter().flatten().cloned().collect();
+        let tables = pagers.iter().map(|pager| pager.bookkeeping_bytes() as u64);
+        stats.bookkeeping_bytes += tables.sum::<u64>();
         stats
     }
 

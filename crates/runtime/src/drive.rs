@@ -9,12 +9,13 @@ use std::io;
 use faultless_addr::{
     FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
-use faultless_engine::{Engine, Failure, Leave, Leaver, Op, Plan, ReadEnd, Run, Source};
+use faultless_engine::{Engine, Failure, Leaver, Op, Plan, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
 
-use crate::core::{Core, HandedOff, Rings};
+use crate::core::{Core, Rings};
+use crate::handoff::HandedOff;
 use crate::io::{Io, Job, copy_page, zero};
 use crate::lock::assert_none_held;
 use crate::say::say;
@@ -92,8 +93,7 @@ impl<M: Machine> Core<M> {
             self.carry_out_op(plan, *op);
         }
         if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
-            let mut engine = self.engine.lock();
-            report(&mut engine, plan, stayed, next);
+            self.engine.lock().carried_out(plan, stayed, next);
         }
         for op in &plan.ops {
             match *op {
@@ -243,7 +243,7 @@ impl<M: Machine> Core<M> {
             (Source::Pager, Reads::HandOff) => {
                 let frames = frames.to_vec();
                 let job = HandedOff { object: run.object, first: run.first, frames };
-                self.handoff.lock().push_back(job);
+                self.handoff.push(job);
                 self.handler_bells[run.first.0 as usize % self.handler_bells.len()].signal();
             }
         }
@@ -253,7 +253,7 @@ impl<M: Machine> Core<M> {
     pub(crate) fn take_handed_off(&self, worker: &mut Worker) -> usize {
         let mut taken = 0;
         while worker.io.in_flight() < 32 {
-            let Some(job) = self.handoff.lock().pop_front() else { break };
+            let Some(job) = self.handoff.pop() else { break };
             worker.io.start(self.read_job(job.object, job.first, &job.frames));
             taken += 1;
         }
@@ -347,6 +347,7 @@ impl<M: Machine> Core<M> {
 
     /// A read came up short or failed: page by page, to tell the good from the bad.
     fn read_again(&self, job: &Job, next: &mut Plan) {
+        let look = self.engine.lock().begin_look(job.object);
         let size = job.pager.size();
         for (n, frame) in job.frames.iter().enumerate() {
             let page = job.first.plus(n as u64);
@@ -354,7 +355,7 @@ impl<M: Machine> Core<M> {
                 Ok(size) => size.saturating_sub(page.offset()).min(PAGE_BYTES),
                 Err(_) => PAGE_BYTES,
             };
-            let end = match job.read_page(n) {
+            let end = match job.run_page_here(n) {
                 _ if bytes == 0 => ReadEnd { good: 0, failure: Failure::Shrunk, errno: libc::EIO },
                 Ok(read) if read >= bytes.min(job.bytes - n as u64 * PAGE_BYTES) => {
                     job.zero_page_tail(n, read);
@@ -366,7 +367,7 @@ impl<M: Machine> Core<M> {
             self.engine.lock().read_ended(page, &[*frame], end, next);
         }
         if let Ok(size) = size {
-            self.engine.lock().size_seen(job.object, size, next);
+            self.size_seen(job.object, &job.pager, (look, size), next);
         }
     }
 
@@ -378,42 +379,19 @@ impl<M: Machine> Core<M> {
             Err(error) if errno_of(&error) == libc::EINVAL => job.run_here().map(drop),
             Err(error) => Err(error),
         };
+        let full = result.as_ref().is_err_and(|error| errno_of(error) == libc::ENOSPC);
+        if full && self.is_swap(job.object) {
+            return self.write_swap_again(job, next);
+        }
         let result = result.map_err(|error| match Shrunk::of(&error) {
             Some(_) => (Failure::Shrunk, libc::EIO),
             None => (Failure::Write, errno_of(&error)),
         });
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
+        let seen = if shrunk { self.look(job.object, &job.pager) } else { None };
         self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
-        if shrunk && let Ok(size) = job.pager.size() {
-            self.engine.lock().size_seen(job.object, size, next);
-        }
-    }
-}
-
-/// Everything of a plan that was over when its call returned.
-fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan) {
-    for leaver in &plan.drop {
-        engine.unmapped(leaver, Leave::Drop, next);
-    }
-    for leaver in &plan.keep {
-        if stayed.contains(&leaver.frame) {
-            engine.stayed(leaver, next);
-        } else {
-            engine.unmapped(leaver, Leave::Keep, next);
-        }
-    }
-    for op in &plan.ops {
-        match *op {
-            Op::Map { space, at, frames, write } => {
-                engine.mapped(space, at, plan.frames(frames), write, next);
-            }
-            Op::Grant { space, at, frames } => engine.granted(space, at, plan.frames(frames), next),
-            Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
-            Op::Copy { from, to, .. } => engine.copied(from, to, next),
-            Op::Poison { space, at, frame } => engine.poisoned(space, at, frame, next),
-            Op::Heal { space, range } => engine.healed(space, range, next),
-            Op::Wake { .. } | Op::Protect { .. } | Op::ClearAccessed { .. } => {}
-            Op::Read { .. } | Op::Write { .. } => {}
+        if let Some(seen) = seen {
+            self.size_seen(job.object, &job.pager, seen, next);
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use faultless_addr::{ObjectId, PageRange};
-use faultless_engine::{ErrorsSeen, FlushStep};
+use faultless_engine::{ErrorsSeen, FlushStep, Writes};
 use faultless_machine::Machine;
 use faultless_pager::Pager;
 
@@ -42,6 +42,9 @@ impl<M: Machine> Core<M> {
         seen: &mut ErrorsSeen,
     ) -> Result<(), Error> {
         self.check_birthplace()?;
+        if self.is_scratch(object) {
+            return self.check(object, seen);
+        }
         let written = self.write_back(object, pages);
         if let Err(error) = self.pager(object).sync() {
             self.engine.lock().sync_failed(object, pages.start, errno_of(&error));
@@ -54,6 +57,9 @@ impl<M: Machine> Core<M> {
     /// may store to are left out.
     pub fn flush_async(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
         self.check_birthplace()?;
+        if self.is_scratch(object) {
+            return Ok(());
+        }
         let pager = self.pager(object);
         {
             // Under the engine's lock, so that the object isn't closed meanwhile.
@@ -66,6 +72,11 @@ impl<M: Machine> Core<M> {
         }
         self.keeper_bell.signal();
         Ok(())
+    }
+
+    /// Is there nothing that its pages are to be safe in?
+    pub(crate) fn is_scratch(&self, object: ObjectId) -> bool {
+        self.engine.lock().writes(object) == Writes::UnderPressure
     }
 
     /// The object is being closed, under the engine's lock.
@@ -104,6 +115,11 @@ impl<M: Machine> Core<M> {
                 self.carry_out(worker, Reads::Queue);
                 self.keep_depth(worker);
             }
+            FlushStep::InChange => {
+                drop(engine);
+                self.finish(worker);
+                drop(self.wait_for_change(self.engine.lock()));
+            }
             FlushStep::Pinned(page) => flush.pages.start = page.next(),
             FlushStep::Done => {}
         }
@@ -128,6 +144,10 @@ impl<M: Machine> Core<M> {
             match step {
                 FlushStep::More => self.keep_depth(&mut worker),
                 FlushStep::Wait(_) => self.finish(&mut worker),
+                FlushStep::InChange => {
+                    self.finish(&mut worker);
+                    drop(self.wait_for_change(self.engine.lock()));
+                }
                 FlushStep::Done => break Ok(()),
                 FlushStep::Pinned(page) => {
                     let name = self.pager(object).name();
@@ -137,9 +157,15 @@ impl<M: Machine> Core<M> {
         };
         self.finish(&mut worker);
         self.rest(worker);
+        self.wait_written(object, pages);
+        result
+    }
+
+    /// Waits for the writes of a range that are under way, whoever began them.
+    pub(crate) fn wait_written(&self, object: ObjectId, pages: PageRange) {
         loop {
             let mut engine = self.engine.lock();
-            let Some(no) = engine.writing_in(object, pages) else { return result };
+            let Some(no) = engine.writing_in(object, pages) else { return };
             drop(self.wait_settled(engine, no));
         }
     }

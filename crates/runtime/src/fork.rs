@@ -87,7 +87,7 @@ fn prepare() {
 fn come_to_rest() -> bool {
     let since = Instant::now();
     loop {
-        if !gate::close(PATIENCE.saturating_sub(since.elapsed())) {
+        if !gate::close(since, PATIENCE) {
             return false;
         }
         let _inside = Inside::at_rest();

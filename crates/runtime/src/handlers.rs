@@ -17,7 +17,7 @@ use rustix::fd::AsFd;
 
 use crate::core::Core;
 use crate::drive::{Reads, Worker};
-use crate::gate::{Active, is_closing};
+use crate::gate::{Active, is_closing, is_shut, wait_outside};
 use crate::io::TOKEN_POLL;
 use crate::say::say;
 use crate::serve::{PATIENCE, batch};
@@ -77,11 +77,10 @@ impl<M: Machine> Core<M> {
         let mut active = Some(Active::enter());
         handler.worker.io.ring();
         while !self.is_stopping() {
-            // Who waits to fork waits for what is under way. Faults can wait, but not for
-            // ever: whoever comes in anew takes some.
-            let rested = active.is_none();
-            active.get_or_insert_with(Active::enter);
-            let held_up = is_closing() && !rested;
+            // Who waits to fork waits for what is under way, which may need what was handed
+            // off. Faults wait until it is their turn.
+            active.get_or_insert_with(Active::enter_to_help);
+            let held_up = is_shut();
             if !held_up {
                 self.take_faults(&mut handler);
             }
@@ -95,7 +94,9 @@ impl<M: Machine> Core<M> {
             let rests = active.is_none();
             if held_up && !rests {
                 handler.worker.io.wait();
-            } else if !(held_up || handler.look || rests && is_closing()) {
+            } else if rests && is_closing() {
+                wait_outside(|| self.handoff.has_some() || self.is_stopping());
+            } else if !(held_up || handler.look) {
                 self.wait_for_work(&mut handler);
             }
             self.reap(&mut handler.worker);

@@ -43,7 +43,7 @@ impl Lending {
 impl<M: Machine> Core<M> {
     /// Is nothing under way? Asked while nobody is at work. Else handlers are told.
     pub fn is_at_rest(&self) -> bool {
-        let rests = !self.engine.lock().is_in_flight() && self.handoff.lock().is_empty();
+        let rests = !self.engine.lock().is_in_flight() && !self.handoff.has_some();
         if !rests {
             self.ring_handlers();
         }
@@ -95,7 +95,7 @@ impl<M: Machine> Core<M> {
         swap: impl FnOnce(Vec<u32>) -> Result<Option<Arc<dyn Pager>>, Error>,
     ) -> Result<(), Error> {
         self.kept.lock().clear();
-        self.handoff.lock().clear();
+        self.handoff.clear();
         self.flushes.lock().clear();
         // Their rings are the parent's.
         self.workers.lock().clear();

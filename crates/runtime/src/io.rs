@@ -103,8 +103,8 @@ impl Job {
         }
     }
 
-    /// One read of one page, where a longer read has failed.
-    pub fn read_page(&self, page: usize) -> io::Result<u64> {
+    /// One page alone, where a longer run has failed, by calling the pager.
+    pub fn run_page_here(&self, page: usize) -> io::Result<u64> {
         let from = page as u64 * PAGE_BYTES;
         self.call(from, (from + PAGE_BYTES).min(self.bytes.max(from)))
     }

@@ -2,7 +2,7 @@
 //!
 //! It writes pages that have been dirty for long, tries again what could not be
 //! read, and notices files whose length others have changed, and forked children that are
-//! gone. And it carries on the flushes that nobody waits for.
+//! gone. It gives room of the swap file back that nobody uses. And it carries on the flushes that nobody waits for.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ impl<M: Machine> Core<M> {
             self.carry_on_flushes();
             if Instant::now() >= next_look {
                 self.end_leases();
+                self.punch_much_swap();
                 self.let_time_pass();
                 next_size = self.look_at_sizes(next_size);
                 next_look = Instant::now() + PERIOD;
@@ -82,9 +83,9 @@ impl<M: Machine> Core<M> {
         let mut worker = self.worker();
         for (object, pager) in &pagers {
             if !self.is_withdrawn(*object)
-                && let Ok(size) = pager.size()
+                && let Some(seen) = self.look(*object, pager)
             {
-                self.size_seen(*object, pager, size, &mut worker);
+                self.size_seen(*object, pager, seen, &mut worker.plan);
             }
         }
         self.finish(&mut worker);

@@ -24,6 +24,7 @@
 
 #![deny(unsafe_code)]
 
+mod change;
 mod clients;
 mod core;
 mod drive;
@@ -32,6 +33,7 @@ mod flush;
 mod fork;
 mod gate;
 mod handlers;
+mod handoff;
 mod inherit;
 mod inside;
 mod io;
@@ -43,6 +45,7 @@ mod private;
 mod say;
 mod serve;
 mod sleep;
+mod swap;
 mod sync;
 mod verbs;
 

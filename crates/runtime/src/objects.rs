@@ -1,4 +1,4 @@
-//! Objects: opening, resizing and closing what is mapped.
+//! Objects: opening and closing what is mapped, and what is asked about it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,12 +8,11 @@ use std::time::Duration;
 use faultless_addr::{
     ByteRange, ObjectId, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtRange,
 };
-use faultless_engine::{Engine, ErrorsSeen, Failure, KeptError, ObjectOptions, Pattern, ResizedBy};
+use faultless_engine::{Engine, ErrorsSeen, Failure, KeptError, ObjectOptions, Pattern};
 use faultless_machine::Machine;
 use faultless_pager::{Direction, Pager};
 
 use crate::core::Core;
-use crate::drive::Worker;
 use crate::error::{Error, Operation};
 use crate::lock::Guard;
 
@@ -78,9 +77,13 @@ impl<M: Machine> Core<M> {
     /// From now on the object may be written through its addresses.
     pub fn allow_writes(&self, handle: ObjectHandle) -> Result<(), Error> {
         self.check_birthplace()?;
+        let (object, mut worker) = (handle.object, self.worker());
         let mut engine = self.engine.lock();
-        engine.allow_writes(handle.object);
+        engine.allow_writes(object, &mut worker.plan);
         engine.allow_area_writes(handle.space, handle.range);
+        drop(engine);
+        self.finish_gone(&mut worker, object, PageRange::all());
+        self.rest(worker);
         Ok(())
     }
 
@@ -142,119 +145,15 @@ impl<M: Machine> Core<M> {
         Error::Io { operation, name, offset, source }
     }
 
-    /// Sets the length of the backing and of what is mapped of it.
-    pub fn resize(&self, handle: ObjectHandle, size: u64) -> Result<(), Error> {
-        self.check_birthplace()?;
-        let pager = self.pager(handle.object);
-        if size > handle.range.len() {
-            let reserved = handle.range.len();
-            return Err(Error::Reserved { name: pager.name(), wanted: size, reserved });
-        }
-        let old = self.size(handle.object)?;
-        let from = PageIndex::containing(old.min(size));
-        let changed = PageRange::new(from, PageRange::all().end);
-        if old != size
-            && let Some(page) = self.engine.lock().first_pinned(handle.object, changed)
-        {
-            return Err(Error::Pinned { name: pager.name(), offset: page.offset() });
-        }
-        for end in [old, size] {
-            let page = PageRange::from_len(PageIndex::containing(end), 1);
-            self.write_back(handle.object, page)?;
-        }
-        self.engine.lock().begin_resize(handle.object);
-        let resized = pager.resize(size);
-        if resized.is_ok() {
-            self.set_size(handle.object, size);
-        }
-        self.end_resize(handle.object, changed);
-        resized.map_err(|source| Error::Io {
-            operation: Operation::Resize,
-            name: pager.name(),
-            offset: size,
-            source,
-        })
-    }
-
-    /// Writes of what was cut off that were under way may still meet the new end: that is
-    /// no error, so they are waited for.
-    fn end_resize(&self, object: ObjectId, changed: PageRange) {
-        loop {
-            let mut engine = self.engine.lock();
-            let Some(no) = engine.writing_in(object, changed) else {
-                return engine.end_resize(object);
-            };
-            drop(self.wait_settled(engine, no));
-        }
-    }
-
-    /// The bytes of a range read as zeros from now on, and take no space.
-    pub fn punch(&self, object: ObjectId, bytes: ByteRange) -> Result<(), Error> {
-        self.check_birthplace()?;
-        let pager = self.pager(object);
-        let pages = bytes.pages();
-        if let Some(page) = self.engine.lock().first_pinned(object, pages) {
-            return Err(Error::Pinned { name: pager.name(), offset: page.offset() });
-        }
-        self.write_back(object, pages)?;
-        pager.punch(bytes.start, bytes.len()).map_err(|source| Error::Io {
-            operation: Operation::Punch,
-            name: pager.name(),
-            offset: bytes.start,
-            source,
-        })?;
-        self.change(|engine, plan| engine.discard(object, pages, plan));
-        Ok(())
-    }
-
-    /// Looks whether somebody else has changed the backing's length.
-    pub fn refresh(&self, object: ObjectId) -> Result<u64, Error> {
-        self.check_birthplace()?;
-        let pager = self.pager(object);
-        let size = pager.size().map_err(|source| Error::Io {
-            operation: Operation::Size,
-            name: pager.name(),
-            offset: 0,
-            source,
-        })?;
-        let tail = PageIndex::containing(self.size(object)?);
-        self.write_back(object, PageRange::from_len(tail, 1))?;
-        let mut worker = self.worker();
-        drop(self.lock_quiet(object));
-        self.size_seen(object, &pager, size, &mut worker);
-        self.finish(&mut worker);
-        self.rest(worker);
-        Ok(size)
-    }
-
-    /// A backing's size was asked: it may have become shorter.
-    pub(crate) fn size_seen(
-        &self,
-        object: ObjectId,
-        pager: &Arc<dyn Pager>,
-        size: u64,
-        worker: &mut Worker,
-    ) {
-        let mut engine = self.engine.lock();
-        if self.is_still(object, pager) {
-            engine.size_seen(object, size, &mut worker.plan);
-        }
-    }
-
-    /// Asked under the engine's lock: is the object still the one of this pager? It may
-    /// have been closed, and its number used again.
-    pub(crate) fn is_still(&self, object: ObjectId, pager: &Arc<dyn Pager>) -> bool {
-        let pagers = self.pagers.lock();
-        let now = pagers.get(object.index()).and_then(|now| now.as_ref());
-        now.is_some_and(|now| Arc::ptr_eq(now, pager))
-    }
-
     /// Writes what is dirty and gives the object's memory and addresses back.
     ///
     /// An error says that pages could not be written: they are lost, unless the
     /// caller doesn't close after all.
     pub fn close(&self, handle: ObjectHandle) -> Result<(), Error> {
-        let written = self.write_back(handle.object, PageRange::all());
+        let written = match self.is_scratch(handle.object) {
+            true => Ok(()),
+            false => self.write_back(handle.object, PageRange::all()),
+        };
         self.abandon(handle);
         written
     }
@@ -292,23 +191,12 @@ impl<M: Machine> Core<M> {
 
     /// The engine, when no error that an access met is on its way to the object's addresses:
     /// what heals errors finds all that there are.
-    fn lock_quiet(&self, object: ObjectId) -> Guard<'_, Engine> {
+    pub(crate) fn lock_quiet(&self, object: ObjectId) -> Guard<'_, Engine> {
         let mut engine = self.engine.lock();
         while engine.are_marks_changing(object) {
             engine = self.wait_frames(engine, Duration::from_millis(1));
         }
         engine
-    }
-
-    /// The object is longer or shorter from now on. Who comes after this meets no error from
-    /// before.
-    fn set_size(&self, object: ObjectId, size: u64) {
-        let mut worker = self.worker();
-        let mut engine = self.lock_quiet(object);
-        engine.set_size(object, size, ResizedBy::User, &mut worker.plan);
-        drop(engine);
-        self.finish(&mut worker);
-        self.rest(worker);
     }
 
     pub(crate) fn change(&self, decide: impl FnOnce(&mut Engine, &mut faultless_engine::Plan)) {

@@ -19,6 +19,7 @@ impl<M: Machine> Core<M> {
         let mut pin = Pin::new(object, pages, purpose);
         let mut worker = self.worker();
         let result = self.hold(&mut worker, &mut pin);
+        self.finish(&mut worker);
         self.make_up(&mut worker);
         self.rest(worker);
         result.map(|()| pin)

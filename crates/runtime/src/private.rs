@@ -1,28 +1,16 @@
 //! Private memory: pages that begin as zeros, or as those of an object, and of which
 //! what is stored to leaves to swap.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, Prot, SpaceId, VirtRange};
 use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
-use faultless_engine::{ObjectOptions, Rights};
 use faultless_machine::Machine;
-use faultless_pager::Pager;
 
 use crate::core::Core;
 use crate::error::Error;
 
 impl<M: Machine> Core<M> {
-    /// From now on anonymous pages can leave memory, as many as fit into `size` bytes of
-    /// the pager. Once, and before there are any.
-    pub fn add_swap(&self, pager: Arc<dyn Pager>, size: u64) {
-        let mut engine = self.engine.lock();
-        let object = engine.create(ObjectOptions::file(size, Rights::ReadWrite));
-        engine.set_swap(object);
-        self.add_pager(object, pager);
-    }
-
     /// `len` bytes of zeros of their own.
     pub fn map_anonymous(&self, space: SpaceId, len: u64) -> Result<VirtRange, Error> {
         self.map_private(space, Backing::Anonymous, len)
@@ -52,11 +40,16 @@ impl<M: Machine> Core<M> {
         self.take_away(space, range, |engine, plan| {
             engine.retire(space, range, plan).expect("no area is sealed");
         });
-        // Only now may others be given the addresses: no page is left there.
-        self.take_away(space, range, |engine, plan| {
-            engine.unmap(space, range, plan).expect("the range is an area");
-        });
+        self.give_back(space, range);
         Ok(())
+    }
+
+    /// Only now may others be given retired addresses: no page is left there, and no error.
+    pub(crate) fn give_back(&self, space: SpaceId, range: VirtRange) {
+        self.wait_until_quiet(space, range);
+        self.take_away(space, range, |engine, plan| {
+            engine.unmap(space, range, plan).expect("what was retired is there");
+        });
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use faultless_addr::{Access, SpaceId, VirtAddr};
-use faultless_engine::{Engine, Outcome, Scope, Signal, Waiter};
+use faultless_engine::{Engine, Marked, Outcome, Scope, Signal, Waiter};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -60,13 +60,24 @@ impl<M: Machine> Core<M> {
         served
     }
 
-    /// The segmentation fault that an access is by the rights of its address, if it is one:
-    /// that comes before whatever else is wrong there.
-    pub fn denied(&self, space: SpaceId, addr: VirtAddr, access: Access) -> Option<Signal> {
+    /// An access met an error at its address, which the kernel tells whatever the rights are:
+    /// those come first. And the error may be another's, who is being told of it, from before
+    /// the address came to mean what it does; then the access is tried again.
+    pub fn judge_mark(&self, space: SpaceId, addr: VirtAddr, access: Access) -> Served {
         if !self.is_here() {
-            return None;
+            return Served::Signal(Signal::Bus);
         }
-        self.engine.lock().allowed(space, addr, access).err()
+        let mut engine = self.engine.lock();
+        loop {
+            if let Err(signal) = engine.allowed(space, addr, access) {
+                return Served::Signal(signal);
+            }
+            match engine.marked_at(space, addr) {
+                Marked::Yes => return Served::Signal(Signal::Bus),
+                Marked::No => return Served::Yes,
+                Marked::Changing => engine = self.wait_frames(engine, Duration::from_millis(1)),
+            }
+        }
     }
 
     fn serve_with(
@@ -121,13 +132,18 @@ impl<M: Machine> Core<M> {
         }
         let mut engine = self.engine.lock();
         let target = batch(&engine);
+        let failed = engine.stats().write_errors;
         engine.reclaim(scope, target, &mut worker.plan);
-        if worker.plan.is_empty() {
-            drop(self.wait_frames(engine, Duration::from_millis(5)));
-        } else {
+        if !worker.plan.is_empty() {
             drop(engine);
             self.finish(worker);
+            engine = self.engine.lock();
+            if engine.stats().write_errors == failed {
+                return Ok(());
+            }
         }
+        // Nothing can go, or there is no place for it, just now.
+        drop(self.wait_frames(engine, Duration::from_millis(5)));
         Ok(())
     }
 

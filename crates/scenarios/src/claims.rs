@@ -140,7 +140,6 @@ pub struct Unshown {
 
 /// Claims that no scenario shows.
 pub const UNSHOWN: &[Unshown] = &[
-    Unshown { id: "A12", why: "the software machine has no such flag: a hint or FIXED does it" },
     Unshown { id: "A13", why: "the two names have one number" },
     Unshown { id: "B28", why: "a database of others" },
     Unshown {

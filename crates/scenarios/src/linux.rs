@@ -1,15 +1,16 @@
 //! [`Host`]: real memory for a scenario: a `Vm`, a directory, and the record.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 use faultless::{MapOptions, MapRaw, Vm};
 
 use crate::record::{Played, Record, Section, Writer};
 
-/// A budget, a directory for files, and the record of what is done with them.
+/// A budget, a directory for files, and the record of what is done with them, to which
+/// checks go.
 pub struct Host {
     /// 1 MiB of memory, and 16 MiB of swap.
     pub vm: Vm,
@@ -21,6 +22,20 @@ pub struct Host {
 const BUDGET: u64 = 1 << 20;
 /// The most that swap takes.
 const SWAP: u64 = 16 << 20;
+
+impl Deref for Host {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Host {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
 
 impl Host {
     pub(crate) fn play(scenario: fn(&mut Host) -> Played) -> Record {
@@ -50,26 +65,6 @@ impl Host {
     fn end_step(&mut self) {
         let states = self.states();
         self.writer.end(states);
-    }
-
-    /// Checks a claim; an untrue one ends the scenario.
-    pub fn check(&mut self, claim: impl Into<String>, holds: bool) -> Played {
-        self.writer.check(claim, holds)
-    }
-
-    /// Checks that something is as expected; the claim says what it is.
-    pub fn equal<T: PartialEq<U> + fmt::Debug, U: fmt::Debug>(
-        &mut self,
-        claim: impl fmt::Display,
-        found: T,
-        expected: U,
-    ) -> Played {
-        self.writer.equal(claim, found, expected)
-    }
-
-    /// Checks that bytes are as expected.
-    pub fn same(&mut self, claim: &str, found: &[u8], expected: &[u8]) -> Played {
-        self.writer.same(claim, found, expected)
     }
 
     /// A path in the scenario's directory, which goes at its end.

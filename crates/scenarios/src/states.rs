@@ -50,9 +50,8 @@ pub fn name(stage: &Stage, object: ObjectId) -> ObjectName<'static> {
 fn areas(stage: &Stage) -> Vec<String> {
     let mut lines = Vec::new();
     for (pid, who) in &stage.processes {
-        let areas = stage.engine().space(space(*pid));
-        let maps = areas.iter().map(|area| areas.maps_line(area, |object| name(stage, object)));
-        lines.extend(maps.map(|line| format!("{who}  {line}").trim_end().to_owned()));
+        let maps = stage.maps(*pid, |object| name(stage, object));
+        lines.extend(maps.lines().map(|line| format!("{who}  {line}").trim_end().to_owned()));
     }
     lines
 }

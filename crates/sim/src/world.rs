@@ -314,6 +314,7 @@ impl World {
                 FlushStep::Wait(no) => self.wait(no),
                 FlushStep::More => {}
                 FlushStep::Pinned(page) => panic!("{page:?} is pinned"),
+                FlushStep::InChange => panic!("nobody changes {object:?}"),
             }
         }
         self.finish_tasks();

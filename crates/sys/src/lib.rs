@@ -9,6 +9,7 @@
 //! | [`signal`] | the one SIGBUS hook of the process, chained to what was there before |
 //! | [`raise`] | a SIGSEGV or SIGBUS for another thread, with its code and address |
 //! | [`fork`] | what a forked child sees of addresses that it must not use |
+//! | [`child`] | a forked child that goes on in this program |
 //! | [`thread`] | threads that a forked child can start |
 //! | [`counter`] | how many system calls there are, for measurements |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
@@ -19,6 +20,7 @@
 //! the only place with `unsafe`.
 
 pub mod call;
+pub mod child;
 pub mod counter;
 pub mod fork;
 pub mod memory;

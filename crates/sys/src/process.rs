@@ -34,6 +34,14 @@ pub fn address_space_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::As).current
 }
 
+/// Lets this process have as many descriptors as it may; what it starts has them, too.
+pub fn allow_most_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused, opening tells.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// A counter that threads and rings can wait for. Nonblocking, closed on exec.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);

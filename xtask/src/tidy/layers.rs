@@ -55,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faultless-software",
             "faultless-posix",
             "faultless",
+            "faultless-sys",
         ],
     ),
     ("faultless-measure", &["faultless"]),

@@ -3,6 +3,8 @@
 // Each test is a program of its own and needs a part of this.
 #![allow(dead_code)]
 
+pub mod compile;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

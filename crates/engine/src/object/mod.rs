@@ -26,6 +26,15 @@ pub enum Backing {
     Device,
 }
 
+/// When dirty pages are written to the backing, besides when somebody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// After a while, and when memory is short: the backing is to have what is stored.
+    InTime,
+    /// Only when memory is short: nobody looks at the backing once the object is gone.
+    UnderPressure,
+}
+
 /// May pages of the object become dirty?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
@@ -87,6 +96,8 @@ pub struct ObjectOptions {
     pub granule: u32,
     /// The most frames that it may hold; `u32::MAX` for no limit of its own.
     pub limit: u32,
+    /// When dirty pages are written.
+    pub writes: Writes,
 }
 
 impl ObjectOptions {
@@ -99,7 +110,14 @@ impl ObjectOptions {
             on_error: OnError::Signal,
             granule: 1,
             limit: u32::MAX,
+            writes: Writes::InTime,
         }
+    }
+
+    /// `size` bytes that live no longer than the object, and that a pager has room for.
+    pub fn scratch(size: u64) -> ObjectOptions {
+        let writes = Writes::UnderPressure;
+        ObjectOptions { writes, ..ObjectOptions::file(size, Rights::ReadWrite) }
     }
 
     /// A device's `size` bytes.
@@ -132,8 +150,12 @@ pub struct Object {
     pub(crate) hand: PageIndex,
     /// When a write last failed, until one succeeds.
     pub(crate) write_failed: Option<crate::Tick>,
-    /// How many of its users are just changing its length.
-    pub(crate) resizing: u32,
+    /// Pages whose backing a user is just changing: no write of them begins.
+    pub(crate) changing: Option<PageRange>,
+    /// The last look at the backing's length that was begun, and the last that doesn't
+    /// count any more.
+    pub(crate) look: u32,
+    pub(crate) look_over: u32,
     /// It was its process's parent's: where it is shown shared is an error here.
     pub(crate) withdrawn: bool,
     error: Option<KeptError>,
@@ -154,7 +176,9 @@ impl Object {
             pinned: 0,
             hand: PageIndex(0),
             write_failed: None,
-            resizing: 0,
+            changing: None,
+            look: 0,
+            look_over: 0,
             withdrawn: false,
             error: None,
             error_count: 0,
@@ -164,6 +188,11 @@ impl Object {
     /// Every page that holds a byte of it.
     pub fn pages(&self) -> PageRange {
         faultless_addr::ByteRange::new(0, self.options.size).pages()
+    }
+
+    /// May no write of this page begin?
+    pub(crate) fn holds(&self, page: PageIndex) -> bool {
+        self.changing.is_some_and(|pages| pages.contains(page))
     }
 
     /// The pages that come into memory together with `page`.

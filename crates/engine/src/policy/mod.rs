@@ -248,6 +248,27 @@ fn look_elsewhere(stuck: u32) -> bool {
     !(stuck / STUCK_RUN).is_multiple_of(2)
 }
 
+/// What looking at one frame led to.
+enum Step {
+    Done(Verdict),
+    Moved,
+    Stuck,
+}
+
+/// Looks at one frame after the other, of `len` frames in all, until one will do. `look`
+/// is told how many couldn't move so far, and answers `None` where there is none to look at.
+fn search(len: u32, mut look: impl FnMut(u32) -> Option<Step>) -> Option<Verdict> {
+    let mut stuck = 0;
+    for _ in 0..looks_max(len) {
+        match look(stuck)? {
+            Step::Done(verdict) => return Some(verdict),
+            Step::Moved => {}
+            Step::Stuck => stuck += 1,
+        }
+    }
+    None
+}
+
 /// How many frames one call of [`Policy::next`] may look at. Twice around finds whatever
 /// can move, and a third time does if that went to the end of another list.
 fn looks_max(len: u32) -> u32 {

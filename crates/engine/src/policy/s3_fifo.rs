@@ -35,8 +35,8 @@ use core::mem::size_of;
 use faultless_addr::FrameNo;
 
 use super::{
-    Arrival, Departure, PageKey, Policy, PolicyKind, Verdict, View, ghost::Ghosts, is_referenced,
-    look_elsewhere, looks_max, note, unreference,
+    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View, ghost::Ghosts,
+    is_referenced, look_elsewhere, note, search, unreference,
 };
 use crate::list::{ListId, Lists};
 
@@ -68,13 +68,6 @@ impl Queue {
             Queue::Main => Queue::Small,
         }
     }
-}
-
-/// What looking at one frame led to.
-enum Step {
-    Done(Verdict),
-    Moved,
-    Stuck,
 }
 
 impl S3Fifo {
@@ -177,16 +170,10 @@ impl Policy for S3Fifo {
     }
 
     fn next(&mut self, view: &dyn View) -> Option<Verdict> {
-        let mut stuck = 0;
-        for _ in 0..looks_max(self.lists.total()) {
+        search(self.lists.total(), |stuck| {
             let frame = self.front(self.queue(stuck), stuck)?;
-            match self.step(frame, view) {
-                Step::Done(verdict) => return Some(verdict),
-                Step::Moved => {}
-                Step::Stuck => stuck += 1,
-            }
-        }
-        None
+            Some(self.step(frame, view))
+        })
     }
 
     fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {

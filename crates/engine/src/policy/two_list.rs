@@ -32,8 +32,8 @@ use core::mem::size_of;
 use faultless_addr::FrameNo;
 
 use super::{
-    Arrival, Departure, PageKey, Policy, PolicyKind, Verdict, View, is_referenced, look_elsewhere,
-    looks_max, note, unreference,
+    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View, is_referenced,
+    look_elsewhere, note, search, unreference,
 };
 use crate::list::{ListId, Lists};
 
@@ -53,13 +53,6 @@ pub struct TwoList {
 enum Short {
     Inactive,
     Neither,
-}
-
-/// What looking at one frame led to.
-enum Step {
-    Done(Verdict),
-    Moved,
-    Stuck,
 }
 
 impl TwoList {
@@ -140,24 +133,17 @@ impl Policy for TwoList {
     }
 
     fn next(&mut self, view: &dyn View) -> Option<Verdict> {
-        let mut stuck = 0;
-        for _ in 0..looks_max(self.lists.total()) {
+        search(self.lists.total(), |stuck| {
             let wants_active = (self.short() == Short::Inactive) != look_elsewhere(stuck);
             let active = self.lists.front(ACTIVE);
             let inactive = self.lists.front(INACTIVE);
-            let step = match (active, inactive) {
-                (Some(frame), _) if wants_active => self.deactivate_front(frame, view),
-                (_, Some(frame)) => self.judge_front(frame, view),
-                (Some(frame), None) => self.deactivate_front(frame, view),
-                (None, None) => return None,
-            };
-            match step {
-                Step::Done(verdict) => return Some(verdict),
-                Step::Moved => {}
-                Step::Stuck => stuck += 1,
+            match (active, inactive) {
+                (Some(frame), _) if wants_active => Some(self.deactivate_front(frame, view)),
+                (_, Some(frame)) => Some(self.judge_front(frame, view)),
+                (Some(frame), None) => Some(self.deactivate_front(frame, view)),
+                (None, None) => None,
             }
-        }
-        None
+        })
     }
 
     fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {

@@ -162,6 +162,21 @@ impl Gaps {
         same.or(best).map(|start| self.by_start[&start])
     }
 
+    /// The lowest place with room for `pages`, within a range. It takes as long as there are
+    /// gaps: nobody asks for such places often.
+    pub fn lowest(&self, pages: u64, within: VirtRange) -> Option<VirtRange> {
+        let below = self.by_start.range(..=within.start).next_back();
+        let first = below.map_or(within.start, |(start, _)| *start);
+        let gaps = self.by_start.range(first..within.end).map(|(_, gap)| gap.cut(within.end));
+        gaps.into_iter().find_map(|gap| {
+            let guard = if gap.range.start == self.bounds.start { 0 } else { self.guard_pages };
+            let start = gap.range.start.plus_pages(guard).max(within.start);
+            let end = start.plus_pages(pages);
+            let fits = end.plus_pages(self.guard(gap.above)) <= gap.range.end;
+            fits.then_some(VirtRange { start, end })
+        })
+    }
+
     /// The pages that stay free between what is placed in a gap and what is `above` it.
     pub fn guard(&self, above: Above) -> u64 {
         match above {

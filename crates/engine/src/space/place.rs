@@ -3,6 +3,8 @@
 //! ```text
 //!   Anywhere         the highest gap with room, at its upper end
 //!   Hint             there if that is free, else Anywhere
+//!   Low              there if that is free and below 2 GiB, else the lowest place in the
+//!                    second GiB
 //!   Fixed            there, whatever was there before
 //!   FixedNoReplace   there, or not at all
 //! ```
@@ -16,6 +18,9 @@ use faultless_addr::{PAGE_SHIFT, VirtAddr, VirtRange};
 use super::gaps::{Above, Gap};
 use super::{AddressSpace, MapError, Vma};
 
+/// Where Linux on x86-64 looks for room if an address has to fit into 31 bits.
+const LOW: VirtRange = VirtRange { start: VirtAddr(1 << 30), end: VirtAddr(2 << 30) };
+
 /// Where a new area shall be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -23,6 +28,9 @@ pub enum Place {
     Anywhere,
     /// At this address, rounded down to a page, if nothing is there.
     Hint(VirtAddr),
+    /// Below 2 GiB (`MAP_32BIT`): at this address, rounded down to a page, if it is not in
+    /// the first page and nothing is there; else from 1 GiB on, as low as there is room.
+    Low(VirtAddr),
     /// At this address, in place of what is there (`MAP_FIXED`).
     Fixed(VirtAddr),
     /// At this address, where nothing may be (`MAP_FIXED_NOREPLACE`).
@@ -45,6 +53,14 @@ impl AddressSpace {
                     .and_then(|len| VirtRange::from_len(addr.page_start(), len))
                     .filter(|&range| self.gaps.has_room_at(range));
                 hinted.map_or_else(|| self.highest_place(area, len), Ok)
+            }
+            Place::Low(addr) => {
+                let len = len.ok_or(MapError::NoRoom)?;
+                let hinted = VirtRange::from_len(addr.page_start(), len)
+                    .filter(|range| range.start.0 > 0 && range.end <= LOW.end)
+                    .filter(|&range| self.gaps.has_room_at(range));
+                let lowest = || self.gaps.lowest(len >> PAGE_SHIFT, LOW);
+                hinted.or_else(lowest).ok_or(MapError::NoRoom)
             }
             Place::Fixed(addr) => self.fixed_place(addr, len),
             Place::FixedNoReplace(addr) => {

@@ -18,6 +18,7 @@ mod fork;
 mod grow;
 mod limits;
 mod lock;
+mod low;
 mod oracle;
 mod pages;
 mod remap;

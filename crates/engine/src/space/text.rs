@@ -115,6 +115,21 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Adds what another part of the area has.
+    pub fn add(&mut self, other: &Usage) {
+        self.shared_clean += other.shared_clean;
+        self.shared_dirty += other.shared_dirty;
+        self.private_clean += other.private_clean;
+        self.private_dirty += other.private_dirty;
+        self.referenced += other.referenced;
+        self.anonymous += other.anonymous;
+        self.lazy_free += other.lazy_free;
+        self.swap += other.swap;
+        self.proportional_bytes += other.proportional_bytes;
+        self.proportional_dirty_bytes += other.proportional_dirty_bytes;
+        self.proportional_swap_bytes += other.proportional_swap_bytes;
+    }
+
     /// Pages in memory.
     pub fn resident(&self) -> u64 {
         self.shared_clean + self.shared_dirty + self.private_clean + self.private_dirty

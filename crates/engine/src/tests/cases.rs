@@ -246,6 +246,25 @@ fn a_page_is_not_mapped_before_a_mark_on_its_way_is_there() {
 }
 
 #[test]
+fn a_mark_that_comes_after_its_area_has_gone_goes_too() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    let at = it.base.plus_pages(5);
+    // Behind the end. The thread has its signal, and goes on, before the driver reports.
+    assert_eq!(it.fault(5, Access::Read), Outcome::Signal(Signal::Bus));
+    it.engine.will_mark(SPACE, at);
+    it.engine.retire(SPACE, VirtRange::page(at), &mut it.plan).unwrap();
+    assert!(it.engine.are_marks_changing_in(SPACE, VirtRange::page(at)));
+    assert_eq!(it.engine.marked_at(SPACE, at), Marked::Changing);
+    it.engine.marked(SPACE, at, &mut it.plan);
+    // Once it stayed, and was SIGBUS for whoever was given the address next.
+    assert_eq!(heals(&it.plan), [VirtRange::page(at)]);
+    it.plan.clear();
+    it.engine.healed(SPACE, VirtRange::page(at), &mut it.plan);
+    assert_eq!(it.engine.marked_at(SPACE, at), Marked::No);
+    assert!(!it.engine.are_marks_changing_in(SPACE, VirtRange::page(at)));
+}
+
+#[test]
 fn what_is_mapped_is_never_healed() {
     let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
     let mut pin = Pin::new(it.object, PageRange::from_len(PageIndex(3), 1), PinFor::Read);

@@ -2,8 +2,11 @@
 //! carried out one at a time in an order that a seed chooses.
 
 mod cases;
+mod change;
 mod device;
+mod full_swap;
 mod heritage;
+mod meets;
 mod moves;
 mod world;
 

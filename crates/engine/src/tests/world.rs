@@ -494,6 +494,7 @@ impl World {
             match self.plan(|engine, plan| engine.flush_step(object, &mut rest, plan)) {
                 FlushStep::Done if self.tasks.is_empty() => return,
                 FlushStep::Pinned(page) => panic!("{page:?} is pinned"),
+                FlushStep::InChange => panic!("nobody changes the file"),
                 _ => self.advance_task(),
             }
         }

@@ -1,13 +1,17 @@
-//! What is in memory (mincore(2)), and where what is (/proc/PID/maps).
+//! What is in memory (mincore(2)), and where what is (/proc/PID/maps, smaps).
 
 use std::collections::HashMap;
 use std::ops::RangeBounds;
+use std::sync::Arc;
 
+use faultless_addr::ObjectId;
 use faultless_linux::{INLINE, THREAD};
+use faultless_pager::FileId;
 use faultless_runtime::{FileOf, Inside};
 
 use crate::copy::MapCopy;
 use crate::error::Error;
+use crate::mapping::Mapping;
 use crate::memory::Memory;
 use crate::raw::MapRaw;
 use crate::vm::Vm;
@@ -54,14 +58,47 @@ impl Vm {
     /// ```
     pub fn maps(&self) -> Result<String, Error> {
         let _inside = Inside::enter();
+        Ok(self.inner.core().maps(&[THREAD, INLINE], self.files())?)
+    }
+
+    /// All areas, each with what of it is in memory and in swap, as `/proc/PID/smaps` has
+    /// them. To the system itself they are a few large areas, of which its own smaps can't
+    /// say what is in the budget.
+    ///
+    /// `Rss` counts every page that takes a frame: also one that is kept for its next touch
+    /// without being shown, which `Referenced` doesn't count. `Shared_…` are pages at several
+    /// addresses of this process; whether a page is shared with a forked child is not known
+    /// here. `Swap` is what is in swap and not in memory; `Locked`, `Private_Dirty` and the
+    /// others mean what they mean to the kernel. What there isn't (huge pages, KSM) is 0.
+    ///
+    /// ```
+    /// # fn main() -> faultless::Result<()> {
+    /// let vm = faultless::Vm::with_memory(1 << 20)?;
+    /// let mut memory = vm.anonymous(64 << 10)?;
+    /// memory[..8192].fill(1);
+    /// let smaps = vm.smaps()?;
+    /// assert!(smaps.contains("Size:                 64 kB"));
+    /// assert!(smaps.contains("Private_Dirty:         8 kB"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn smaps(&self) -> Result<String, Error> {
+        let _inside = Inside::enter();
+        Ok(self.inner.core().smaps(&[THREAD, INLINE], self.files())?)
+    }
+
+    /// Which file is which object.
+    fn files(&self) -> impl Fn(ObjectId) -> FileOf {
         let files = self.inner.catalog.files();
-        let of_object = |(id, mapping): &(faultless_pager::FileId, _)| {
-            let mapping: &std::sync::Arc<crate::mapping::Mapping> = mapping;
+        let of_object = |(id, mapping): &(FileId, Arc<Mapping>)| {
             let device = (rustix::fs::major(id.dev), rustix::fs::minor(id.dev));
             (mapping.object(), FileOf { device, inode: id.ino })
         };
         let known: HashMap<_, _> = files.iter().map(of_object).collect();
-        let file = |object| known.get(&object).cloned().unwrap_or_default();
-        Ok(self.inner.core().maps(&[THREAD, INLINE], file)?)
+        // Its files stay as long as somebody asks: no number is used again meanwhile.
+        move |object| {
+            let _ = &files;
+            known.get(&object).cloned().unwrap_or_default()
+        }
     }
 }

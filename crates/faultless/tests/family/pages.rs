@@ -15,6 +15,12 @@ pub fn vm() -> Vm {
     Vm::builder().memory(BUDGET).swap(env!("CARGO_TARGET_TMPDIR"), 5 << 20).build().unwrap()
 }
 
+/// As [`vm`], with a fifth of the room on the disk.
+pub fn compressed_vm() -> Vm {
+    let builder = Vm::builder().memory(BUDGET);
+    builder.swap_compressed(env!("CARGO_TARGET_TMPDIR"), 1 << 20, 5 << 20).build().unwrap()
+}
+
 /// What page `page` holds in generation `generation`, at its start and its end.
 pub fn value(page: usize, generation: u64) -> u64 {
     (page as u64 + 1) * 1_000_003 + generation

@@ -232,7 +232,7 @@ impl World<'_> {
             (Advice::Free, libc::MADV_FREE),
         ]);
         self.say(|| format!("advise {ours_advice:?} of {range:x?} of private {index}"));
-        self.note_what_is_read(index, &range);
+        self.note_what_is_read(index, range.pages());
         let private = &mut self.privates[index];
         let ours = number(match &mut private.kind {
             Kind::Memory(memory) => memory.advise(range.ours.clone(), ours_advice),
@@ -248,13 +248,11 @@ impl World<'_> {
     }
 
     /// Pages of a private map that are brought in may be copied now.
-    fn note_what_is_read(&mut self, index: usize, range: &Range) {
+    pub fn note_what_is_read(&mut self, index: usize, pages: std::ops::Range<usize>) {
         let Kind::Copy(copied) = &mut self.privates[index].kind else { return };
-        let file = &self.files[copied.file];
-        let pages = copied.pages.iter_mut().enumerate();
-        for (page, state) in pages.filter(|(page, _)| range.pages().contains(page)) {
-            if !state.own {
-                state.seen.push(file.seen(copied.first + page));
+        for page in pages.start..pages.end.min(copied.pages.len()) {
+            if !copied.pages[page].own {
+                copied.note(page, &self.files[copied.file]);
             }
         }
     }

@@ -51,7 +51,7 @@ impl<'a> Bench<'a> {
             ours: raw.as_ptr() as usize,
             kernel,
             rights: vec![READ_WRITE; HOME_PAGES],
-            views: vec![View { offset: 0, len: raw.len(), raw, writable: true, may_lose: false }],
+            views: vec![View { offset: 0, len: raw.len(), raw, writable: true }],
             copies: 0,
             writable: true,
             delivery: self.delivery,

@@ -1,6 +1,5 @@
 //! The directed cases: what each does in both worlds. All comparing is in `bench`.
 
-use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 
 use super::PAGE;
@@ -13,60 +12,12 @@ use super::world::Target;
 const NONE: i32 = libc::PROT_NONE;
 const READ: i32 = libc::PROT_READ;
 
-/// What mapping a descriptor for reading comes to.
-fn map_both(b: &Bench, file: &File, prot: i32) -> (Result<(), i32>, Result<(), i32>) {
-    let ours = match prot {
-        READ => b.options().map_raw(b.world.vm, file),
-        _ => b.options().map_raw_mut(b.world.vm, file),
-    };
-    let kernel = Area::of_file(file, 0, 1, prot, libc::MAP_SHARED);
-    (ours.map(drop).map_err(|error| error.errno()), kernel.map(drop))
-}
-
 pub fn any_offset(b: &mut Bench) -> Seen {
     let map = b.options().offset(1).map_raw(b.world.vm, &b.world.files[0].ours);
     same("a map at byte 1", map.map(|map| map.len()).map_err(|e| e.errno()), Ok(LEN - 1))?;
     let behind = b.options().offset(PAGE as u64).len(LEN as u64);
     let error = behind.map_raw(b.world.vm, &b.world.files[0].ours).map(drop).map_err(|e| e.errno());
     same("a map that leaves the file", error, Err(libc::ENXIO))
-}
-
-pub fn what_cannot_be_mapped(b: &mut Bench) -> Seen {
-    let (directory, path) = (
-        File::open("/").unwrap(),
-        OpenOptions::new().read(true).custom_flags_path().open("/proc/self/exe").unwrap(),
-    );
-    let (ours, kernel) = map_both(b, &directory, READ);
-    same("a directory", ours, kernel)?;
-    let (ours, kernel) = map_both(b, &path, READ);
-    same("O_PATH", ours, kernel)?;
-    let (pipe, _end) = std::io::pipe().unwrap();
-    let pipe = File::from(std::os::fd::OwnedFd::from(pipe));
-    let (ours, kernel) = map_both(b, &pipe, READ);
-    same("a pipe", ours, kernel)
-}
-
-trait PathOnly {
-    fn custom_flags_path(&mut self) -> &mut Self;
-}
-
-impl PathOnly for OpenOptions {
-    fn custom_flags_path(&mut self) -> &mut OpenOptions {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        self.custom_flags(libc::O_PATH)
-    }
-}
-
-pub fn rights_of_descriptors(b: &mut Bench) -> Seen {
-    let (ours, kernel) = map_both(b, &b.world.files[0].ours_for_reading, READ_WRITE);
-    same("for writing, of a descriptor for reading", ours, kernel)?;
-    let path = tempfile::NamedTempFile::new_in(super::world::directory()).unwrap();
-    path.as_file().set_len(PAGE as u64).unwrap();
-    let only = OpenOptions::new().write(true).open(path.path()).unwrap();
-    let (ours, kernel) = map_both(b, &only, READ);
-    same("of a descriptor for writing", ours, kernel)?;
-    let private = b.copy();
-    b.touch(private, 0..4)
 }
 
 pub fn never_executable(b: &mut Bench) -> Seen {
@@ -327,6 +278,19 @@ pub fn holes_need_the_right(b: &mut Bench) -> Seen {
     let area = Area::of_file(from, 0, 1, READ, libc::MAP_SHARED).unwrap();
     let ours = map.punch_hole(0, PAGE as u64).map_err(|error| error.errno());
     same("a hole", ours, area.advise(0, PAGE, libc::MADV_REMOVE))
+}
+
+pub fn holes_in_part_need_the_right(b: &mut Bench) -> Seen {
+    b.share();
+    b.protect(HOME, 3 * PAGE..4 * PAGE, READ)?;
+    let ours = b.map().punch_hole(100, 3 * PAGE as u64).map_err(|error| error.errno());
+    same("a hole that ends in what is read only", ours, Err(libc::EACCES))?;
+    // Nor is the beginning of it zeros.
+    b.world.compare_all()?;
+    b.set_len(3 * PAGE + 10)?;
+    let ours = b.map().punch_hole(3 * PAGE as u64 + 1, 10).map_err(|error| error.errno());
+    same("a hole of what is read only, and leaves the file", ours, Err(libc::ENXIO))?;
+    b.world.compare_all()
 }
 
 pub fn lock(b: &mut Bench) -> Seen {

@@ -38,13 +38,7 @@ impl World<'_> {
             ours: map.as_ptr() as usize,
             kernel: kernel.map_err(|errno| format!("the kernel doesn't map it: {errno}"))?,
             rights: vec![prot; HOME_PAGES],
-            views: vec![View {
-                offset: 0,
-                len: map.len(),
-                raw: map,
-                writable: false,
-                may_lose: false,
-            }],
+            views: vec![View { offset: 0, len: map.len(), raw: map, writable: false }],
             copies: 0,
             writable: false,
             delivery,
@@ -60,11 +54,6 @@ impl World<'_> {
         };
         let (ours, start) = (home.ours, home.kernel.start);
         drop(home);
-        if twin.is_regrown() {
-            self.tally.add(Difference::Regrown);
-        }
-        let twin = &mut self.files[file];
-        twin.was_cut = false;
         twin.compare(0, twin.size)?;
         self.nothing_is_at(ours, start, 0)
     }
@@ -127,7 +116,8 @@ impl World<'_> {
         }
         match map {
             Ok(raw) if offset + len <= size => {
-                home.views.push(View { raw, offset, len, writable, may_lose: false });
+                same("a shared map's address", raw.as_ptr() as usize, home.ours + offset)?;
+                home.views.push(View { raw, offset, len, writable });
                 Ok(())
             }
             Err(error) if offset + len > size && error.errno() == libc::ENXIO => {
@@ -254,10 +244,6 @@ impl World<'_> {
         let Some((file, view)) = self.a_view(dice) else { return Ok(()) };
         let (twin, number_of) = self.parts((file, view));
         let home = twin.home.as_mut().expect("mapped");
-        let view = &mut home.views[number_of];
-        // A map that could lose a change is told at most once.
-        let told = if std::mem::take(&mut view.may_lose) { view.raw.check() } else { Ok(()) };
-        let told = told.is_err_and(|error| error.is_beyond_end());
         let view = &home.views[number_of];
         let which = dice.below(4);
         let error = |error: faultless::Error| format!("flush: {error}");
@@ -279,16 +265,6 @@ impl World<'_> {
             }
             _ => view.raw.flush().map_err(error).and_then(|()| twin.compare(0, twin.size)),
         };
-        let compared = match compared {
-            Err(_) if self.files[file].is_regrown() => {
-                self.tally.add(Difference::Regrown);
-                self.refresh(file)
-            }
-            compared => compared,
-        };
-        if told {
-            self.tally.add(Difference::LossIsTold);
-        }
         self.say(|| format!("flush {which} of file {file} by map {number_of}"));
         compared
     }
@@ -324,28 +300,25 @@ impl World<'_> {
         let len = dice.below((view.len - at).min(ONE_GO) + 1);
         let (start, end) = (view.offset + at, view.offset + at + len);
         let writable = view.writable;
-        // Where the range has a page in part, zeros are stored: a map without the right to
-        // is refused, and has done a part.
-        let parts = [start / PAGE, end.saturating_sub(1) / PAGE];
-        let home = twin.home.as_ref().expect("mapped");
-        let may = parts.iter().all(|page| home.rights[*page] & libc::PROT_WRITE != 0);
-        if writable && !may {
-            return Ok(());
-        }
         let result = number(view.raw.punch_hole(at as u64, len as u64));
         self.say(|| format!("punch {start:#x}..{end:#x} of file {file} by map {number_of}"));
-        let twin = &self.files[file];
+        // What leaves the file is refused first, whatever the rights are. Where the range has a
+        // page in part, zeros are stored.
+        let whole = start.next_multiple_of(PAGE).min(end);
+        let parts = [start..whole, (end - end % PAGE).max(whole)..end];
         let expected = match writable {
             false => Err(libc::EACCES),
-            true if end > twin.size => {
+            true if end > self.files[file].size => {
                 self.tally.add(Difference::BeyondEnd);
                 Err(libc::ENXIO)
             }
-            true => Ok(()),
+            true => parts.into_iter().filter(|part| !part.is_empty()).try_for_each(|part| {
+                self.call_is_allowed(file, part.start, part.len(), libc::PROT_WRITE)
+            }),
         };
         same("punch", result, expected)?;
         if expected.is_ok() && len > 0 {
-            kernel::punch(&twin.kernel, start as u64, len as u64).unwrap();
+            kernel::punch(&self.files[file].kernel, start as u64, len as u64).unwrap();
         }
         Ok(())
     }
@@ -379,60 +352,43 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Another length, by somebody else, of which the `Vm` is told.
+    /// Another length, by somebody else, of which the `Vm` is told. From then on all is as if
+    /// it had set the length itself.
     pub fn cut(&mut self, dice: &mut Dice) -> Result<(), String> {
         let file = dice.below(self.files.len());
         let size = self.new_size(file, dice);
         self.say(|| format!("somebody sets the length of file {file} to {size:#x}"));
-        let is_cut = size < self.files[file].size;
-        for view in self.files[file].home.iter_mut().flat_map(|home| &mut home.views) {
-            view.may_lose |= is_cut;
-        }
-        let twin = &mut self.files[file];
-        twin.was_cut |= is_cut;
-        let before = std::mem::replace(&mut twin.size, size);
         let twin = &self.files[file];
+        let dirty = |map: &faultless::MapRaw| map.resident().expect("it is ours").1;
+        let views = twin.home.iter().flat_map(|home| &home.views);
+        let had_changes = views.map(|view| dirty(&view.raw)).any(|dirty| dirty > 0);
         twin.ours.set_len(size as u64).unwrap();
         if let Some(home) = &twin.home {
             let options = self.options(home.delivery);
             let map = options.len(0).map_raw(self.vm, &twin.ours_for_reading);
             let map = map.map_err(|error| format!("mapped again: {error}"))?;
-            let mut seen = map.refresh().map_err(|error| error.errno());
-            while seen.is_ok_and(|seen| seen > size as u64) && twin.is_regrown() {
+            let refresh = || map.refresh().map_err(|error| error.errno());
+            let mut seen = refresh();
+            while let Ok(regrown) = seen
+                && regrown > size as u64
+            {
                 self.tally.add(Difference::Regrown);
-                seen = map.refresh().map_err(|error| error.errno());
+                twin.check_regrown(size, regrown as usize)?;
+                twin.ours.set_len(size as u64).unwrap();
+                seen = refresh();
             }
             same("the new size", seen, Ok(size as u64))?;
             for view in &home.views {
                 match view.raw.check() {
-                    Ok(()) => {}
-                    Err(error) if error.is_beyond_end() => self.tally.add(Difference::LossIsTold),
-                    Err(error) => return Err(format!("check: {error}")),
+                    Err(error) if error.is_beyond_end() && size < twin.size && had_changes => {
+                        self.tally.add(Difference::LossIsTold);
+                    }
+                    told => told.map_err(|error| format!("check: {error}"))?,
                 }
             }
         }
-        let twin = &mut self.files[file];
-        twin.size = before;
-        let end = size.next_multiple_of(PAGE).min(twin.size).max(size);
-        let mut cut = vec![0; end - size];
-        twin.kernel.read_exact_at(&mut cut, size as u64).unwrap();
-        let before = twin.tail.clone();
         self.kernels_size(file, size);
-        let twin = &mut self.files[file];
-        if is_cut && twin.home.is_some() {
-            self.tally.add(Difference::CutTail);
-            twin.tail.keep(before, size);
-            twin.tail.store(size, size, &cut);
-        }
         Ok(())
-    }
-
-    /// Has the `Vm` look at the file's length.
-    fn refresh(&self, file: usize) -> Result<(), String> {
-        let twin = &self.files[file];
-        let options = self.options(twin.home.as_ref().expect("mapped").delivery).len(0);
-        let map = options.map_raw(self.vm, &twin.ours_for_reading);
-        map.and_then(|map| map.refresh()).map(drop).map_err(|error| error.to_string())
     }
 
     fn new_size(&self, file: usize, dice: &mut Dice) -> usize {

@@ -76,9 +76,10 @@ fn fail(seed: u64, steps: usize, ops: &[Op], error: String) -> ! {
     );
 }
 
-fn say_met(tally: &Tally) {
-    for (difference, what, _) in TABLE {
-        println!("{:>9}  {difference:?}: {what}", tally.of(*difference));
+fn say(of: &str, operations: u64, began: Instant, tally: &Tally) {
+    println!("{operations} operations of {of} in {:.1?}; met:", began.elapsed());
+    for (difference, said) in TABLE {
+        println!("{:>9}  {difference:?}: {}", tally.of(*difference), said.what);
     }
 }
 
@@ -95,19 +96,17 @@ fn random() {
         }
     }
     watch::end();
-    let all = count * steps as u64;
-    println!("{all} operations of {count} seeds in {:.1?}; met:", began.elapsed());
-    say_met(&tally);
+    say(&format!("{count} seeds"), count * steps as u64, began, &tally);
 }
 
 /// Threads with twins of their own in one `Vm`.
 #[test]
-#[ignore = "the worlds differ in about one of twenty runs: `cargo test … threads -- --ignored`"]
 fn threads() {
     const THREADS: u64 = 4;
     let _one = watch::one_at_a_time();
     let (seeds, steps) = ordered(2, 600);
-    let tally = Tally::default();
+    let (tally, began) = (Tally::default(), Instant::now());
+    let count = seeds.end - seeds.start;
     for seed in seeds {
         let vm = vm(seed, THREADS);
         let (vm, tally) = (&vm, &tally);
@@ -126,4 +125,5 @@ fn threads() {
         });
     }
     watch::end();
+    say(&format!("{count} times {THREADS} threads"), count * THREADS * steps as u64, began, &tally);
 }

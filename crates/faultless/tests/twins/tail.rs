@@ -25,13 +25,6 @@ impl Tail {
         self.stored.get(&at).is_some_and(|stored| stored.contains(&byte))
     }
 
-    /// What was stored before somebody cut the file may still be there.
-    pub fn keep(&mut self, before: Tail, size: usize) {
-        let last = size.next_multiple_of(PAGE);
-        let kept = before.stored.into_iter().filter(|(at, _)| (size..last).contains(at));
-        self.stored.extend(kept);
-    }
-
     /// The file has another length.
     pub fn resize(&mut self, old: usize, new: usize) {
         if new < old {

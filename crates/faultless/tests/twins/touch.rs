@@ -1,11 +1,16 @@
 //! Loads and stores in both worlds, and what is the same of them.
 
+use std::time::{Duration, Instant};
+
 use super::PAGE;
 use super::access::{self, Fault};
 use super::differences::Difference;
 use super::kernel::errno;
 use super::twin::{Copied, Kind, TwinFile};
 use super::world::{Target, World};
+
+/// Enough for what takes microseconds.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What an access of some bytes came to: how many of them it did, and what ended it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,12 +112,13 @@ impl World<'_> {
     /// Loads in both worlds, and compares.
     pub fn load(&mut self, target: Target, at: isize, len: usize, how: How) -> Result<(), String> {
         let place = self.place(target);
-        let (mut ours, mut outcome) = load(place.ours, at, len, how);
-        let (mut kernel, expected) = load(place.kernel, at, len, how);
-        let by_itself = how == How::Call && place.is_inline();
-        if outcome != expected && !by_itself && self.waits_for_a_page(target, &outcome) {
-            (ours, outcome) = load(place.ours, at, len, how);
+        if let Target::Private(index) = target {
+            // If only up to a fault in the next page.
+            let end = usize::try_from(at + len as isize).unwrap_or(0);
+            self.note_what_is_read(index, at.max(0) as usize / PAGE..end.div_ceil(PAGE));
         }
+        let (ours, outcome) = load(place.ours, at, len, how);
+        let (mut kernel, expected) = load(place.kernel, at, len, how);
         if how == How::Call && place.is_inline() && outcome != expected {
             self.tally.add(Difference::InlineCalls);
             if outcome.done > expected.done || outcome.done > 0 && outcome.fault.is_some() {
@@ -140,13 +146,10 @@ impl World<'_> {
         how: How,
     ) -> Result<(), String> {
         let place = self.place(target);
-        let mut ours = store(place.ours, at, bytes, how);
+        let ours = store(place.ours, at, bytes, how);
         let kernel = store(place.kernel, at, bytes, how);
-        if ours != kernel && self.waits_for_a_page(target, &ours) {
-            ours = store(place.ours, at, bytes, how);
-        }
-        if self.is_early(target, at, &ours, &kernel, bytes.len()) {
-            return self.lose_stores(target);
+        if ours != kernel && self.is_early(target, at, &ours, &kernel) {
+            return self.lose_stores(target, at as usize, bytes.len());
         }
         if ours != kernel {
             return Err(format!("a store ends in {ours:?}, the kernel's in {kernel:?}"));
@@ -159,51 +162,79 @@ impl World<'_> {
         for (page, from, len) in pieces(at, ours.done) {
             self.stored(target, page, from, len)?;
         }
+        match ours.fault {
+            Some(_) => self.forget_half_a_store(target, at + ours.done, bytes.len() - ours.done),
+            None => Ok(()),
+        }
+    }
+
+    /// One instruction's store ended with a fault in its second page: it may have made a copy
+    /// of its first one, in either world. In both the page is the file's again.
+    fn forget_half_a_store(&mut self, target: Target, at: usize, len: usize) -> Result<(), String> {
+        let Target::Private(index) = target else { return Ok(()) };
+        let private = &mut self.privates[index];
+        let (Some((copied, _)), page) = (copied(&mut private.kind, &self.files), at / PAGE) else {
+            return Ok(());
+        };
+        if len > 8 || at % PAGE + len <= PAGE || copied.pages.get(page).is_none_or(|it| it.own) {
+            return Ok(());
+        }
+        let start = (page * PAGE).saturating_sub(copied.lead);
+        let end = ((page + 1) * PAGE - copied.lead).min(copied.map.len());
+        copied.map.discard(start..end).map_err(|error| error.to_string())?;
+        private.kernel.advise(page * PAGE, PAGE, libc::MADV_DONTNEED).unwrap();
+        copied.pages[page] = super::twin::CopiedPage::default();
         Ok(())
     }
 
-    /// Was an access refused because of a page that is tried again after a second? Then that
-    /// has gone by.
-    fn waits_for_a_page(&mut self, target: Target, outcome: &Outcome) -> bool {
-        let file = match target {
-            Target::Home(file) => Some(file),
-            Target::Private(index) => self.privates[index].copied().map(|copied| copied.file),
-        };
-        let refused = |fault: &Fault| fault.signal == libc::SIGBUS || fault.code == libc::EFAULT;
-        let waits = file.is_some_and(|file| self.files[file].was_cut)
-            && outcome.fault.as_ref().is_some_and(refused);
-        if waits {
-            self.tally.add(Difference::FailedPage);
-            std::thread::sleep(std::time::Duration::from_millis(1500));
-        }
-        waits
-    }
-
-    /// Is it a store to a map for reading that came before the page was protected?
-    fn is_early(
-        &self,
-        target: Target,
-        at: isize,
-        ours: &Outcome,
-        kernel: &Outcome,
-        len: usize,
-    ) -> bool {
+    /// Did a store to a file that is mapped for reading go further than the kernel's, because
+    /// a page had just arrived?
+    fn is_early(&self, target: Target, at: isize, ours: &Outcome, kernel: &Outcome) -> bool {
         let (Target::Home(file), Ok(at)) = (target, usize::try_from(at)) else { return false };
         let home = self.files[file].home.as_ref().expect("mapped");
-        let pages = at / PAGE..(at + len).div_ceil(PAGE).min(home.rights.len());
-        let readable = home.rights[pages].iter().all(|rights| *rights == libc::PROT_READ);
-        let denied = |fault: &Fault| (fault.signal, fault.code) == (libc::SIGSEGV, 2);
-        let passed = ours.fault.is_none() && ours.done == len;
-        !home.writable && readable && passed && kernel.fault.as_ref().is_some_and(denied)
+        let denied = |outcome: &Outcome| {
+            let fault = outcome.fault.as_ref();
+            fault.is_none_or(|fault| (fault.signal, fault.code) == (libc::SIGSEGV, 2))
+        };
+        let reached = ours.fault.as_ref().map_or(at + ours.done, |fault| fault.at as usize);
+        let pages = (at + kernel.done) / PAGE..reached.div_ceil(PAGE).min(home.rights.len());
+        !home.writable
+            && kernel.fault.is_some()
+            && denied(kernel)
+            && denied(ours)
+            && reached > at + kernel.done
+            && home.rights[pages].iter().all(|rights| *rights == libc::PROT_READ)
     }
 
-    /// Such a store is gone when its page has left.
-    fn lose_stores(&self, target: Target) -> Result<(), String> {
+    /// What is said of such a store: the next one is refused, soon; the bytes are gone when
+    /// the page has left; and the file never had them.
+    fn lose_stores(&self, target: Target, at: usize, len: usize) -> Result<(), String> {
         let Target::Home(file) = target else { return Ok(()) };
         self.tally.add(Difference::EarlyStore);
-        let (twin, options) = (&self.files[file], self.options(self.place(target).delivery));
-        let map = options.map_raw(self.vm, &twin.ours_for_reading);
-        map.and_then(|map| map.release(0, map.len() as u64)).map_err(|error| error.to_string())
+        let (twin, place) = (&self.files[file], self.place(target));
+        let map = self.options(place.delivery).map_raw(self.vm, &twin.ours_for_reading);
+        let map = map.map_err(|error| error.to_string())?;
+        let in_time = Instant::now() + SOON;
+        for (page, from, len) in pieces(at, len) {
+            let byte = (page * PAGE + from) as isize;
+            while store(place.ours, byte, &[0x5a], How::Once).fault.is_none() {
+                if Instant::now() > in_time {
+                    return Err(format!("page {page} of a map for reading is stored to"));
+                }
+            }
+            loop {
+                map.release(0, map.len() as u64).map_err(|error| error.to_string())?;
+                let [(ours, _), (kernel, _)] =
+                    [place.ours, place.kernel].map(|base| load(base, byte, len, How::Many));
+                if first_wrong(twin, byte as usize, &ours, &kernel).is_none() {
+                    break;
+                }
+                if Instant::now() > in_time {
+                    return Err(format!("what was stored to page {page} too early stays"));
+                }
+            }
+        }
+        twin.compare(at, at + len)
     }
 
     /// Bytes of a page were loaded: may they be so?
@@ -240,15 +271,10 @@ impl World<'_> {
             return differs.map_or(Ok(()), error);
         }
         let of_file = copied.first + page;
-        if first_wrong(file, of_file * PAGE + from, ours, kernel).is_some() {
-            return self.settle(index, page, &[]);
+        match first_wrong(file, of_file * PAGE + from, ours, kernel) {
+            Some(_) => self.settle(index, page, &[]),
+            None => Ok(()),
         }
-        let seen = file.seen(of_file);
-        let before = copied.pages[page].seen.last();
-        if before.is_none_or(|last| last.bytes != seen.bytes || last.tail != seen.tail) {
-            copied.pages[page].seen.push(seen);
-        }
-        Ok(())
     }
 
     /// Bytes of a page were stored to: a page of a private map may be a copy only now.

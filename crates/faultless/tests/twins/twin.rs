@@ -20,8 +20,6 @@ pub struct TwinFile {
     pub kernel: File,
     pub kernel_for_reading: File,
     pub size: usize,
-    /// Somebody has cut it: a write of ours that was under way then may have made it longer.
-    pub was_cut: bool,
     pub tail: Tail,
     /// As long as the file is mapped.
     pub home: Option<Home>,
@@ -46,8 +44,6 @@ pub struct View {
     pub offset: usize,
     pub len: usize,
     pub writable: bool,
-    /// Somebody has cut the file: a write that was under way may still meet the new end.
-    pub may_lose: bool,
 }
 
 /// Private memory.
@@ -104,16 +100,7 @@ impl TwinFile {
         });
         let (ours_for_reading, kernel_for_reading) = (reopened(&ours), reopened(&kernel));
         let (size, tail) = (bytes.len(), Tail::default());
-        TwinFile {
-            ours,
-            ours_for_reading,
-            kernel,
-            kernel_for_reading,
-            size,
-            was_cut: false,
-            tail,
-            home: None,
-        }
+        TwinFile { ours, ours_for_reading, kernel, kernel_for_reading, size, tail, home: None }
     }
 
     /// A page of the kernel's file, as its maps see it, but for what is behind its end.
@@ -126,14 +113,22 @@ impl TwinFile {
         Seen { bytes, tail }
     }
 
-    /// A write that was under way when somebody cut the file may have made it longer again;
-    /// is it so? It is made as long as it was.
-    pub fn is_regrown(&self) -> bool {
-        let is = self.was_cut && self.ours.metadata().unwrap().len() as usize > self.size;
-        if is {
-            self.ours.set_len(self.size as u64).unwrap();
+    /// A write was under way when somebody cut the file to `size`, and has made it longer
+    /// again: not longer than it was, and with nothing but what was in it and in its maps.
+    pub fn check_regrown(&self, size: usize, regrown: usize) -> Result<(), String> {
+        if regrown > self.size {
+            return Err(format!("cut from {} to {size}, it is {regrown} bytes long", self.size));
         }
-        is
+        let [ours, before] = [&self.ours, &self.kernel].map(|file| {
+            let mut bytes = vec![0; regrown - size];
+            file.read_exact_at(&mut bytes, size as u64).unwrap();
+            bytes
+        });
+        let mut pairs = ours.iter().zip(&before);
+        match pairs.position(|(ours, before)| ours != before && *ours != 0) {
+            None => Ok(()),
+            Some(at) => Err(format!("byte {} of what has grown again is another", size + at)),
+        }
     }
 
     /// Compares what is in the two files.
@@ -156,6 +151,17 @@ impl TwinFile {
                 ours[at],
                 kernel[at]
             )),
+        }
+    }
+}
+
+impl Copied {
+    /// A page that is the file's is read now.
+    pub fn note(&mut self, page: usize, file: &TwinFile) {
+        let seen = file.seen(self.first + page);
+        let all = &mut self.pages[page].seen;
+        if all.last().is_none_or(|last| last.bytes != seen.bytes || last.tail != seen.tail) {
+            all.push(seen);
         }
     }
 }

@@ -97,6 +97,11 @@ impl Client {
         &self.bell
     }
 
+    /// Has the process memory still?
+    pub fn is_alive(&self) -> bool {
+        self.uffd.is_alive()
+    }
+
     /// A region more. Where it lies was nobody's.
     pub fn add(&self, region: Region) {
         self.write().insert(region.range.start.0, region);

@@ -16,6 +16,7 @@ pub fn cases() -> Vec<Case> {
         both(5, "PROT_EXEC where nothing may be executed: a pipe is such a place", DISK, noexec),
         both(6, "hints; as high as there is room", DISK, hints),
         both(6, "a place by its name, wherever it is", DISK, named),
+        both(6, "MAP_32BIT where nothing is free below 2 GiB", DISK, low),
         both(7, "FIXED: not aligned, too high, in place of what is there", DISK, fixed),
         both(7, "FIXED at 0 by an ordinary user", ORDINARY, fixed_at_null),
         both(8, "FIXED_NOREPLACE", DISK, noreplace),
@@ -97,6 +98,18 @@ fn hints(p: &mut Play<'_>) {
     p.works(munmap(from_top(3), pages(2)));
     p.goes_to(mmap(Addr::at(0), pages(3), RW, ANON, NO_FD, 0), from_top(7));
     p.goes_to(mmap(Addr::at(0), pages(2), RW, ANON, NO_FD, 0), from_top(3));
+}
+
+fn low(p: &mut Play<'_>) {
+    let low = |addr, flags| mmap(addr, PAGE, RW, ANON | MapFlags::BIT32 | flags, NO_FD, 0);
+    p.says(low(Addr::at(0), MapFlags::empty()), Errno::ENOMEM);
+    p.says(low(page(3), MapFlags::empty()), Errno::ENOMEM);
+    p.goes_to(low(page(3), FIXED), page(3));
+    p.goes_to(low(page(4), MapFlags::FIXED_NOREPLACE), page(4));
+    p.says(low(page(4), MapFlags::FIXED_NOREPLACE), Errno::EEXIST);
+    p.works(open(A, 0, OpenFlags::RDWR));
+    p.works(file(0, 1, RW, VALIDATE | MapFlags::BIT32, A));
+    p.works(file(1, 1, RW, VALIDATE | MapFlags::ABOVE4G, A));
 }
 
 fn named(p: &mut Play<'_>) {

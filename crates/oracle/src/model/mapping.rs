@@ -24,6 +24,8 @@ const HUGE_SIZES: MapFlags = MapFlags::from_bits_retain(0x7c00_0000);
 const KNOWN: MapFlags = TYPE
     .union(MapFlags::FIXED)
     .union(MapFlags::ANONYMOUS)
+    .union(MapFlags::BIT32)
+    .union(MapFlags::ABOVE4G)
     .union(MapFlags::GROWSDOWN)
     .union(MapFlags::DENYWRITE)
     .union(MapFlags::EXECUTABLE)

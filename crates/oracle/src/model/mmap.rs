@@ -78,7 +78,16 @@ impl Model {
     }
 
     fn place(&self, process: ProcessId, request: Request, pages: u64) -> Result<u64, Errno> {
-        if !request.flags.contains(MapFlags::FIXED) {
+        let is_fixed = request.flags.contains(MapFlags::FIXED);
+        if !is_fixed && request.flags.contains(MapFlags::BIT32) {
+            return place::choose_low(
+                &self.world,
+                self.process(process),
+                request.addr.bytes,
+                pages,
+            );
+        }
+        if !is_fixed {
             return place::choose(&self.world, self.process(process), request.addr.bytes, pages);
         }
         if pages > TASK_END / PAGE || request.addr.bytes > TASK_END - pages * PAGE {

@@ -38,6 +38,17 @@ pub fn choose(world: &World, process: &Process, hint: u64, pages: u64) -> Result
     }
 }
 
+/// The same below 2 GiB: as low as there is room in the second GiB.
+pub fn choose_low(world: &World, process: &Process, hint: u64, pages: u64) -> Result<u64, Errno> {
+    let (from, to) = ((1 << 30) / PAGE, (2 << 30) / PAGE);
+    let (hint, last) = (hint / PAGE, to.checked_sub(pages).ok_or(Errno::ENOMEM)?);
+    if hint != 0 && hint <= last && is_free(world, process, hint, pages) {
+        return Ok(hint);
+    }
+    let free = (from..=last).find(|start| is_free(world, process, *start, pages));
+    free.ok_or(Errno::ENOMEM)
+}
+
 fn next_start(process: &Process, number: u64) -> u64 {
     process.pages.range(number..).next().map_or(u64::MAX, |(next, _)| *next)
 }

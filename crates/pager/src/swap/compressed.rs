@@ -16,14 +16,17 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use super::area::SwapArea;
 use super::codec::{self, Stored};
 use super::extents::{self, Extent, NOTHING, Packed};
 use super::file::SwapFile;
 use super::slabs::{SLAB_BYTES, Slabs};
+use crate::open::OpenError;
 use crate::pager::{PAGE_SIZE, Pager, Shrunk};
 use crate::transfer::{is_page_multiple, total};
 
@@ -66,6 +69,8 @@ impl Index {
 /// ```
 pub struct CompressedSwap<P = SwapFile> {
     store: P,
+    /// The store's size at the beginning.
+    limit: u64,
     /// Never held during a call of the store.
     index: Mutex<Index>,
 }
@@ -74,7 +79,8 @@ impl<P: Pager> CompressedSwap<P> {
     /// An area of `pages` pages, all zeros, in `store`, whose bytes are its own.
     pub fn new(store: P, pages: u64) -> io::Result<CompressedSwap<P>> {
         let index = Mutex::new(Index { extents: Vec::new(), slabs: Slabs::new() });
-        let swap = CompressedSwap { store, index };
+        let limit = store.size()?;
+        let swap = CompressedSwap { store, limit, index };
         swap.use_all_of_store()?;
         swap.resize(pages.checked_mul(PAGE_SIZE).ok_or(Errno::FBIG)?)?;
         Ok(swap)
@@ -96,12 +102,6 @@ impl<P: Pager> CompressedSwap<P> {
     /// Bytes that the pages take in the store.
     pub fn stored_bytes(&self) -> u64 {
         self.lock().slabs.used_bytes()
-    }
-
-    /// Bytes of memory that the index takes: 12 a page, and little for slabs.
-    pub fn bookkeeping_bytes(&self) -> usize {
-        let index = self.lock();
-        index.extents.capacity() * size_of::<Extent>() + index.slabs.bookkeeping_bytes()
     }
 
     /// A panic elsewhere can't leave it half changed: what is done under the lock
@@ -248,6 +248,12 @@ impl<P: Pager> Pager for CompressedSwap<P> {
         self.store.sync()
     }
 
+    /// 12 bytes a page, and little for slabs.
+    fn bookkeeping_bytes(&self) -> usize {
+        let index = self.lock();
+        index.extents.capacity() * size_of::<Extent>() + index.slabs.bookkeeping_bytes()
+    }
+
     /// Changes how many pages there are, not the store's size.
     fn resize(&self, size: u64) -> io::Result<()> {
         let pages = slots_of(0, size)?.end;
@@ -273,5 +279,28 @@ impl<P: Pager> Pager for CompressedSwap<P> {
             index.release(old);
         }
         self.punch_stale_slabs()
+    }
+}
+
+impl SwapArea for CompressedSwap<SwapFile> {
+    fn dir(&self) -> &Path {
+        self.store.dir()
+    }
+
+    fn beside(&self) -> Result<Arc<dyn SwapArea>, OpenError> {
+        let failed = |source| OpenError::NoSwapFile { dir: self.dir().to_owned(), source };
+        let pages = self.size().map_err(failed)? / PAGE_SIZE;
+        let area = CompressedSwap::new(self.store.another(self.limit)?, pages);
+        Ok(Arc::new(area.map_err(failed)?))
+    }
+
+    /// Slabs that are not full are counted as stored.
+    fn lend(&self, size: u64) -> io::Result<()> {
+        let store = self.limit + self.lock().slabs.taken_bytes();
+        if store > self.store.size()? {
+            self.store.resize(store)?;
+            self.use_all_of_store()?;
+        }
+        if size > self.size()? { self.resize(size) } else { Ok(()) }
     }
 }

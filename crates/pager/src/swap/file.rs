@@ -3,11 +3,13 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::area::SwapArea;
 use crate::file::FilePager;
 use crate::open::{IoMode, OpenError, Rights};
 use crate::pager::{Direct, Direction, PAGE_SIZE, Pager};
@@ -62,15 +64,9 @@ impl SwapFile {
         Ok(SwapFile { file, dir: dir.to_owned(), wish })
     }
 
-    /// Another one of the same kind and size.
-    pub(super) fn beside(&self) -> Result<SwapFile, OpenError> {
-        let size = self.size().map_err(|source| self.no_file(source))?;
+    /// Another one of the same kind, of `size` bytes.
+    pub(super) fn another(&self, size: u64) -> Result<SwapFile, OpenError> {
         SwapFile::with_mode(&self.dir, size, self.wish)
-    }
-
-    /// The error of one that could not be made.
-    pub(super) fn no_file(&self, source: io::Error) -> OpenError {
-        OpenError::NoSwapFile { dir: self.dir.clone(), source }
     }
 
     /// Which way whole pages are read now; see [`FilePager::mode`].
@@ -144,6 +140,22 @@ impl Pager for SwapFile {
 
     fn direct(&self, direction: Direction, offset: u64, len: u64) -> Option<Direct<'_>> {
         self.file.direct(direction, offset, len)
+    }
+}
+
+impl SwapArea for SwapFile {
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn beside(&self) -> Result<Arc<dyn SwapArea>, OpenError> {
+        let failed = |source| OpenError::NoSwapFile { dir: self.dir.clone(), source };
+        let size = self.size().map_err(failed)?;
+        Ok(Arc::new(self.another(size)?))
+    }
+
+    fn lend(&self, size: u64) -> io::Result<()> {
+        if size > self.size()? { self.resize(size) } else { Ok(()) }
     }
 }
 

@@ -10,7 +10,8 @@
 //!
 //! The child reads what its parent wrote before the fork from the parent's file, whose
 //! descriptor it has inherited, and writes to a file of its own: a slot that is written
-//! is its own from then on. The parent keeps what the child may read for as long as
+//! is its own from then on. What else an area knows, where its file has which page, fork
+//! has copied; it stays true, since the parent doesn't touch the slots that it has lent. The parent keeps what the child may read for as long as
 //! somebody has the *lease* open, the end of a pipe: exec and exit close it, and so does
 //! a child that needs nothing of that file any more, when it forks.
 
@@ -19,10 +20,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::file::SwapFile;
+use super::area::SwapArea;
 use crate::open::OpenError;
 use crate::pager::{Direct, Direction, PAGE_SIZE, Pager};
-use crate::transfer::{rest_mut, total};
+use crate::transfer::{first_mut, rest_mut, total};
 
 /// In place of a layer: the file of one's own.
 const OWN: u8 = 0;
@@ -32,13 +33,13 @@ const LAYERS_MAX: usize = u8::MAX as usize;
 
 /// A file of an earlier process, and what keeps its bytes.
 struct Layer {
-    file: Arc<SwapFile>,
+    area: Arc<dyn SwapArea>,
     _lease: Arc<OwnedFd>,
 }
 
-/// A swap file, and those of the processes that this one was forked from.
+/// A swap area, and those of the processes that this one was forked from.
 pub struct InheritedSwap {
-    own: Arc<SwapFile>,
+    own: Arc<dyn SwapArea>,
     layers: Vec<Layer>,
     /// By slot: [`OWN`], or the number of the layer, from 1. Slots behind the last are own.
     layer_of: Vec<AtomicU8>,
@@ -46,7 +47,7 @@ pub struct InheritedSwap {
 
 impl InheritedSwap {
     /// An area that is inherited from nobody.
-    pub fn new(own: SwapFile) -> InheritedSwap {
+    pub fn new(own: impl SwapArea + 'static) -> InheritedSwap {
         InheritedSwap { own: Arc::new(own), layers: Vec::new(), layer_of: Vec::new() }
     }
 
@@ -62,7 +63,8 @@ impl InheritedSwap {
         held: impl Iterator<Item = u32>,
     ) -> Result<InheritedSwap, OpenError> {
         if self.layers.len() + 1 >= LAYERS_MAX {
-            return Err(self.own.no_file(io::ErrorKind::QuotaExceeded.into()));
+            let (dir, source) = (self.own.dir().to_owned(), io::ErrorKind::QuotaExceeded.into());
+            return Err(OpenError::NoSwapFile { dir, source });
         }
         let own = self.own.beside()?;
         let mut used = [false; LAYERS_MAX + 1];
@@ -74,11 +76,11 @@ impl InheritedSwap {
             layer_of[slot] = if layer == OWN { self.layers.len() as u8 + 1 } else { layer };
             used[layer_of[slot] as usize] = true;
         }
-        let parents = Layer { file: self.own.clone(), _lease: Arc::new(lease) };
+        let parents = Layer { area: self.own.clone(), _lease: Arc::new(lease) };
         let earlier = self
             .layers
             .iter()
-            .map(|layer| Layer { file: layer.file.clone(), _lease: layer._lease.clone() });
+            .map(|layer| Layer { area: layer.area.clone(), _lease: layer._lease.clone() });
         // Layers of which nothing is held go, and with them their leases.
         let mut numbers = [OWN; LAYERS_MAX + 1];
         let mut layers = Vec::new();
@@ -87,7 +89,7 @@ impl InheritedSwap {
             numbers[n] = layers.len() as u8;
         }
         let layer_of = layer_of.iter().map(|n| AtomicU8::new(numbers[*n as usize])).collect();
-        Ok(InheritedSwap { own: Arc::new(own), layers, layer_of })
+        Ok(InheritedSwap { own, layers, layer_of })
     }
 
     /// From how many files of earlier processes it may still read.
@@ -99,10 +101,10 @@ impl InheritedSwap {
         self.layer_of.get(slot).map_or(OWN, |layer| layer.load(Ordering::Acquire))
     }
 
-    fn file(&self, layer: u8) -> &SwapFile {
+    fn area(&self, layer: u8) -> &dyn SwapArea {
         match layer {
-            OWN => &self.own,
-            n => &self.layers[n as usize - 1].file,
+            OWN => &*self.own,
+            n => &*self.layers[n as usize - 1].area,
         }
     }
 
@@ -147,7 +149,7 @@ impl Pager for InheritedSwap {
             while read < at + len - offset {
                 let mut rest = rest_mut(bufs, read);
                 let left = at + len - offset - read;
-                let now = self.file(layer).read(offset + read, &mut first(&mut rest, left))?;
+                let now = self.area(layer).read(offset + read, &mut first_mut(&mut rest, left))?;
                 if now == 0 {
                     return Ok(read as usize);
                 }
@@ -167,8 +169,9 @@ impl Pager for InheritedSwap {
         self.own.sync()
     }
 
+    /// Makes room for a fork: see [`SwapArea::lend`].
     fn resize(&self, size: u64) -> io::Result<()> {
-        self.own.resize(size)
+        self.own.lend(size)
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -176,31 +179,25 @@ impl Pager for InheritedSwap {
         self.own.punch(offset, len)
     }
 
+    fn bookkeeping_bytes(&self) -> usize {
+        let areas = self.layers.iter().map(|layer| &layer.area).chain([&self.own]);
+        self.layer_of.capacity() + areas.map(|area| area.bookkeeping_bytes()).sum::<usize>()
+    }
+
     /// A slot that is about to be written is not read before that has ended well: the page
     /// stays in memory until then.
     fn direct(&self, direction: Direction, offset: u64, len: u64) -> Option<Direct<'_>> {
-        let file = match direction {
+        let area = match direction {
             Direction::Read => {
                 let (layer, _, one) = self.pieces(offset, len).next()?;
-                (one == len).then(|| self.file(layer))?
+                (one == len).then(|| self.area(layer))?
             }
-            Direction::Write => &self.own,
+            Direction::Write => &*self.own,
         };
-        let direct = file.direct(direction, offset, len)?;
+        let direct = area.direct(direction, offset, len)?;
         if direction == Direction::Write {
             self.become_own(offset, len);
         }
         Some(direct)
     }
-}
-
-/// At most the first `len` bytes of `bufs`.
-fn first<'a>(bufs: &'a mut [IoSliceMut<'_>], len: u64) -> Vec<IoSliceMut<'a>> {
-    let mut left = len;
-    let cut = bufs.iter_mut().map(|buf| {
-        let take = (buf.len() as u64).min(left);
-        left -= take;
-        IoSliceMut::new(&mut buf[..take as usize])
-    });
-    cut.filter(|buf| !buf.is_empty()).collect()
 }

@@ -7,10 +7,12 @@
 //! written.
 //!
 //! - [`SwapFile`]: each slot is a page of an unlinked file.
-//! - [`InheritedSwap`]: such a file, and those of the processes that this one was forked
-//!   from.
 //! - `CompressedSwap` (feature `lz4`): pages compressed into pieces of 512 bytes.
+//! - [`InheritedSwap`]: such an area, and those of the processes that this one was forked
+//!   from.
+//! - [`ObjectSwap`]: one object's pages in slots of an area that others use, too.
 
+mod area;
 #[cfg(feature = "lz4")]
 mod codec;
 #[cfg(feature = "lz4")]
@@ -19,10 +21,13 @@ mod compressed;
 mod extents;
 mod file;
 mod inherited;
+mod object;
 #[cfg(feature = "lz4")]
 mod slabs;
 
+pub use area::SwapArea;
 #[cfg(feature = "lz4")]
 pub use compressed::CompressedSwap;
 pub use file::SwapFile;
 pub use inherited::InheritedSwap;
+pub use object::{ObjectSwap, Slots};

@@ -6,11 +6,11 @@
 //!   slab 2, extents of 8 units   │████████│████████│        │ …          │
 //! ```
 //!
-//! An extent is 1 to 8 units of 512 bytes. Of the schemes that are right, this is
-//! the simplest that needs no cleaner: a log must move what lives out of its way,
-//! free lists of single extents break up for good, while a slab that has become
-//! empty serves any length, and can be punched. It wastes what rounding up to 512
-//! bytes does, and half-empty slabs.
+//! An extent is 1 to 8 units of 512 bytes; where none of the right length is to be had,
+//! a longer one serves. Of the schemes that are right, this is the simplest that needs
+//! no cleaner: a log must move what lives out of its way, free lists of single extents
+//! break up for good, while a slab that has become empty serves any length, and can be
+//! punched. It wastes what rounding up to 512 bytes does, and half-empty slabs.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -72,12 +72,13 @@ impl Slabs {
         }
     }
 
-    /// An extent of `units` units, 1 to 8; `None` if no slab has room.
+    /// An extent of `units` units, 1 to 8, or where no slab has one a longer one; `None` if
+    /// there is none.
     pub(super) fn alloc(&mut self, units: usize) -> Option<Unit> {
-        let at = match self.open[units].first() {
-            Some(at) => *at,
-            None => self.open_slab(units)?,
-        };
+        let here = self.open[units].first().copied();
+        let longer = |slabs: &Slabs| slabs.open[units..].iter().find_map(BTreeSet::first).copied();
+        let at = here.or_else(|| self.open_slab(units)).or_else(|| longer(self))?;
+        let units = usize::from(self.slabs[at as usize].units);
         let slab = &mut self.slabs[at as usize];
         let extent = slab.free.trailing_zeros();
         slab.free &= slab.free - 1;
@@ -96,11 +97,14 @@ impl Slabs {
         Some(at)
     }
 
-    /// Gives back the extent of `units` units at `start`.
+    /// Gives back the extent at `start`, of which `units` units were asked for.
     pub(super) fn free(&mut self, start: Unit, units: usize) {
-        let (at, extent) = (start / SLAB_UNITS, start % SLAB_UNITS / units as u32);
+        let at = start / SLAB_UNITS;
         let slab = &mut self.slabs[at as usize];
-        assert!(usize::from(slab.units) == units && slab.free & 1 << extent == 0, "not an extent");
+        assert!(usize::from(slab.units) >= units, "not an extent");
+        let units = usize::from(slab.units);
+        let extent = start % SLAB_UNITS / units as u32;
+        assert!(slab.free & 1 << extent == 0, "not an extent");
         slab.free |= 1 << extent;
         self.used -= units as u64;
         if slab.free != all_extents(units) {
@@ -135,6 +139,11 @@ impl Slabs {
         self.used * UNIT as u64
     }
 
+    /// Bytes of the slabs that aren't free.
+    pub(super) fn taken_bytes(&self) -> u64 {
+        (self.slabs.len() - self.free.len()) as u64 * SLAB_BYTES
+    }
+
     /// Bytes that this takes in memory, of which the sets' are an estimate: a node
     /// of 11 numbers is half full at worst.
     pub(super) fn bookkeeping_bytes(&self) -> usize {
@@ -154,7 +163,10 @@ mod tests {
         let mut taken = BTreeSet::new();
         let mut extents = Vec::new();
         for units in (1..=CLASSES).cycle() {
-            let Some(start) = slabs.alloc(units) else { break };
+            if slabs.free.is_empty() && slabs.open[units].is_empty() {
+                break;
+            }
+            let start = slabs.alloc(units).unwrap();
             assert!((start..start + units as u32).all(|unit| taken.insert(unit)));
             extents.push((start, units));
         }
@@ -172,6 +184,21 @@ mod tests {
         assert_eq!(slabs.alloc(8), None);
         slabs.free(start, 3);
         assert_eq!(slabs.alloc(8), Some(0));
+    }
+
+    #[test]
+    fn where_there_is_no_free_slab_a_longer_extent_serves() {
+        let mut slabs = Slabs::new();
+        slabs.grow(1);
+        assert_eq!(slabs.alloc(8), Some(0));
+        let rest: Vec<Unit> = (1..8).map(|_| slabs.alloc(1).unwrap()).collect();
+        assert_eq!(rest, [8, 16, 24, 32, 40, 48, 56]);
+        assert_eq!((slabs.alloc(1), slabs.used_bytes()), (None, SLAB_BYTES));
+        slabs.free(24, 1);
+        assert_eq!(slabs.alloc(8), Some(24));
+        rest.into_iter().for_each(|start| slabs.free(start, 1));
+        slabs.free(0, 8);
+        assert_eq!((slabs.used_bytes(), slabs.free.len()), (0, 1));
     }
 
     #[test]

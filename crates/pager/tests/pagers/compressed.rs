@@ -3,9 +3,10 @@
 use std::io::{ErrorKind, IoSlice};
 
 use crate::common::{PAGE, disk, read, write};
+use crate::swap::{lease, three_generations};
 use faultless_pager::{
-    CompressedSwap, Effect, Fault, FaultyPager, IoMode, MemoryPager, Operation, Pager, Shrunk,
-    SwapFile, Times,
+    CompressedSwap, Effect, Fault, FaultyPager, InheritedSwap, IoMode, MemoryPager, Operation,
+    Pager, Shrunk, SwapFile, Times,
 };
 
 const EINVAL: i32 = 22;
@@ -201,4 +202,33 @@ fn one_thread_overwrites_what_others_read() {
         }
         writer.join().unwrap();
     });
+}
+
+#[test]
+fn a_child_reads_its_forebears_areas_and_writes_its_own() {
+    let dir = disk();
+    let store = SwapFile::with_mode(dir.path(), 1 << 20, IoMode::Buffered).unwrap();
+    three_generations(InheritedSwap::new(CompressedSwap::new(store, 16).unwrap()), false);
+}
+
+/// What a child may read takes nothing of the room that its parent was promised.
+#[test]
+fn a_compressed_area_that_is_lent_has_its_room_once_more() {
+    let (dir, mut random) = (disk(), Random(7));
+    let noise: Vec<u8> = (0..64).flat_map(|_| random.page(PAGE)).collect();
+    let store = SwapFile::with_mode(dir.path(), 64 * PAGE as u64, IoMode::Buffered).unwrap();
+    let parent = InheritedSwap::new(CompressedSwap::new(store, 64).unwrap());
+    parent.write(0, &[IoSlice::new(&noise)]).unwrap();
+    let full = parent.write(0, &[IoSlice::new(&noise[..PAGE])]).unwrap_err();
+    assert_eq!(full.raw_os_error(), Some(ENOSPC), "no room for another page");
+    parent.resize(128 * PAGE as u64).unwrap();
+    parent.write(64 * PAGE as u64, &[IoSlice::new(&noise)]).unwrap();
+    // The child's area has the limit that its parent's had.
+    let (end, _) = lease();
+    let child = parent.for_child(end, 0..64).unwrap();
+    assert_eq!(child.size().unwrap(), 128 * PAGE as u64);
+    child.write(64 * PAGE as u64, &[IoSlice::new(&noise)]).unwrap();
+    assert!(child.write(0, &[IoSlice::new(&noise[..PAGE])]).is_err());
+    assert_eq!(read(&child, 0, 64 * PAGE).unwrap(), noise);
+    assert!(child.bookkeeping_bytes() >= 2 * 12 * 128, "two indexes of 12 bytes a page");
 }

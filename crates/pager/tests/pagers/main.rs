@@ -5,5 +5,6 @@ mod common;
 mod compressed;
 mod faulty;
 mod file;
+mod object_swap;
 mod open;
 mod swap;

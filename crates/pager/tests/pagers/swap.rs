@@ -130,53 +130,57 @@ fn fill(dir: &Path) {
 }
 
 /// The end of a pipe that a child would keep open, and the one that its parent watches.
-fn lease() -> (std::os::fd::OwnedFd, std::io::PipeReader) {
+pub fn lease() -> (std::os::fd::OwnedFd, std::io::PipeReader) {
     let (reader, writer) = std::io::pipe().unwrap();
     (writer.into(), reader)
 }
 
 #[test]
 fn a_child_reads_its_forebears_files_and_writes_its_own() {
-    use std::io::Read;
-    let at = |slot: usize| (slot * PAGE) as u64;
     for mode in [IoMode::Direct, IoMode::Buffered] {
         let dir = disk();
         let file = SwapFile::with_mode(dir.path(), 16 * PAGE as u64, mode).unwrap();
-        let parent = InheritedSwap::new(file);
-        write(&parent, 0, 6 * PAGE, 1).unwrap();
-        let (end, mut parents_lease) = lease();
-        let child = parent.for_child(end, 0..6).unwrap();
-        assert_eq!((child.layers(), child.size().unwrap()), (1, at(16)));
-        // Each writes; neither reads the other's.
-        write(&child, at(2), 2 * PAGE, 2).unwrap();
-        write(&child, at(8), PAGE, 3).unwrap();
-        write(&parent, at(10), PAGE, 4).unwrap();
-        assert_eq!(read(&parent, 0, 6 * PAGE).unwrap(), [1; 6 * PAGE]);
-        let expected = [1, 1, 2, 2, 1, 1].map(|byte| [byte; PAGE]).concat();
-        assert_eq!(read(&child, 0, 6 * PAGE).unwrap(), expected, "across both files");
-        assert_eq!(read(&child, at(10), PAGE).unwrap(), [0; PAGE]);
-        assert!(child.direct(Direction::Read, at(1), at(2)).is_none(), "of two files");
-        let direct = child.direct(Direction::Read, at(2), at(2));
-        assert_eq!(direct.is_some(), mode == IoMode::Direct);
-        // What the driver is about to write by itself is the child's from then on.
-        if child.direct(Direction::Write, at(0), at(1)).is_some() {
-            write(&child, 0, PAGE, 5).unwrap();
-        }
-        // A grandchild of which no page is in the first file any more.
-        let (end, mut childs_lease) = lease();
-        let grandchild = child.for_child(end, [2, 3, 8].into_iter()).unwrap();
-        assert_eq!(grandchild.layers(), 1);
-        let (end, _) = lease();
-        let other = child.for_child(end, [1, 2].into_iter()).unwrap();
-        assert_eq!(other.layers(), 2);
-        assert_eq!(read(&other, at(1), 2 * PAGE).unwrap(), [[1; PAGE], [2; PAGE]].concat());
-        assert_eq!(read(&grandchild, at(8), PAGE).unwrap(), [3; PAGE]);
-        // A lease is over when the last who may read is.
-        drop(child);
-        assert_eq!(read(&other, at(1), PAGE).unwrap(), [1; PAGE]);
-        drop(other);
-        assert_eq!(parents_lease.read(&mut [0]).unwrap(), 0);
-        drop(grandchild);
-        assert_eq!(childs_lease.read(&mut [0]).unwrap(), 0);
+        three_generations(InheritedSwap::new(file), mode == IoMode::Direct);
     }
+}
+
+/// `parent` is an empty area of 16 pages.
+pub fn three_generations(parent: InheritedSwap, is_direct: bool) {
+    use std::io::Read;
+    let at = |slot: usize| (slot * PAGE) as u64;
+    write(&parent, 0, 6 * PAGE, 1).unwrap();
+    let (end, mut parents_lease) = lease();
+    let child = parent.for_child(end, 0..6).unwrap();
+    assert_eq!((child.layers(), child.size().unwrap()), (1, at(16)));
+    // Each writes; neither reads the other's.
+    write(&child, at(2), 2 * PAGE, 2).unwrap();
+    write(&child, at(8), PAGE, 3).unwrap();
+    write(&parent, at(10), PAGE, 4).unwrap();
+    assert_eq!(read(&parent, 0, 6 * PAGE).unwrap(), [1; 6 * PAGE]);
+    let expected = [1, 1, 2, 2, 1, 1].map(|byte| [byte; PAGE]).concat();
+    assert_eq!(read(&child, 0, 6 * PAGE).unwrap(), expected, "across both files");
+    assert_eq!(read(&child, at(10), PAGE).unwrap(), [0; PAGE]);
+    assert!(child.direct(Direction::Read, at(1), at(2)).is_none(), "of two files");
+    let direct = child.direct(Direction::Read, at(2), at(2));
+    assert_eq!(direct.is_some(), is_direct);
+    // What the driver is about to write by itself is the child's from then on.
+    if child.direct(Direction::Write, at(0), at(1)).is_some() {
+        write(&child, 0, PAGE, 5).unwrap();
+    }
+    // A grandchild of which no page is in the first file any more.
+    let (end, mut childs_lease) = lease();
+    let grandchild = child.for_child(end, [2, 3, 8].into_iter()).unwrap();
+    assert_eq!(grandchild.layers(), 1);
+    let (end, _) = lease();
+    let other = child.for_child(end, [1, 2].into_iter()).unwrap();
+    assert_eq!(other.layers(), 2);
+    assert_eq!(read(&other, at(1), 2 * PAGE).unwrap(), [[1; PAGE], [2; PAGE]].concat());
+    assert_eq!(read(&grandchild, at(8), PAGE).unwrap(), [3; PAGE]);
+    // A lease is over when the last who may read is.
+    drop(child);
+    assert_eq!(read(&other, at(1), PAGE).unwrap(), [1; PAGE]);
+    drop(other);
+    assert_eq!(parents_lease.read(&mut [0]).unwrap(), 0);
+    drop(grandchild);
+    assert_eq!(childs_lease.read(&mut [0]).unwrap(), 0);
 }

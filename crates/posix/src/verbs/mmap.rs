@@ -32,6 +32,8 @@ const HUGE_SIZES: MapFlags = MapFlags::from_bits_retain(0x7c00_0000);
 const KNOWN: MapFlags = TYPE
     .union(MapFlags::FIXED)
     .union(MapFlags::ANONYMOUS)
+    .union(MapFlags::BIT32)
+    .union(MapFlags::ABOVE4G)
     .union(MapFlags::GROWSDOWN)
     .union(MapFlags::DENYWRITE)
     .union(MapFlags::EXECUTABLE)
@@ -225,6 +227,7 @@ impl Mmap {
         let place = match () {
             () if has(MapFlags::FIXED_NOREPLACE) => Place::FixedNoReplace(at),
             () if has(MapFlags::FIXED) => Place::Fixed(at),
+            () if has(MapFlags::BIT32) => Place::Low(at),
             () if at.page_start() == VirtAddr(0) => Place::Anywhere,
             () => Place::Hint(at),
         };

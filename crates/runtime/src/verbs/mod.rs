@@ -54,7 +54,8 @@ impl<M: Machine> Core<M> {
         self.changes.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
     }
 
-    /// Waits until no access of before, that was refused in a range, is still being ended.
+    /// Waits until no access of before, that was refused in a range, is still being ended, and
+    /// no error is being healed there.
     pub(crate) fn wait_until_quiet(&self, space: SpaceId, range: VirtRange) {
         let mut engine = self.engine.lock();
         while engine.are_marks_changing_in(space, range) {

@@ -52,9 +52,7 @@ impl<M: Machine> Core<M> {
             .take_away(space, range, |engine, plan| grow(engine, space, range, len, moving, plan));
         let start = start.map_err(|why| Error::refused("resize", range, why.errno(), why))?;
         if start != range.start {
-            self.take_away(space, range, |engine, plan| {
-                engine.unmap(space, range, plan).expect("what was retired is there");
-            });
+            self.give_back(space, range);
         }
         let resized = VirtRange::new(start, VirtAddr(start.0 + len));
         // As on Linux, what can't be brought in now is no error: it is locked when it comes.

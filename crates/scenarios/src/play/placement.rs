@@ -9,8 +9,8 @@ use crate::stage::{PAGE, READ_WRITE, Stage};
 
 pub const SCENARIO: Scenario = Scenario {
     name: "placement",
-    summary: "no address, a hint, MAP_FIXED and MAP_FIXED_NOREPLACE: where a map goes",
-    claims: &["A2", "A8", "A14"],
+    summary: "no address, a hint, MAP_32BIT, MAP_FIXED and MAP_FIXED_NOREPLACE: where a map goes",
+    claims: &["A2", "A8", "A12", "A14"],
     rows: &[Row::Calls],
     frames: 16,
     software,
@@ -44,6 +44,19 @@ fn software(stage: &mut Stage, a: Pid) -> Played {
     let replaced = stage.mmap(a, Mmap { addr: HINT, flags: fixed, ..call })?.0;
     stage.equal("mmap answers", replaced, HINT)?;
     stage.reads("there are zeros now:", a, HINT, &[0; 5])?;
+
+    stage.step("MAP_32BIT: below 2 GiB, from 1 GiB on as low as there is room");
+    let low = Mmap { flags: flags | MapFlags::BIT32, ..call };
+    for expected in [0x4000_0000, 0x4000_1000] {
+        let at = stage.mmap(a, low)?.0;
+        stage.equal("mmap answers", at, expected)?;
+    }
+    let hinted = stage.mmap(a, Mmap { addr: 0x7fff_f000, ..low })?.0;
+    stage.equal("the last page below 2 GiB is a good hint: mmap answers", hinted, 0x7fff_f000)?;
+    let too_high = stage.mmap(a, Mmap { addr: 0x8000_0000, ..low })?.0;
+    stage.equal("the next one is not: mmap answers", too_high, 0x4000_2000)?;
+    let large = stage.mmap(a, Mmap { len: 1 << 30, ..low });
+    stage.refused("a map for which there is no room below", large, Errno::ENOMEM)?;
 
     stage.step("what can't be");
     let crooked = stage.mmap(a, Mmap { addr: HINT + 5, flags: fixed, ..call });

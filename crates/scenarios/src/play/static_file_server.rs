@@ -66,5 +66,6 @@ fn linux(host: &mut Host) -> Played {
 
     host.step("it unmaps the file");
     drop(map);
-    host.equal("frames in use", host.vm.stats().frames_used, 0)
+    let used = host.vm.stats().frames_used;
+    host.equal("frames in use", used, 0)
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use faultless_addr::Access;
 use faultless_addr::{FrameNo, ObjectId, PageIndex, VirtAddr, WriteAccess};
 use faultless_engine::{
-    Engine, Leave, Leaver, Op, Outcome, Plan, ReadEnd, Run, Scope, Signal, Source, Waiter,
+    Engine, Leaver, Op, Outcome, Plan, ReadEnd, Run, Scope, Signal, Source, Waiter,
 };
 use faultless_machine::{Stores, Then};
 
@@ -202,7 +202,7 @@ impl Worker {
         for op in &plan.ops {
             self.carry_out_op(&plan, *op).await;
         }
-        self.report(|engine, next| report(engine, &plan, &stayed, next));
+        self.report(|engine, next| engine.carried_out(&plan, &stayed, next));
         pause().await;
         for op in &plan.ops {
             match *op {
@@ -380,30 +380,6 @@ impl Worker {
                 let end = self.with(|state| state.write(object, first, &frames, &bytes));
                 self.report(|engine, next| engine.write_ended(object, first, &frames, end, next));
             }
-        }
-    }
-}
-
-/// Everything of a plan that was over when its call returned.
-fn report(engine: &mut Engine, plan: &Plan, stayed: &[FrameNo], next: &mut Plan) {
-    for leaver in &plan.drop {
-        engine.unmapped(leaver, Leave::Drop, next);
-    }
-    for leaver in &plan.keep {
-        match stayed.contains(&leaver.frame) {
-            true => engine.stayed(leaver, next),
-            false => engine.unmapped(leaver, Leave::Keep, next),
-        }
-    }
-    for op in &plan.ops {
-        match *op {
-            Op::Map { space, at, frames, write } => {
-                engine.mapped(space, at, plan.frames(frames), write, next);
-            }
-            Op::Grant { space, at, frames } => engine.granted(space, at, plan.frames(frames), next),
-            Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
-            Op::Copy { from, to, .. } => engine.copied(from, to, next),
-            _ => {}
         }
     }
 }

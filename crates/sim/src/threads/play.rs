@@ -77,6 +77,7 @@ async fn flush(worker: &mut Worker, object: ObjectId) {
             FlushStep::Done => break,
             FlushStep::More => worker.finish().await,
             FlushStep::Pinned(page) => panic!("{page:?} is pinned"),
+            FlushStep::InChange => panic!("nobody changes {object:?}"),
         }
     }
     worker.finish().await;

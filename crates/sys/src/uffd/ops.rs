@@ -13,7 +13,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use faultless_addr::{VirtAddr, VirtRange};
+use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 use linux_raw_sys::general as sys;
 
 use super::{Userfaultfd, raw};
@@ -188,10 +188,29 @@ impl Userfaultfd {
         raw::ioctl(self.as_raw_fd(), raw::WRITE_PROTECT, &mut request)
     }
 
-    /// As [`poison`](Self::poison) for one page, but EAGAIN where an event is unread.
+    /// Has the process whose faults come here memory still? Asks for what the kernel would
+    /// not do.
+    pub fn is_alive(&self) -> bool {
+        const NOWHERE: VirtRange =
+            VirtRange { start: VirtAddr(PAGE_BYTES), end: VirtAddr(2 * PAGE_BYTES) };
+        self.write_protect_now(NOWHERE, Protect::No) != Err(Errno::SRCH)
+    }
+
+    /// As [`poison`](Self::poison) for one page of shared memory that has a hole there, but
+    /// EAGAIN where an event is unread.
     pub fn poison_now(&self, page: VirtRange) -> Result<(), Errno> {
-        let mut poison = sys::uffdio_poison { range: raw_range(page), mode: 0, updated: 0 };
-        raw::ioctl(self.as_raw_fd(), raw::POISON, &mut poison)
+        let poison = || {
+            let mut poison = sys::uffdio_poison { range: raw_range(page), mode: 0, updated: 0 };
+            raw::ioctl(self.as_raw_fd(), raw::POISON, &mut poison)
+        };
+        match poison() {
+            // A page that has left while it was protected has left a mark of that.
+            Err(Errno::EXIST) => {
+                self.write_protect_now(page, Protect::No)?;
+                poison()
+            }
+            result => result,
+        }
     }
 
     /// Maps the kernel's page of zeros at the absent pages of `range`.

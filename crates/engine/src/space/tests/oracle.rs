@@ -75,6 +75,7 @@ fn expected_place(
         Place::Fixed(at) => (page_of(at) + count <= PAGES as usize).then_some(page_of(at) as u64),
         Place::FixedNoReplace(at) => free(page_of(at)).then_some(page_of(at) as u64),
         Place::Hint(at) if free(page_of(at)) => Some(page_of(at) as u64),
+        Place::Low(_) => unreachable!("all addresses are below 1 GiB"),
         Place::Hint(_) | Place::Anywhere => expected_anywhere(space, oracle, request),
     }
 }
