@@ -179,6 +179,16 @@ fn who_may_write_from_now_on_begins_with_pages_that_nobody_has_stored_to() {
 }
 
 #[test]
+fn who_may_write_already_keeps_what_has_been_stored() {
+    let mut it = writable();
+    it.touch(2, Access::Write);
+    // Every mapping that may store says so.
+    it.engine.allow_writes(it.object, &mut it.plan);
+    assert_eq!(it.carry_out(), [""; 0]);
+    assert_eq!(it.engine.dirty(it.object), 1);
+}
+
+#[test]
 fn areas_that_always_join_are_one_where_their_pages_came_apart() {
     for (joining, areas) in [(Joining::AsOnLinux, 2), (Joining::Always, 1)] {
         let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 31));
