@@ -120,9 +120,10 @@ fn play(mut world: World, verbs: &[Verb], choices: &mut Choices) -> End {
                 wake(&mut running, |wait| wait == Wait::Task);
             }
         }
-        let settled = world.settled;
+        let (settled, changes) = (world.settled, world.changes);
         wake(&mut running, |wait| match wait {
             Wait::Frame(no) => settled >> Wakes::group(no) & 1 == 1,
+            Wait::Change => !changes,
             _ => false,
         });
         world.check();

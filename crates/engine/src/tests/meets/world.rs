@@ -31,6 +31,8 @@ pub enum Wait {
     Frame(FrameNo),
     /// That something is done.
     Task,
+    /// That the file's change is over.
+    Change,
 }
 
 /// A verb under way.
@@ -58,6 +60,8 @@ pub struct World {
     pub tasks: Vec<Task>,
     /// Frames that have settled, by their group.
     pub settled: u64,
+    /// Is the file being changed?
+    pub changes: bool,
     child: Option<SpaceId>,
     end: End,
 }
@@ -92,6 +96,7 @@ impl World {
             table: BTreeMap::new(),
             tasks: Vec::new(),
             settled: 0,
+            changes: false,
             child: None,
             end: End::default(),
         };
@@ -237,12 +242,7 @@ impl World {
                 it.done = it.steps == 3;
                 return;
             }
-            Verb::Truncate => {
-                self.disk.remove(&(self.object, PageIndex(0)));
-                let object = self.object;
-                self.plan(|engine, plan| engine.set_size(object, 0, ResizedBy::User, plan));
-                None
-            }
+            Verb::Truncate => self.advance_truncate(first),
             Verb::Fork => {
                 if first {
                     self.child = Some(self.engine.fork(PARENT));
@@ -262,6 +262,28 @@ impl World {
         };
         it.done = left.is_none();
         it.wait = left.map_or(Wait::Nothing, Wait::Frame);
+    }
+
+    /// Holds writes off, waits for those under way, cuts, and waits until nothing is left.
+    fn advance_truncate(&mut self, first: bool) -> Option<FrameNo> {
+        let (object, all) = (self.object, PageRange::all());
+        if first {
+            self.engine.begin_change(object, all).expect("one changes");
+            self.changes = true;
+        }
+        if self.disk.contains_key(&(object, PageIndex(0))) {
+            if let Some(no) = self.engine.writing_in(object, all) {
+                return Some(no);
+            }
+            self.disk.remove(&(object, PageIndex(0)));
+            self.plan(|engine, plan| engine.set_size(object, 0, ResizedBy::User, plan));
+        }
+        let left = self.plan(|engine, plan| engine.gone_step(object, all, plan));
+        if left.is_none() {
+            self.plan(|engine, plan| engine.end_change(object, plan));
+            self.changes = false;
+        }
+        left
     }
 
     fn advance_store(&mut self, it: &mut Running) {
@@ -294,6 +316,7 @@ impl World {
         it.wait = match self.plan(|engine, plan| engine.flush_step(object, rest, plan)) {
             FlushStep::More => Wait::Nothing,
             FlushStep::Wait(no) => Wait::Frame(no),
+            FlushStep::InChange => Wait::Change,
             FlushStep::Pinned(page) => panic!("{page:?} is pinned"),
             FlushStep::Done => match self.engine.writing_in(object, PageRange::all()) {
                 Some(no) => Wait::Frame(no),
