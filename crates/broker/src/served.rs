@@ -214,14 +214,26 @@ impl Served {
         Ok(end)
     }
 
-    /// Bytes of the file read as zeros from now on.
+    /// Bytes of the file read as zeros from now on: whole pages are taken out of it, and zeros
+    /// written to the parts of others.
     pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
         let _length = self.lock_length();
         let end = offset.saturating_add(len).min(self.size());
         if offset >= end {
             return Ok(());
         }
-        let punched = self.core.punch(self.handle.object, ByteRange::new(offset, end));
+        let first = offset.next_multiple_of(PAGE_BYTES).min(end);
+        let last = (end - end % PAGE_BYTES).max(first);
+        for part in [offset..first, last..end] {
+            if !part.is_empty() {
+                let zeros = [0; PAGE_BYTES as usize];
+                self.write_part(part.start, &zeros[..(part.end - part.start) as usize])?;
+            }
+        }
+        if first == last {
+            return Ok(());
+        }
+        let punched = self.core.punch(self.handle.object, ByteRange::new(first, last));
         punched.map_err(|error| errno_of(&error))
     }
 

@@ -100,3 +100,8 @@ fn streams_read_what_maps_have_stored() {
 fn a_file_grows_and_its_map_follows() {
     is_the_same("grows", "8M", &["file", "60"]);
 }
+
+#[test]
+fn holes_begin_and_end_anywhere() {
+    is_the_same("holes", "1M", &["file"]);
+}

@@ -250,12 +250,13 @@ impl Engine {
     }
 
     /// From now on the object may be written. Pages of before go, but those that pins hold:
-    /// a store that came while they arrived would be in the file one day.
+    /// a store that came while they arrived would be in the file one day. Where it may be
+    /// written already, nothing changes: pages may differ from the file by now.
     pub fn allow_writes(&mut self, id: ObjectId, plan: &mut Plan) {
-        let before = core::mem::replace(&mut self.object_mut(id).options.rights, Rights::ReadWrite);
-        if before == Rights::ReadWrite {
+        if self.object(id).options.rights == Rights::ReadWrite {
             return;
         }
+        self.object_mut(id).options.rights = Rights::ReadWrite;
         let mut rest = PageRange::all();
         while let Some((page, no)) = self.object(id).cache.first_in(rest, &self.nodes, &self.frames)
         {

@@ -179,9 +179,10 @@ fn who_may_write_from_now_on_begins_with_pages_that_nobody_has_stored_to() {
 }
 
 #[test]
-fn what_may_be_written_already_keeps_its_pages() {
-    let mut it = fixture(Rights::ReadWrite, Prot::READ | Prot::WRITE);
-    it.touch(1, Access::Write);
+fn who_may_write_already_keeps_what_has_been_stored() {
+    let mut it = writable();
+    it.touch(2, Access::Write);
+    // Every mapping that may store says so.
     it.engine.allow_writes(it.object, &mut it.plan);
     assert_eq!(it.carry_out(), [""; 0]);
     assert_eq!(it.engine.dirty(it.object), 1);
