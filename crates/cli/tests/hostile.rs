@@ -189,12 +189,12 @@ impl Harm {
     fn meddle(&mut self) {
         let len = self.rng.u64(..2 * STAGING_BYTES);
         match self.rng.u8(..6) {
-            0 => drop(rustix::fs::ftruncate(&self.kinds[7], len)),
-            1 => drop(rustix::fs::ftruncate(&self.kinds[0], len)),
+            0 => _ = rustix::fs::ftruncate(&self.kinds[7], len),
+            1 => _ = rustix::fs::ftruncate(&self.kinds[0], len),
             2 => {
                 // A userfaultfd that makes its reader wait.
                 let uffd = self.kinds.last().expect("it");
-                drop(rustix::fs::fcntl_setfl(uffd, OFlags::RDWR));
+                let _ = rustix::fs::fcntl_setfl(uffd, OFlags::RDWR);
             }
             _ => {}
         }
