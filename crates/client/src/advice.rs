@@ -70,10 +70,15 @@ pub unsafe fn msync(addr: usize, len: usize, flags: i32) -> Answer {
             continue;
         }
         let (start, len) = (region.start as u64, region.len() as u64);
-        if let Some(Reply::Error { errno }) =
-            inside.ask_plainly(Request::Sync { start, len, flags }, None)
-        {
-            return Err(Errno::from_raw_os_error(errno));
+        let reply = match region.traits.has(Traits::LOST) {
+            true => None,
+            false => inside.ask_plainly(Request::Sync { start, len, flags }, None),
+        };
+        match reply {
+            Some(Reply::Error { errno }) => return Err(Errno::from_raw_os_error(errno)),
+            Some(_) => {}
+            // The broker is gone, and what has been stored since it last wrote.
+            None => return Err(Errno::IO),
         }
     }
     answer

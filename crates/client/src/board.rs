@@ -19,18 +19,19 @@ fn board() -> Option<&'static [AtomicU32; BOARD_SLOTS]> {
     unsafe { BOARD.load(Ordering::Acquire).as_ref() }
 }
 
-/// Maps it, if it isn't; a forked child has its parent's mapping.
+/// Maps it, in the place of the one before, which may be that of a broker that is gone.
 pub(crate) fn map(fd: &OwnedFd) {
-    if board().is_some() {
-        return;
-    }
     let long_enough = rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_size >= BOARD_BYTES as i64);
     if !long_enough {
         return;
     }
-    let (prot, flags) = (libc::PROT_READ, libc::MAP_SHARED);
-    let map = Mmap { addr: 0, len: BOARD_BYTES, prot, flags, fd: fd.as_raw_fd(), offset: 0 };
-    // SAFETY: 1. the kernel chooses an address where nothing is.
+    let before = BOARD.load(Ordering::Acquire);
+    let place = if before.is_null() { 0 } else { libc::MAP_FIXED };
+    let (prot, flags) = (libc::PROT_READ, libc::MAP_SHARED | place);
+    let (addr, fd) = (before.addr(), fd.as_raw_fd());
+    let map = Mmap { addr, len: BOARD_BYTES, prot, flags, fd, offset: 0 };
+    // SAFETY: 1. the kernel chooses an address where nothing is, or it is the board that was
+    // mapped before; 2. who looks at it meanwhile sees the one or the other.
     if let Ok(start) = unsafe { map.call() } {
         BOARD.store(start as *mut _, Ordering::Release);
     }

@@ -26,7 +26,7 @@ use crate::descriptor::close;
 use crate::enter::{Inside, enter};
 use crate::kernel::{self, Mmap};
 use crate::map::register;
-use crate::regions::{Region, Traits};
+use crate::regions::Region;
 use crate::say;
 
 /// How long a parent waits for its child to be attached.
@@ -107,7 +107,7 @@ extern "C" fn in_child() {
 
 fn inherited(inside: &Inside) -> impl Iterator<Item = &Region> {
     let all = inside.regions.all().iter();
-    all.filter(|region| !region.traits.has(Traits::NOT_INHERITED))
+    all.filter(|region| region.traits.is_inherited())
 }
 
 fn advise(range: &Range<usize>, advice: i32) {
@@ -135,7 +135,7 @@ impl Inside {
 
     fn forget_what_did_not_come(&mut self) {
         while let Some(region) =
-            self.regions.all().iter().find(|region| region.traits.has(Traits::NOT_INHERITED))
+            self.regions.all().iter().find(|region| !region.traits.is_inherited())
         {
             let range = region.range();
             self.regions.remove(&range);

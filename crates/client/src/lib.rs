@@ -10,6 +10,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `map`, `advice` | mmap, munmap, mprotect, mremap; madvise, msync |
+//! | `mapping` | a mapping as a value |
 //! | [`files`] | read, write, truncate and the like, on files that are mapped somewhere |
 //! | `fork` | children |
 //! | `enter`, `state` | the lock; the connection and the regions |
@@ -33,6 +34,7 @@ pub mod files;
 mod fork;
 pub mod kernel;
 mod map;
+mod mapping;
 mod regions;
 mod say;
 mod source;
@@ -42,6 +44,7 @@ pub use advice::{madvise, msync};
 pub use faultless_sys::Errno;
 pub use faultless_sys::call::{IS_DIRECT, call};
 pub use map::{mmap, mprotect, mremap, munmap};
+pub use mapping::{Hint, Mapping};
 pub use say::be_loud;
 pub use source::Source;
 pub use state::{own_descriptors, start};

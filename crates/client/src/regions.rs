@@ -20,6 +20,8 @@ impl Traits {
     pub const SHARED_READ_ONLY: Traits = Traits(1 | 2);
     /// The program wants it kept out of children (`MADV_DONTFORK`).
     pub const NOT_INHERITED: Traits = Traits(4);
+    /// Its broker is gone: what isn't in memory is SIGBUS, and what is goes nowhere.
+    pub const LOST: Traits = Traits(8);
 
     pub fn with(self, other: Traits) -> Traits {
         Traits(self.0 | other.0)
@@ -31,6 +33,11 @@ impl Traits {
 
     pub fn has(self, other: Traits) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Do children have it, too?
+    pub fn is_inherited(self) -> bool {
+        !self.has(Traits::NOT_INHERITED) && !self.has(Traits::LOST)
     }
 }
 
@@ -100,6 +107,13 @@ impl Regions {
         }
         for at in (first..=last).rev() {
             self.join(at);
+        }
+    }
+
+    /// The broker of all that is served is gone.
+    pub fn lose_all(&mut self) {
+        if !self.0.is_empty() && self.reserve().is_ok() {
+            self.change(&(0..usize::MAX), |traits| traits.with(Traits::LOST));
         }
     }
 

@@ -53,14 +53,16 @@ pub fn own_descriptors() -> [i32; 3] {
 }
 
 /// Connects this process to the broker that listens at the path `socket`; a path that begins
-/// with `@` is a name without a file. To be called once, before there are threads.
+/// with `@` is a name without a file. The first time it is to be called before there are
+/// threads. Again, it connects anew if the broker has gone: what was mapped by that is lost.
 pub fn start(socket: &[u8]) -> Result<(), Errno> {
     let address = match socket {
         [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
         path => SocketAddrUnix::new(path)?,
     };
     if enter::is_open() {
-        return Err(Errno::ALREADY);
+        let mut inside = enter::enter().ok_or(Errno::DEADLK)?;
+        return inside.start_again(&address);
     }
     enter::open()?;
     fork::register_handlers()?;
@@ -152,6 +154,20 @@ impl Inside {
         self.detach();
     }
 
+    /// There is an address already: it must be that one.
+    fn start_again(&mut self, address: &SocketAddrUnix) -> Result<(), Errno> {
+        if self.address.as_ref() != Some(address) {
+            return Err(Errno::ALREADY);
+        }
+        // Whether the broker is there is seen by asking.
+        self.ask_plainly(Request::Region { index: u64::MAX }, None);
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        self.refused = false;
+        self.attach(0)
+    }
+
     /// Somebody has died inside, over a request: its answer is nobody's.
     pub fn discard_answer(&mut self) {
         if let Some(connection) = self.connection() {
@@ -180,6 +196,7 @@ impl Inside {
                 if pid == self.pid {
                     say::refused(errno);
                     self.forget_connection();
+                    self.regions.lose_all();
                     self.refused = true;
                 }
                 None

@@ -1,6 +1,7 @@
 //! What can go wrong.
 
 use std::io;
+use std::path::PathBuf;
 
 /// An error of this crate. Its text says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,25 @@ pub enum Error {
         /// Bytes that could be had.
         left: u64,
     },
+    /// There is no broker to connect to, or it doesn't want us.
+    #[error(
+        "cannot connect to a broker at {socket}: {source}; start one: \
+         `faultless broker --socket {socket}`"
+    )]
+    Broker {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The kernel refused to map the file.
+    #[error("cannot map {name}: {source}")]
+    Map {
+        /// The file.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// The file is mapped already in this `Vm`, with an option that can't be had twice.
     #[error("{name} is already mapped in this Vm with {option} {is}, not {asked}")]
     AlreadyMapped {
@@ -86,7 +106,9 @@ impl Error {
         match self {
             Error::Open(error) => error.errno(),
             Error::Call(error) => error.errno(),
-            Error::Size { source, .. } => source.raw_os_error().unwrap_or(5),
+            Error::Size { source, .. }
+            | Error::Broker { source, .. }
+            | Error::Map { source, .. } => source.raw_os_error().unwrap_or(5),
             Error::Machine(_) => 38,
             Error::Option { .. } | Error::Unaligned { .. } => 22,
             Error::Outside { .. } => 12,

@@ -28,6 +28,7 @@
 //! - [`Memory`] is anonymous memory beyond the budget. Allocators of such memory are
 //!   `VmHeap`, for single collections, and [`GlobalHeap`], for a whole process.
 //!
+//! - [`Vm::connect`] gives mappings by way of a broker, which processes share.
 //! - [`SharedMemory`] is memory without a file that several maps show.
 //! - [`OnFork`] says what forked children have.
 //!
@@ -39,6 +40,7 @@
 
 mod bytes;
 mod catalog;
+mod connected;
 mod copy;
 mod error;
 mod fork;
@@ -57,6 +59,7 @@ mod swap;
 mod verbs;
 mod vm;
 
+pub use connected::{Connected, ConnectedMap};
 pub use copy::MapCopy;
 pub use error::Error;
 pub use faultless_engine::{OnError, Pattern, PolicyKind, Stats};

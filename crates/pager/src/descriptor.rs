@@ -167,7 +167,8 @@ fn proc_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-fn name_of(fd: BorrowedFd<'_>) -> String {
+/// What to call a file in messages: its path, where /proc tells it.
+pub fn name_of(fd: BorrowedFd<'_>) -> String {
     match std::fs::read_link(proc_path(fd)) {
         Ok(path) => path.to_string_lossy().into_owned(),
         Err(_) => format!("descriptor {}", fd.as_raw_fd()),

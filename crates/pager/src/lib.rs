@@ -25,6 +25,7 @@ mod pager;
 mod swap;
 mod transfer;
 
+pub use descriptor::name_of;
 pub use faulty::{Effect, Fault, FaultId, FaultyPager, Operation, Times};
 pub use file::FilePager;
 pub use memory::MemoryPager;

@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "faultless-linux",
             "faultless-runtime",
             "faultless-heap",
+            "faultless-client",
         ],
     ),
     (

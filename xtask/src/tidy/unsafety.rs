@@ -38,6 +38,7 @@ const ALLOWED: &[&str] = &[
     "crates/client/src/kernel.rs",
     "crates/client/src/source.rs",
     "crates/client/src/map.rs",
+    "crates/client/src/mapping.rs",
     "crates/client/src/advice.rs",
     "crates/client/src/fork.rs",
     // Where a program without std begins and ends, and its memory.

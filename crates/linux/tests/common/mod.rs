@@ -28,14 +28,14 @@ pub fn frames(range: std::ops::Range<u32>) -> Vec<FrameNo> {
 }
 
 /// Fills the frame, which is aside, with `byte`.
-pub fn fill(machine: &LinuxMachine, frame: FrameNo, byte: u8) {
+pub fn fill(machine: &dyn Machine, frame: FrameNo, byte: u8) {
     let buffer = machine.buffer(frame);
     // SAFETY: 1. the frame is aside, so its bytes are there and nobody else's.
     unsafe { buffer.start.write_bytes(byte, buffer.len) };
 }
 
 /// The first and last byte of a frame that is aside.
-pub fn ends(machine: &LinuxMachine, frame: FrameNo) -> (u8, u8) {
+pub fn ends(machine: &dyn Machine, frame: FrameNo) -> (u8, u8) {
     let start = machine.buffer(frame).start;
     // SAFETY: 1. the frame is aside.
     unsafe { (start.read_volatile(), start.add(PAGE_SIZE - 1).read_volatile()) }
