@@ -35,7 +35,7 @@ fn a_fault_is_served_in_its_own_thread() {
         }
         let frame = FrameNo(next.fetch_add(1, Ordering::Relaxed));
         machine.back(&[frame]).unwrap();
-        fill(&machine, frame, index as u8);
+        fill(&*machine, frame, index as u8);
         let write = match access {
             Some(Access::Write) => WriteAccess::Allowed,
             _ => WriteAccess::Tracked,
@@ -91,7 +91,7 @@ fn a_machine_can_go_and_another_come() {
         let serve = move |addr: VirtAddr, _| {
             let machine = weak.upgrade().unwrap();
             machine.back(&[FrameNo(0)]).unwrap();
-            fill(&machine, FrameNo(0), round as u8);
+            fill(&*machine, FrameNo(0), round as u8);
             machine.map(INLINE, addr.page_start(), &[FrameNo(0)], WriteAccess::Allowed).unwrap();
             Resolved::Yes
         };
