@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use faultless_addr::{ObjectId, PageRange, SpaceId, VirtRange};
+use faultless_addr::{FrameNo, ObjectId, PageRange, SpaceId, VirtRange};
 
 use crate::Tick;
 use crate::anon::numbers;
@@ -61,16 +61,27 @@ impl Engine {
     }
 
     /// Clean pages of a range leave memory now (`MADV_DONTNEED` on a shared file
-    /// mapping, but that the frames become free too). Dirty ones stay.
-    pub fn drop_clean(&mut self, object: ObjectId, pages: PageRange, plan: &mut Plan) {
-        let mut rest = pages;
+    /// mapping, but that the frames become free too). Dirty ones stay, and pinned ones.
+    ///
+    /// Answers a frame that has to settle first, at which `pages` begins then: come again.
+    pub fn drop_clean(
+        &mut self,
+        object: ObjectId,
+        pages: &mut PageRange,
+        plan: &mut Plan,
+    ) -> Option<FrameNo> {
         loop {
             let cache = &self.object(object).cache;
-            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
-            rest.start = page.next();
-            let frame = &self.frames[no];
-            let movable = frame.is_idle() && !frame.is_pinned() && frame.state == State::Resident;
-            if !movable || frame.dirty {
+            let (page, no) = cache.first_in(*pages, &self.nodes, &self.frames)?;
+            pages.start = page;
+            let frame = &mut self.frames[no];
+            let stays = frame.is_pinned() || frame.dirty || frame.state != State::Resident;
+            if !stays && !frame.is_idle() {
+                frame.waited = true;
+                return Some(no);
+            }
+            pages.start = page.next();
+            if stays {
                 continue;
             }
             if frame.is_mapped() {

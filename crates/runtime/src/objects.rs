@@ -117,8 +117,8 @@ impl<M: Machine> Core<M> {
     pub fn drop_clean(&self, object: ObjectId, pages: PageRange) -> Result<(), Error> {
         self.check_birthplace()?;
         let mut worker = self.worker();
-        self.engine.lock().drop_clean(object, pages, &mut worker.plan);
-        self.finish(&mut worker);
+        let mut rest = pages;
+        self.finish_steps(&mut worker, |engine, plan| engine.drop_clean(object, &mut rest, plan));
         self.rest(worker);
         Ok(())
     }

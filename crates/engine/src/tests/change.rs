@@ -221,3 +221,26 @@ fn areas_that_always_join_are_one_where_their_pages_came_apart() {
         assert_eq!(engine.space(SPACE).iter().count(), areas, "{joining:?}");
     }
 }
+
+#[test]
+fn a_page_that_is_just_being_shown_leaves_when_it_has_been() {
+    let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 40));
+    let mut engine = Engine::new(Config::new(4, std::vec![bounds]));
+    let object = engine.create(ObjectOptions::file(PAGE_BYTES, Rights::ReadOnly));
+    let range = engine.map_object(SPACE, object, PageIndex(0), 1, Prot::READ).unwrap();
+    let mut plan = Plan::new();
+    engine.fault(SPACE, range.start, Access::Read, Waiter::Caller, &mut plan);
+    let [Op::Read { run, .. }] = plan.ops[..] else { panic!("{:?}", plan.ops) };
+    let frames = plan.frames(run.frames).to_vec();
+    plan.clear();
+    engine.read_ended(run.first, &frames, ReadEnd::GOOD, &mut plan);
+    let [Op::Map { space, at, write, .. }] = plan.ops[..] else { panic!("{:?}", plan.ops) };
+    plan.clear();
+    // The thread may have been let go already, and calls.
+    let mut rest = PageRange::all();
+    assert_eq!(engine.drop_clean(object, &mut rest, &mut plan), Some(frames[0]));
+    assert!(plan.is_empty());
+    engine.mapped(space, at, &frames, write, &mut plan);
+    assert_eq!(engine.drop_clean(object, &mut rest, &mut plan), None);
+    assert_eq!(plan.drop.len(), 1, "it leaves");
+}

@@ -173,12 +173,12 @@ impl World {
                 self.plan(|engine, plan| engine.write_aged(300, 16, plan));
             }
             _ => {
-                let pages = PageRange::from_len(PageIndex(self.rng.below(self.pages)), 9);
+                let mut pages = PageRange::from_len(PageIndex(self.rng.below(self.pages)), 9);
                 let object = self.object;
                 if self.rng.one_in(2) {
                     self.plan(|engine, plan| engine.prefetch(object, pages, plan));
                 } else {
-                    self.plan(|engine, plan| engine.drop_clean(object, pages, plan));
+                    self.plan(|engine, plan| engine.drop_clean(object, &mut pages, plan));
                 }
             }
         }

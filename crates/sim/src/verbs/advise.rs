@@ -68,8 +68,8 @@ impl World {
             else {
                 continue;
             };
-            let pages = PageRange::from_len(first, piece.range.pages());
-            self.plan(|engine, plan| engine.drop_clean(object, pages, plan));
+            let mut pages = PageRange::from_len(first, piece.range.pages());
+            self.plan(|engine, plan| engine.drop_clean(object, &mut pages, plan));
         }
     }
 
