@@ -5,9 +5,13 @@ prepare() {
     local source="$TOOLS/memmap2"
     [ -x "$source/map" ] && return
     rm -rf "$source"
-    # The registry's source of it.
-    cargo new --quiet --lib --name user user
-    (cd user && cargo add --quiet memmap2@=0.9.12 && cargo vendor --quiet vendor >/dev/null)
+    # The registry's source of it, as a crate that uses it has it. (`cargo new` would make
+    # that crate a member of the workspace around it.)
+    mkdir -p user/src
+    : >user/src/lib.rs
+    printf '[package]\nname = "user"\nversion = "0.0.0"\nedition = "2021"\n' >user/Cargo.toml
+    printf '[dependencies]\nmemmap2 = "=0.9.12"\n[workspace]\n' >>user/Cargo.toml
+    (cd user && cargo vendor --quiet vendor >/dev/null)
     cp -r user/vendor/memmap2 "$source"
     printf '\n[workspace]\n' >>"$source/Cargo.toml"
     # Its own library does not name the file in which its tests are published.
