@@ -360,14 +360,13 @@ impl Machine for LinuxMachine {
         Ok(())
     }
 
-    /// An access by an instruction meets an error, of which the hook for marks
-    /// ([`LinuxMachine::on_mark`]) says which segmentation fault it is; the program's handler
-    /// may return: then it is held again. An access by a system call makes that answer EFAULT.
+    /// An access by an instruction gets the signal, whose handler may return: then it
+    /// is held again. An access by a system call makes that answer EFAULT.
     ///
     /// It does nothing where the thread is gone.
-    fn segv(&self, held: &Held, _why: Segv) -> io::Result<()> {
+    fn segv(&self, held: &Held, why: Segv) -> io::Result<()> {
         self.here(Verb::Poison, held.addr)?;
-        Ok(segv::end(self.space(held.space), held)?)
+        Ok(segv::end(self.space(held.space), held, why)?)
     }
 
     fn bookkeeping_bytes(&self) -> usize {

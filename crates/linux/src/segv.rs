@@ -1,15 +1,15 @@
 //! A held access that is a segmentation fault.
 //!
-//! The page is an error for a moment, and the thread is woken to meet it:
+//! | who accesses | where | how it ends |
+//! |---|---|---|
+//! | an instruction | anywhere | SIGSEGV with its code and address ([`raise`]) |
+//! | a system call | on an absent page | the page is poison for a moment: EFAULT |
+//! | a system call | storing to a protected page | the page is read-only to the kernel for a moment: EFAULT |
+//! | who is awake again | anywhere | as a system call: an instruction then meets the error itself, and the machine's hook for marks says what it is |
 //!
-//! | the page | for a moment it is | a system call | an instruction |
-//! |---|---|---|---|
-//! | absent | poison | EFAULT | SIGBUS, of which the machine's hook for marks makes SIGSEGV with its code |
-//! | protected, and a store | read-only to the kernel | EFAULT | SIGSEGV at its address |
-//!
-//! So who is told of an error is who meets it. A signal sent to the thread could come late:
-//! it may have been let go meanwhile, by whoever changed the page or by another handler that
-//! was told of the same wait, and be anywhere by then.
+//! Signals don't end a wait in a system call: with one pending, the kernel would ask again
+//! and again. A fault message doesn't tell which kind it is, but /proc does, while the thread
+//! waits.
 //!
 //! A moment that was too short does no harm: the access is held again, and comes here
 //! again.
@@ -17,23 +17,29 @@
 use std::time::{Duration, Instant};
 
 use faultless_addr::VirtRange;
-use faultless_machine::Held;
+use faultless_machine::{Held, Segv};
 use faultless_sys::Errno;
 use faultless_sys::memory::{Rights, dont_need, set_rights};
+use faultless_sys::raise::raise;
 use faultless_sys::uffd::Stopped;
 
 use crate::arena::Arena;
 use crate::error::{PageError, Verb};
+use crate::inline::trap;
 
 /// A woken thread has taken its error by then, if it gets a processor.
 const MOMENT: Duration = Duration::from_millis(2);
 
 /// See the [module's description](self).
-pub(crate) fn end(arena: &Arena, held: &Held) -> Result<(), PageError> {
+pub(crate) fn end(arena: &Arena, held: &Held, why: Segv) -> Result<(), PageError> {
     let range = arena.pages(held.addr.page_start(), 1);
     let error = |errno| PageError::new(Verb::Poison, held.addr, errno);
     match where_is(held.thread) {
         Whereabouts::Gone => Ok(()),
+        Whereabouts::Program => match raise(held.thread, held.addr, trap(why)) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(error(errno)),
+        },
         now => refuse(arena, range, held, &now).map_err(error),
     }
 }

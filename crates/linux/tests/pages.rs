@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use faultless_addr::{Access, FrameNo, PAGE_SIZE, VirtAddr, VirtRange, WriteAccess};
-use faultless_linux::{INLINE, PageError, Resolved, THREAD, Verb};
+use faultless_linux::{INLINE, PageError, THREAD, Verb};
 use faultless_machine::{Machine, Segv, Stores, Then};
 use faultless_sys::Errno;
 use faultless_sys::uffd::Cause;
@@ -238,10 +238,8 @@ fn segv_is_a_signal_to_an_instruction_and_efault_to_a_system_call() {
             }
             assert_eq!(caller.join().unwrap(), (-1, Some(libc::EFAULT)));
         }
-        // Nothing has changed: an instruction is held as before, and meets an error, of which
-        // the hook says what it is.
+        // Nothing has changed: an instruction is held as before.
         load(present);
-        machine.on_mark(Box::new(|_, _| Resolved::Segv(Segv::AccErr))).unwrap();
         set_handler(libc::SIGSEGV, exit_with_code as *const () as usize);
         std::thread::spawn(move || store(VirtAddr(absent.0 + 7), 1));
         loop {
