@@ -11,7 +11,7 @@
 //!
 //! A program whose broker dies would otherwise wait for ever for a page, or read zeros where
 //! its file has bytes. The heir needs nothing but the clients' descriptors, and does nothing
-//! as long as the broker lives: so it outlives whatever ends it.
+//! for those that the broker serves: what ends the broker doesn't end it.
 
 use std::collections::BTreeMap;
 use std::io::{IoSlice, IoSliceMut};

@@ -84,12 +84,8 @@ impl Regions {
         for region in regions.into_iter().filter(|region| !region.gone) {
             // As the parent's kernel has it, whatever its session has heard by now.
             let region = Region { range: region.range_now(), ..region };
-            let files = self.lock();
-            let Some(shown) = files.values().find(|shown| shown.file.is_home_of(region.home))
-            else {
-                continue;
-            };
-            self.show(&shown.file, region)?;
+            let Some(file) = self.file_of(&region) else { continue };
+            self.show(&file, region)?;
         }
         Ok(())
     }
@@ -123,10 +119,7 @@ impl Regions {
         self.lose(to);
         self.core.hide(self.space(), from);
         for region in self.client.carry(from, to.start) {
-            let files = self.lock();
-            let file = files.values().find(|shown| shown.file.is_home_of(region.home));
-            let Some(file) = file.map(|shown| shown.file.again()) else { continue };
-            drop(files);
+            let Some(file) = self.file_of(&region) else { continue };
             if self.tell(&file, region).is_err() {
                 self.client.remove(region.range);
             }
@@ -145,10 +138,7 @@ impl Regions {
         }
         let last = VirtAddr(range.start.0 - PAGE_BYTES);
         let region = self.client.find(last).filter(|region| !region.gone).ok_or(Errno::FAULT)?;
-        let files = self.lock();
-        let shown = files.values().find(|shown| shown.file.is_home_of(region.home));
-        let file = shown.ok_or(Errno::FAULT)?.file.again();
-        drop(files);
+        let file = self.file_of(&region).ok_or(Errno::FAULT)?;
         self.lose(range);
         let home = region.home_of(range.start);
         self.show(&file, Region { range, now: range.start, home, ..region })
@@ -156,13 +146,12 @@ impl Regions {
 
     /// The parts of files that a range shows, and which of their pages.
     pub fn files_in(&self, range: VirtRange) -> Vec<(Use, faultless_addr::PageRange)> {
-        let files = self.lock();
         let regions = self.client.regions_in(range).into_iter().filter(|region| !region.gone);
         let shown = regions.filter_map(|region| {
-            let shown = files.values().find(|shown| shown.file.is_home_of(region.home))?;
-            let first = shown.file.page_at(region.home);
+            let file = self.file_of(&region)?;
+            let first = file.page_at(region.home);
             let pages = faultless_addr::PageRange::from_len(first, region.range.pages());
-            Some((shown.file.again(), pages))
+            Some((file, pages))
         });
         shown.collect()
     }
@@ -188,12 +177,16 @@ impl Regions {
             self.core.hide(self.space(), USER);
         }
         self.lose(USER);
-        self.lock_and_take();
+        let files = std::mem::take(&mut *self.lock());
+        // Their end may write: no lock is held.
+        drop(files);
     }
 
-    fn lock_and_take(&self) {
-        let files = std::mem::take(&mut *self.lock());
-        drop(files);
+    /// The file that a region shows.
+    fn file_of(&self, region: &Region) -> Option<Use> {
+        let files = self.lock();
+        let shown = files.values().find(|shown| shown.file.is_home_of(region.home))?;
+        Some(shown.file.again())
     }
 
     /// Files that no region shows any more are used no more.

@@ -229,7 +229,7 @@ impl Session {
         let stat = rustix::fs::fstat(file)?;
         let is_regular = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
         let end = len.checked_next_multiple_of(PAGE_BYTES).and_then(|len| offset.checked_add(len));
-        let (_, fits) = (prot, end.is_some_and(|end| end < 1 << 46));
+        let fits = end.is_some_and(|end| end < 1 << 46);
         let kind = flags & 0xf;
         // What is an error is the kernel's to refuse, with its own number.
         let is_odd = !is_regular

@@ -103,14 +103,10 @@ pub enum Command {
     KernelWalk(KernelWalkArgs),
 }
 
-/// Arguments of `run`.
+/// How a broker is to be, for `run` and `broker`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
-others run as they would without Faultless. The exit code is the program's, or 128 and the
-number of the signal that ended it.")]
-pub struct RunArgs {
-    /// The budget for the program and all that it starts
+pub struct ServeArgs {
+    /// The budget for all programs that are served, together
     #[arg(long, default_value = "256M", value_name = "SIZE")]
     pub memory: Size,
     /// Which page leaves when room is needed: two-list, clock, sieve or s3-fifo
@@ -119,6 +115,17 @@ pub struct RunArgs {
     /// Leave files that are shorter to the kernel
     #[arg(long, default_value = "1M", value_name = "SIZE")]
     pub min: Size,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
+others run as they would without Faultless. The exit code is the program's, or 128 and the
+number of the signal that ended it.")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub serve: ServeArgs,
     /// Leave no file to the kernel, however short
     #[arg(long, conflicts_with = "min")]
     pub all: bool,
@@ -140,15 +147,8 @@ pub struct BrokerArgs {
     /// Where to listen: programs are told by the environment variable FAULTLESS_SOCKET
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
-    /// The budget for all programs together
-    #[arg(long, default_value = "256M", value_name = "SIZE")]
-    pub memory: Size,
-    /// Which page leaves when room is needed: two-list, clock, sieve or s3-fifo
-    #[arg(long, default_value_t, value_parser = policy)]
-    pub policy: PolicyKind,
-    /// Leave files that are shorter to the kernel
-    #[arg(long, default_value = "1M", value_name = "SIZE")]
-    pub min: Size,
+    #[command(flatten)]
+    pub serve: ServeArgs,
 }
 
 /// Arguments of `demo`.

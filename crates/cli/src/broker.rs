@@ -16,17 +16,18 @@ pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
         .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
     faultless_broker::allow_most_descriptors();
     let options = BrokerOptions {
-        memory: args.memory.0,
-        policy: args.policy,
-        min: args.min.0,
+        memory: args.serve.memory.0,
+        policy: args.serve.policy,
+        min: args.serve.min.0,
         heir: Some(heir::start()?),
         ..BrokerOptions::default()
     };
     let broker = Broker::start(&args.socket, options)
         .map_err(|error| Problem::new(format!("no broker: {error}")))?;
     let path = args.socket.display();
-    let ready = serde_json::json!({ "ok": true, "socket": path.to_string(), "memory_bytes": args.memory.0 });
-    output.print(&ready, || format!("listening at {path}, with {} of memory\n", args.memory))?;
+    let ready = serde_json::json!({ "ok": true, "socket": path.to_string(), "memory_bytes": args.serve.memory.0 });
+    output
+        .print(&ready, || format!("listening at {path}, with {} of memory\n", args.serve.memory))?;
     signals.forever().next();
     let stats = broker.stats();
     drop(broker);

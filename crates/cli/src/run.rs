@@ -97,9 +97,9 @@ impl Served {
 /// A broker of our own, for what is asked for.
 fn start(args: &RunArgs, dir: &Path) -> Result<Broker> {
     let options = BrokerOptions {
-        memory: args.memory.0,
-        policy: args.policy,
-        min: if args.all { 0 } else { args.min.0 },
+        memory: args.serve.memory.0,
+        policy: args.serve.policy,
+        min: if args.all { 0 } else { args.serve.min.0 },
         heir: Some(heir::start()?),
         ..BrokerOptions::default()
     };

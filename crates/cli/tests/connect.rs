@@ -45,6 +45,8 @@ fn parent_and_child_and_strangers_share_what_is_mapped() {
     let service = Service::start(dir.path(), "2M");
     let connected = Vm::connect(&service.socket).expect("a broker");
     assert!(Vm::connect(dir.path().join("other")).is_err_and(|error| error.errno() == 114));
+    let empty = fs::File::create_new(dir.path().join("empty")).expect("a file");
+    assert!(connected.map(empty).is_err_and(|error| error.errno() == 22), "as mmap(2)");
     let file = || OpenOptions::new().read(true).write(true).open(&path).expect("the file");
     let map = connected.map(file()).expect("a map");
     let pages = map.len() / PAGE;

@@ -4,48 +4,14 @@
 mod common;
 
 use std::ffi::OsStr;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Command, Output};
 use std::time::Duration;
 
+use common::compile::{compiled, run_to_end};
 use common::{disk_dir, stderr, tool};
 
 /// How long a program may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A program, compiled, in a directory of its own.
-fn compiled(dir: &Path, name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name);
-    let program = dir.join(name);
-    let output = Command::new("cc")
-        .args(["-O1", "-Wall", "-Werror", "-pthread", "-o"])
-        .arg(&program)
-        .arg(source.with_extension("c"))
-        .output()
-        .expect("a C compiler, as Rust needs one");
-    assert!(output.status.success(), "{}", stderr(&output));
-    program
-}
-
-/// Runs it, and ends it with all that it has begun when it takes too long.
-fn run_to_end(command: &mut Command) -> Output {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.process_group(0).spawn().expect("it starts");
-    let group = format!("-{}", child.id());
-    let (ended, ends) = mpsc::channel();
-    let waits = std::thread::spawn(move || {
-        let output = child.wait_with_output();
-        let _ = ended.send(());
-        output
-    });
-    if ends.recv_timeout(PATIENCE).is_err() {
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
-        panic!("{command:?} does not end");
-    }
-    waits.join().expect("no panic").expect("its output")
-}
 
 /// What a program says, and how it ends, is the same both times.
 fn is_the_same<S: AsRef<OsStr>>(name: &str, memory: &str, arguments: &[S]) -> String {
@@ -60,7 +26,7 @@ fn is_the_same<S: AsRef<OsStr>>(name: &str, memory: &str, arguments: &[S]) -> St
     let plain = plain.expect("it runs");
     let mut under = tool();
     under.args(["run", "--all", "--memory", memory, "--"]).arg(&program).args(arguments);
-    let ours = run_to_end(under.current_dir(here("ours")));
+    let ours = run_to_end(under.current_dir(here("ours")), PATIENCE);
     assert_eq!(stderr(&ours), stderr(&plain));
     let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said(&ours), said(&plain));

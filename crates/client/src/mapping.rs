@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use faultless_sys::Errno;
 use rustix::fs::OFlags;
 
+use crate::enter::enter;
 use crate::files::{self, Durable, Place};
 use crate::kernel::Mmap;
-use crate::regions::may_be_served;
 use crate::source::Source;
 use crate::{advice, map};
 
@@ -70,7 +70,8 @@ impl<F: AsFd> Mapping<F> {
 
     /// Does a broker serve it? Else it is a mapping of the kernel's own.
     pub fn is_served(&self) -> bool {
-        may_be_served(&(self.start..self.start + self.len)) && files::is_served(self.fd())
+        let range = self.start..self.start + self.len;
+        enter().is_some_and(|inside| inside.regions.within(range).next().is_some())
     }
 
     /// msync(2) with `MS_SYNC`, of the pages that hold the range.

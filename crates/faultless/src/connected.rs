@@ -44,7 +44,7 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// [`Error::Broker`] with ENOENT or ECONNREFUSED where nobody listens, EACCES or EPERM
+    /// [`Error::Broker`] with ENOENT or ECONNREFUSED where nobody listens, EACCES or ECONNRESET
     /// where this user may not, EALREADY where the process is connected elsewhere.
     pub fn connect(socket: impl AsRef<Path>) -> Result<Connected, Error> {
         let socket = socket.as_ref().to_owned();
@@ -71,21 +71,16 @@ impl Connected {
     /// # Errors
     ///
     /// As mmap(2): EACCES where the file isn't open for reading, ENODEV where it can't be
-    /// mapped.
+    /// mapped, EINVAL where it is empty.
     pub fn map(&self, file: File) -> Result<ConnectedMap, Error> {
         let name = faultless_pager::name_of(file.as_fd());
         let size = |source| Error::Size { name: name.clone(), source };
         let bytes = file.metadata().map_err(size)?.len();
         let len = usize::try_from(bytes).map_err(|error| size(std::io::Error::other(error)))?;
-        // There is no mapping of nothing.
-        let mapping = match len {
-            0 => None,
-            len => Some(
-                Mapping::new(file, len)
-                    .map_err(|errno| Error::Map { name: name.clone(), source: errno.into() })?,
-            ),
-        };
-        Ok(ConnectedMap { name, mapping })
+        match Mapping::new(file, len) {
+            Ok(mapping) => Ok(ConnectedMap { name, mapping }),
+            Err(errno) => Err(Error::Map { name, source: errno.into() }),
+        }
     }
 }
 
@@ -94,11 +89,11 @@ impl Connected {
 #[derive(Debug)]
 pub struct ConnectedMap {
     name: String,
-    mapping: Option<Mapping<File>>,
+    mapping: Mapping<File>,
 }
 
 impl ConnectedMap {
-    /// The first byte; dangling where there is none. Its bytes may change at any time, by
+    /// The first byte. Its bytes may change at any time, by
     /// other processes: read them as volatile, or as atomics.
     pub fn as_ptr(&self) -> *const u8 {
         self.as_mut_ptr()
@@ -106,29 +101,28 @@ impl ConnectedMap {
 
     /// As [`as_ptr`](Self::as_ptr). Storing is SIGSEGV where the file was opened for reading.
     pub fn as_mut_ptr(&self) -> *mut u8 {
-        self.mapping.as_ref().map_or(std::ptr::dangling_mut(), Mapping::start)
+        self.mapping.start()
     }
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.mapping.as_ref().map_or(0, Mapping::len)
+        self.mapping.len()
     }
 
-    /// Is it of length 0?
+    /// Never: there is no mapping of nothing.
     pub fn is_empty(&self) -> bool {
-        self.mapping.is_none()
+        self.mapping.is_empty()
     }
 
     /// Does the broker serve it, or the kernel?
     pub fn is_served(&self) -> bool {
-        self.mapping.as_ref().is_some_and(Mapping::is_served)
+        self.mapping.is_served()
     }
 
     /// Copies bytes of the file from `offset` on, as all mappings have them; answers how many
     /// there were. An error where the file can't be read, rather than a signal.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, Error> {
-        let Some(mapping) = &self.mapping else { return Ok(0) };
-        mapping.read_at(into, offset).map_err(self.failed(Operation::Read, offset))
+        self.mapping.read_at(into, offset).map_err(self.failed(Operation::Read, offset))
     }
 
     /// Stores bytes at `offset`, for all mappings to see.
@@ -137,9 +131,8 @@ impl ConnectedMap {
     ///
     /// EBADF where the file was opened for reading; else as pwrite(2).
     pub fn write_at(&self, mut offset: u64, mut from: &[u8]) -> Result<(), Error> {
-        let Some(mapping) = &self.mapping else { return Ok(()) };
         while !from.is_empty() {
-            match mapping.write_at(from, offset) {
+            match self.mapping.write_at(from, offset) {
                 Ok(written) => {
                     from = &from[written..];
                     offset += written as u64;
@@ -159,8 +152,7 @@ impl ConnectedMap {
 
     /// As [`flush`](Self::flush), of some bytes.
     pub fn flush_range(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let Some(mapping) = &self.mapping else { return Ok(()) };
-        mapping.sync(offset, len).map_err(self.failed(Operation::Sync, offset as u64))
+        self.mapping.sync(offset, len).map_err(self.failed(Operation::Sync, offset as u64))
     }
 
     /// Says how the bytes will be touched.
@@ -179,8 +171,7 @@ impl ConnectedMap {
     }
 
     fn hint(&self, offset: usize, len: usize, hint: Hint) -> Result<(), Error> {
-        let Some(mapping) = &self.mapping else { return Ok(()) };
-        mapping.advise(offset, len, hint).map_err(self.failed(Operation::Read, offset as u64))
+        self.mapping.advise(offset, len, hint).map_err(self.failed(Operation::Read, offset as u64))
     }
 
     fn failed(&self, operation: Operation, offset: u64) -> impl Fn(Errno) -> Error {

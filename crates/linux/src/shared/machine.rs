@@ -177,10 +177,8 @@ impl SharedMachine {
             // The addresses have changed: what there is to be heard of that comes first.
             self.read_for_others(client, tries);
             tries += 1;
-            let is_as_before = || {
-                client.regions_in(rest).first() == Some(&part.part(rest)) // Nothing was heard.
-            };
-            if stopped.errno != Errno::AGAIN && is_as_before() {
+            let nothing_was_heard = || client.regions_in(rest).first() == Some(&part.part(rest));
+            if stopped.errno != Errno::AGAIN && nothing_was_heard() {
                 // They, or the process, are gone without a word: that is how it ends.
                 rest.start = part.range.end;
             }
