@@ -162,6 +162,7 @@ impl Batch {
         let ranges = &self.ranges[..self.used];
         let Some(first) = ranges.first() else { return Ok(()) };
         machine.counters.drop_();
+        let _quiet = machine.pool.moments.keep_off();
         // SAFETY: 1. the ranges are pages of our arenas (checked in `unmap`); 2. the
         // driver's promise is that it unmaps pages of its own, whose bytes it forgets.
         unsafe { dont_need_many(ranges) }

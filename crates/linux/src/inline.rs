@@ -165,7 +165,7 @@ fn on_sigbus(fault: &Fault) -> Verdict {
 }
 
 /// The signal for a segmentation fault.
-pub(crate) fn trap(why: Segv) -> Trap {
+fn trap(why: Segv) -> Trap {
     match why {
         Segv::MapErr => Trap::Unmapped,
         Segv::AccErr => Trap::Denied,

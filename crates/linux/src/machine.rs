@@ -361,12 +361,13 @@ impl Machine for LinuxMachine {
     }
 
     /// An access by an instruction gets the signal, whose handler may return: then it
-    /// is held again. An access by a system call makes that answer EFAULT.
+    /// is held again. An access by a system call makes that answer EFAULT. Where there is no
+    /// area, it is the hook for marks ([`LinuxMachine::on_mark`]) that makes the signal.
     ///
     /// It does nothing where the thread is gone.
     fn segv(&self, held: &Held, why: Segv) -> io::Result<()> {
         self.here(Verb::Poison, held.addr)?;
-        Ok(segv::end(self.space(held.space), held, why)?)
+        Ok(segv::end(self.space(held.space), &self.pool.moments, held, why)?)
     }
 
     fn bookkeeping_bytes(&self) -> usize {

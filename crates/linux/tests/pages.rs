@@ -221,7 +221,10 @@ fn segv_is_a_signal_to_an_instruction_and_efault_to_a_system_call() {
         machine.back(&[FrameNo(0)]).unwrap();
         let (absent, present) = (page(&machine, THREAD, 0), page(&machine, THREAD, 1));
         machine.map(THREAD, present, &[FrameNo(0)], WriteAccess::Forbidden).unwrap();
-        for at in [absent, present] {
+        extern "C" fn nothing(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+        set_handler(libc::SIGUSR1, nothing as *const () as usize);
+        for (at, signalled) in [(absent, false), (present, false), (absent, true), (present, true)]
+        {
             // /dev/zero is read into the page by the kernel.
             let caller = std::thread::spawn(move || {
                 let zero = std::fs::File::open("/dev/zero").unwrap();
@@ -233,6 +236,13 @@ fn segv_is_a_signal_to_an_instruction_and_efault_to_a_system_call() {
             while !caller.is_finished() {
                 for held in held(&machine) {
                     assert_eq!((held.addr, held.access), (at, Access::Write));
+                    if signalled {
+                        // From here on it doesn't wait in the call, but asks again and again.
+                        use std::os::unix::thread::JoinHandleExt;
+                        // SAFETY: 1. the thread has not been joined; 2. the signal's handler
+                        // does nothing.
+                        unsafe { libc::pthread_kill(caller.as_pthread_t(), libc::SIGUSR1) };
+                    }
                     machine.segv(&held, Segv::AccErr).unwrap();
                 }
             }

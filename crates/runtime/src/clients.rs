@@ -44,7 +44,9 @@ impl<M: Machine> Core<M> {
             merge: Merge::Like(object.0),
         };
         let mapped = self.engine.lock().map(space, request);
-        mapped.map(drop).map_err(|why| no_addresses(range.len(), why))
+        mapped.map_err(|why| no_addresses(range.len(), why))?;
+        self.wait_until_quiet(space, range);
+        Ok(())
     }
 
     /// Nothing is shown at `range` any more.

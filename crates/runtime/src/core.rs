@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faultless_addr::{FrameNo, ObjectId};
@@ -68,9 +68,6 @@ pub struct Core<M: Machine> {
     pub(crate) keeper_bell: EventFd,
     /// What forked children may still read.
     pub(crate) kept: Ranked<Vec<Kept>>,
-    /// Counts the verbs after which an access may be refused that was not before; changed
-    /// under the engine's lock.
-    pub(crate) changes: AtomicU64,
     pub(crate) stopping: AtomicBool,
     pub(crate) options: Options,
     began: Instant,
@@ -101,7 +98,6 @@ impl<M: Machine> Core<M> {
             pagers_block: AtomicBool::new(false),
             keeper_bell: EventFd::new().map_err(setup("an eventfd"))?,
             kept: Ranked::new(LEAF, Vec::new()),
-            changes: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             options,
             began: Instant::now(),

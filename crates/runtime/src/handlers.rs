@@ -46,8 +46,6 @@ enum Armed {
 struct Came {
     held: Held,
     at: Instant,
-    /// [`Core::changes`] from before the thread was known to wait.
-    changes: u64,
 }
 
 /// One handler's own state.
@@ -108,7 +106,6 @@ impl<M: Machine> Core<M> {
     }
 
     fn take_faults(&self, handler: &mut Handler) {
-        let changes = self.changes.load(Ordering::Acquire);
         if std::mem::take(&mut handler.look) {
             if let Err(error) = self.machine.held(TAKEN_AT_ONCE, &mut handler.held) {
                 say(format_args!("reading faults: {error}"));
@@ -124,7 +121,7 @@ impl<M: Machine> Core<M> {
         }
         let at = Instant::now();
         let new = std::mem::take(&mut handler.held);
-        for came in again.into_iter().chain(new.iter().map(|&held| Came { held, at, changes })) {
+        for came in again.into_iter().chain(new.iter().map(|&held| Came { held, at })) {
             self.serve_held(handler, came);
         }
         handler.held = new;
@@ -149,12 +146,6 @@ impl<M: Machine> Core<M> {
             }
             Outcome::NoFrame(_) => Signal::Bus,
         };
-        if signal != Signal::Bus && self.changes.load(Ordering::Acquire) != came.changes {
-            // It may have been let through before the rights went, and be elsewhere by now.
-            drop(engine);
-            let page = VirtRange::page(held.addr.page_start());
-            return self.machine.wake(held.space, page);
-        }
         match signal {
             Signal::Bus => engine.will_mark(held.space, held.addr),
             Signal::SegvMapErr | Signal::SegvAccErr => {

@@ -56,6 +56,8 @@ impl<M: Machine> Core<M> {
                 return Err(Error::NoAddresses { pages, why: format!("{why:?}") });
             }
         };
+        drop(engine);
+        self.wait_until_quiet(new.space, range);
         self.add_pager(object, new.pager);
         Ok(ObjectHandle { object, space: new.space, range })
     }
@@ -164,7 +166,6 @@ impl<M: Machine> Core<M> {
         self.finish_steps(&mut worker, |engine, plan| engine.close_step(handle.object, plan));
         self.rest(worker);
         let mut engine = self.clear_marks(handle);
-        self.less_is_allowed();
         engine.remove(handle.object);
         let pager = self.pagers.lock()[handle.object.index()].take();
         let flush = self.forget_flush(handle.object);

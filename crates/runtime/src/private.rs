@@ -31,7 +31,9 @@ impl<M: Machine> Core<M> {
     fn map_private(&self, space: SpaceId, backing: Backing, len: u64) -> Result<VirtRange, Error> {
         self.check_birthplace()?;
         let mapped = self.engine.lock().map(space, request(Place::Anywhere, backing, len));
-        mapped.map_err(|why| no_addresses(len, why))
+        let range = mapped.map_err(|why| no_addresses(len, why))?;
+        self.wait_until_quiet(space, range);
+        Ok(range)
     }
 
     /// Gives addresses back, and the pages that are the caller's own there.

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use faultless_addr::PAGE_SIZE;
 use rustix::event::EventfdFlags;
 
 use crate::Errno;
 
-/// This thread's id, as fault messages and [`raise`](crate::raise) name it.
+/// This thread's id, as fault messages name it.
 pub fn thread_id() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
@@ -17,6 +18,19 @@ pub fn thread_id() -> i32 {
 /// This process's id.
 pub fn process_id() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// How long a thread of this process has had a processor; `None` if there is no such thread.
+pub fn processor_time(thread: i32) -> Option<Duration> {
+    // MAKE_THREAD_CPUCLOCK of the kernel's include/linux/posix-timers.h: a thread's id, and
+    // the clock CPUCLOCK_SCHED of a thread.
+    const SCHED_OF_THREAD: i32 = 2 | 4;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: 1. the structure is ours, and the call writes it.
+    match unsafe { libc::clock_gettime(!thread << 3 | SCHED_OF_THREAD, &mut time) } {
+        0 => Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32)),
+        _ => None,
+    }
 }
 
 /// Resident bytes of this process (`/proc/self/statm`), or `None` where /proc isn't

@@ -1,35 +1,20 @@
-//! A SIGSEGV or SIGBUS for another thread, as if its own access had raised it.
+//! A SIGSEGV or SIGBUS with a kernel's code, for the thread whose access raised SIGBUS.
 //!
-//! The thread that reads fault messages decides that an access is an error, but it
-//! is another thread that must get the signal, with `si_code` and `si_addr` as the
-//! kernel would have set them. Linux lets a thread queue a signal with a kernel's
-//! code only to itself (rt_tgsigqueueinfo(2): EPERM). So it goes in two steps:
-//!
-//! ```text
-//! fault thread                    faulting thread, waiting for its page
-//!     │  SIGBUS, SI_QUEUE,               │
-//!     │  our mark, code, address         │
-//!     ├─────────────────────────────────►│ the SIGBUS hook knows the mark,
-//!     │                                  │ blocks SIGSEGV, queues SIGSEGV with the
-//!     │                                  │ true code and address to itself, returns
-//!     │                                  │ ── the mask of the instruction is back ──
-//!     │                                  │ SIGSEGV's own handler runs, with the
-//!     │                                  │ context of the faulting instruction
-//! ```
+//! What the kernel tells of an absent or a poisoned page is SIGBUS, but the page may be one
+//! that is SIGSEGV. Linux lets a thread queue a signal with a kernel's code to itself, and
+//! to nobody else (rt_tgsigqueueinfo(2): EPERM). So the SIGBUS handler of the accessing thread
+//! blocks the true signal, queues it and returns: the mask of the instruction is back, and
+//! the signal's own handler runs with the context of the faulting instruction.
 //!
 //! If that handler returns, the instruction faults again. As with a real fault, a
 //! thread that blocks or ignores the signal dies by it.
-//!
-//! It interrupts a wait for a page only in user mode: while a *system call* waits
-//! for one, no signal but a deadly one is delivered; poison the page instead, and
-//! the call answers EFAULT.
 
 use std::mem::MaybeUninit;
+use std::ptr;
 
 use faultless_addr::VirtAddr;
 
-use crate::signal::Verdict;
-use crate::{Errno, last_errno, process, signal};
+use crate::process;
 
 /// What an access is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +28,6 @@ pub enum Trap {
 }
 
 impl Trap {
-    const ALL: [Trap; 3] = [Trap::Unmapped, Trap::Denied, Trap::NoPage];
-
     fn signal_and_code(self) -> (libc::c_int, libc::c_int) {
         match self {
             Trap::Unmapped => (libc::SIGSEGV, 1), // SEGV_MAPERR
@@ -52,36 +35,6 @@ impl Trap {
             Trap::NoPage => (libc::SIGBUS, libc::BUS_ADRERR),
         }
     }
-}
-
-/// Raises `trap` in `thread` of this process, which waits in user mode for the page
-/// at `addr`. Returns when the signal is queued; ESRCH if there is no such thread.
-pub fn raise(thread: i32, addr: VirtAddr, trap: Trap) -> Result<(), Errno> {
-    signal::install_handler()?;
-    let (target, code) = trap.signal_and_code();
-    if thread == process::thread_id() {
-        return queue(thread, target, Info::new(target, code, addr, 0));
-    }
-    let mark = MARK | Trap::ALL.iter().position(|&other| other == trap).unwrap_or(0) as u64;
-    queue(thread, libc::SIGBUS, Info::new(libc::SIGBUS, libc::SI_QUEUE, addr, mark))
-}
-
-/// In the SIGBUS handler: if this signal is ours by its mark, queues what it stands
-/// for and answers [`Verdict::Retry`].
-///
-/// # Safety
-/// The arguments are those of an SA_SIGINFO handler for SIGBUS.
-pub(crate) unsafe fn relay(info: *mut libc::siginfo_t, context: *mut libc::c_void) -> Verdict {
-    // SAFETY: 1. `info` is alive and 128 bytes long, as `Info` is; 2. `Info` has only
-    // integers, so every bit pattern is a value; 3. both are 8-aligned.
-    let queued = unsafe { info.cast::<Info>().read() };
-    if queued.code != libc::SI_QUEUE || queued.mark & !0xff != MARK {
-        return Verdict::Pass;
-    }
-    let Some(trap) = Trap::ALL.get((queued.mark & 0xff) as usize) else { return Verdict::Pass };
-    // SAFETY: 1. by the caller's promise `context` is this signal's.
-    unsafe { here(*trap, VirtAddr(queued.addr), context) };
-    Verdict::Retry
 }
 
 /// In the SIGBUS handler: queues `trap` to this thread, for when the handler returns.
@@ -98,7 +51,7 @@ pub(crate) unsafe fn here(trap: Trap, addr: VirtAddr, context: *mut libc::c_void
     }
     block(target);
     // Queueing to oneself is always permitted; with a full queue the access faults again.
-    let _ = queue(process::thread_id(), target, Info::new(target, code, addr, 0));
+    queue(target, &Info::new(target, code, addr));
 }
 
 /// Does as the kernel does for a real fault: where the signal is blocked or ignored
@@ -132,9 +85,6 @@ fn block(target: libc::c_int) {
     }
 }
 
-/// "Faultles" in the bytes after the address; the lowest byte is the trap.
-const MARK: u64 = 0x4661_756c_746c_6500;
-
 /// The kernel's `siginfo_t` of 64-bit Linux, with what we use of it.
 #[repr(C, align(8))]
 struct Info {
@@ -142,32 +92,29 @@ struct Info {
     errno: i32,
     code: i32,
     _padding: i32,
-    /// `si_addr`; for SI_QUEUE the place of `si_pid` and `si_uid`.
+    /// `si_addr`.
     addr: u64,
-    /// For SI_QUEUE the place of `si_value`; 0 for real codes.
-    mark: u64,
-    _rest: [u64; 12],
+    _rest: [u64; 13],
 }
 
 const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
 
 impl Info {
-    fn new(signal: i32, code: i32, addr: VirtAddr, mark: u64) -> Info {
-        Info { signal, errno: 0, code, _padding: 0, addr: addr.0, mark, _rest: [0; 12] }
+    fn new(signal: i32, code: i32, addr: VirtAddr) -> Info {
+        Info { signal, errno: 0, code, _padding: 0, addr: addr.0, _rest: [0; 13] }
     }
 }
 
-fn queue(thread: i32, signal: libc::c_int, info: Info) -> Result<(), Errno> {
+fn queue(signal: libc::c_int, info: &Info) {
     // SAFETY: 1. `info` is a live structure of the kernel's size (asserted above),
-    // which it only reads; 2. what a signal does to this process is its handler's.
-    let result = unsafe {
+    // which it only reads; 2. what a signal does to this thread is its handler's.
+    unsafe {
         libc::syscall(
             libc::SYS_rt_tgsigqueueinfo,
             process::process_id(),
-            thread,
+            process::thread_id(),
             signal,
-            &raw const info,
-        )
-    };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+            ptr::from_ref(info),
+        );
+    }
 }

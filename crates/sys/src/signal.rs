@@ -10,7 +10,7 @@
 //!
 //! Whoever installs a handler for SIGBUS later takes its place. If that handler
 //! calls the one it found, all works on; if it doesn't, faults of inline mappings
-//! reach it instead of us, and [`raise`] reaches nobody.
+//! reach it instead of us, as do those that poison ends.
 
 use std::ptr;
 use std::sync::OnceLock;
@@ -78,8 +78,8 @@ pub fn install(function: fn(&Fault) -> Verdict) -> Result<(), InstallError> {
     install_handler().map_err(InstallError::Refused)
 }
 
-/// Puts our handler in place, once, with or without a function.
-pub(crate) fn install_handler() -> Result<(), Errno> {
+/// Puts our handler in place, once.
+fn install_handler() -> Result<(), Errno> {
     static INSTALLED: OnceLock<Result<(), Errno>> = OnceLock::new();
     *INSTALLED.get_or_init(|| {
         // Asked first and kept first: the handler may run before sigaction(2) returns.
@@ -120,10 +120,6 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
 unsafe fn dispatch(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: 1. `info` is alive; 2. every member read is plain integers.
     let code = unsafe { (*info).si_code };
-    // SAFETY: 1. by the caller's promise, both are the signal's own.
-    if unsafe { raise::relay(info, context) } == Verdict::Retry {
-        return;
-    }
     if is_access(code) {
         let function = FUNCTION.load(Ordering::Acquire);
         if !function.is_null() {

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use faultless_addr::{Access, PAGE_BYTES, VirtAddr, VirtRange};
 use faultless_sys::memory::Reservation;
-use faultless_sys::raise::{Trap, raise};
+use faultless_sys::raise::Trap;
+use faultless_sys::signal::{self, Verdict};
 use faultless_sys::uffd::{Cause, Event, Features, PageFault, Protect, Rung, Userfaultfd, probe};
 use faultless_sys::{Errno, process};
 
@@ -100,7 +101,21 @@ fn a_fault_is_read_filled_and_protected() {
     assert_eq!(unsafe { (at.0 as *const u8).read_volatile() }, 7);
 }
 
-/// Linux refuses a kernel's `si_code` to other threads: why `raise` goes in two steps.
+#[test]
+fn a_thread_s_time_on_processors_grows_while_it_works() {
+    let before = process::processor_time(process::thread_id()).unwrap();
+    let mut after = before;
+    while after - before < std::time::Duration::from_millis(1) {
+        after = process::processor_time(process::thread_id()).unwrap();
+    }
+    let gone = std::thread::spawn(process::thread_id).join().unwrap();
+    // Its last moments are after those that `join` waits for.
+    while process::processor_time(gone).is_some() {
+        std::thread::yield_now();
+    }
+}
+
+/// Linux refuses a kernel's `si_code` to other threads: why the accessing thread queues it.
 #[test]
 fn a_true_code_cannot_be_queued_to_another_thread() {
     let (send, receive) = std::sync::mpsc::channel();
@@ -129,27 +144,30 @@ fn a_true_code_cannot_be_queued_to_another_thread() {
 }
 
 #[test]
-fn a_thread_that_waits_for_a_page_gets_sigsegv() {
+fn the_hook_makes_sigsegv_with_its_code_and_address_of_an_error() {
     let _turn = turn();
-    let (uffd, memory) = registered(4, ALL);
-    set_handler(libc::SIGSEGV, record as *const () as usize);
-    let at = VirtAddr(memory.range().start.0 + 2 * PAGE_BYTES + 40);
-    let writer = store(at);
-    for (trap, code) in [(Trap::Unmapped, 1), (Trap::Denied, 2)] {
-        let fault = next_fault(&uffd);
-        let before = SEEN.load(Ordering::SeqCst);
-        raise(fault.thread, fault.addr, trap).unwrap();
-        // The handler returns, so the store is tried again and faults again.
-        while SEEN.load(Ordering::SeqCst) == before {
-            std::thread::yield_now();
-        }
-        assert_eq!(SEEN_CODE.load(Ordering::SeqCst), code);
-        assert_eq!(SEEN_ADDR.load(Ordering::SeqCst), at.0);
+    for (trap, hook) in TRAPS {
+        // SAFETY: 1. the child does only system calls and the library's raw ones.
+        let status = in_child(|| unsafe {
+            let (uffd, memory) = registered(4, Features::POISON);
+            let at = VirtAddr(memory.range().start.0 + 2 * PAGE_BYTES + 40);
+            signal::install(hook).unwrap();
+            set_handler(libc::SIGSEGV, record as *const () as usize);
+            uffd.poison(VirtRange::page(at.page_start())).unwrap();
+            let writer = store(at);
+            // The handler returns, so the store is tried again and faults again.
+            while SEEN.load(Ordering::SeqCst) < 3 {
+                std::thread::yield_now();
+            }
+            let address = SEEN_ADDR.load(Ordering::SeqCst) == at.0;
+            faultless_sys::memory::dont_need(VirtRange::page(at.page_start())).unwrap();
+            uffd.zero(VirtRange::page(at.page_start())).unwrap();
+            writer.join().unwrap();
+            SEEN_CODE.load(Ordering::SeqCst) << 1 | i32::from(address)
+        });
+        let code = if trap == Trap::Unmapped { 1 } else { 2 };
+        assert_eq!(libc::WEXITSTATUS(status), code << 1 | 1, "{trap:?}, status {status:#x}");
     }
-    next_fault(&uffd);
-    uffd.zero(VirtRange::page(at.page_start())).unwrap();
-    writer.join().unwrap();
-    set_handler(libc::SIGSEGV, libc::SIG_DFL);
 }
 
 #[test]
@@ -158,11 +176,13 @@ fn a_thread_that_blocks_or_ignores_sigsegv_dies_by_it() {
     for way in 0..2 {
         // SAFETY: 1. the child does only system calls and the library's raw ones.
         let status = in_child(|| unsafe {
-            let (uffd, memory) = registered(1, ALL);
+            let (uffd, memory) = registered(1, Features::POISON);
             let at = memory.range().start;
+            signal::install(TRAPS[0].1).unwrap();
             if way == 0 {
                 libc::signal(libc::SIGSEGV, libc::SIG_IGN);
             }
+            uffd.poison(memory.range()).unwrap();
             std::thread::spawn(move || {
                 if way == 1 {
                     let mut set: libc::sigset_t = std::mem::zeroed();
@@ -172,14 +192,20 @@ fn a_thread_that_blocks_or_ignores_sigsegv_dies_by_it() {
                 }
                 (at.0 as *mut u8).write_volatile(1);
             });
-            let fault = next_fault(&uffd);
-            raise(fault.thread, fault.addr, Trap::Unmapped).unwrap();
             std::thread::sleep(std::time::Duration::from_secs(5));
             0
         });
         assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV, "way {way}, status {status:#x}");
     }
 }
+
+type Hook = fn(&signal::Fault) -> Verdict;
+
+/// What a hook may make of an error.
+const TRAPS: [(Trap, Hook); 2] = [
+    (Trap::Unmapped, |_| Verdict::Trap(Trap::Unmapped)),
+    (Trap::Denied, |_| Verdict::Trap(Trap::Denied)),
+];
 
 /// Runs `body` in a forked child and answers its wait status.
 fn in_child(body: impl FnOnce() -> i32) -> i32 {

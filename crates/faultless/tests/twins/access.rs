@@ -124,7 +124,7 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
         let routines =
             &raw const faultless_twins_first as usize..&raw const faultless_twins_last as usize;
         if !routines.contains(&at) {
-            watch::say_where();
+            watch::say_signal(signal, code, addr as usize, at);
             libc::signal(signal, libc::SIG_DFL);
             return;
         }

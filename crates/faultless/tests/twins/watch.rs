@@ -62,7 +62,23 @@ pub fn say_where() {
     let mut line = *b"twins: ended at SEED=00000000000000000000 step 00000000000000000000\n";
     digits(&mut line[21..41], SEED.load(Ordering::Relaxed));
     digits(&mut line[47..67], STEP.load(Ordering::Relaxed));
-    // SAFETY: the line is a local's.
+    say(&line);
+}
+
+/// A signal that no access of the test's raised; as [`say_where`].
+pub fn say_signal(signal: i32, code: i32, addr: usize, at: usize) {
+    let mut line = *b"twins: signal 00, code 000000, address 00000000000000000000, \
+                      at instruction 00000000000000000000 (decimal)\n";
+    digits(&mut line[14..16], signal as u64);
+    digits(&mut line[23..29], code as u64);
+    digits(&mut line[39..59], addr as u64);
+    digits(&mut line[76..96], at as u64);
+    say(&line);
+    say_where();
+}
+
+fn say(line: &[u8]) {
+    // SAFETY: the line lives during the call.
     unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
 }
 

@@ -78,6 +78,7 @@ impl Pool {
         from: VirtAddr,
         len: usize,
     ) -> Result<(), Stopped> {
+        let _quiet = self.moments.keep_off();
         // SAFETY: the caller's promise is ours.
         let moved = unsafe { uffd.move_pages(to, from, len, self.when_busy()) };
         let Err(Stopped { done, errno: Errno::BUSY }) = moved else { return moved };

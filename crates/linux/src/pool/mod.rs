@@ -18,6 +18,7 @@ use faultless_sys::uffd::{Features, Protect, Stopped, Userfaultfd};
 
 use crate::calls::Counters;
 use crate::error::{NewError, PageError, Verb};
+use crate::segv::Moments;
 use crate::slots::{Run, Slots, Taken};
 
 /// `slot_of` a frame that isn't aside.
@@ -47,6 +48,8 @@ pub(crate) struct Pool {
     ready_max: usize,
     /// A fork has left pages shared with another process.
     shares: AtomicBool,
+    /// Held off while pages come to addresses of programs, or leave them.
+    pub moments: Moments,
 }
 
 impl Pool {
@@ -70,6 +73,7 @@ impl Pool {
             slot_of: (0..frames).map(|_| AtomicU32::new(NOWHERE)).collect(),
             ready_max: (frames as usize / 8).max(spare as usize),
             shares: AtomicBool::new(false),
+            moments: Moments::default(),
         })
     }
 
@@ -280,9 +284,11 @@ impl Pool {
             let to = at.plus_pages(done as u64);
             let from = self.addr(run.start).0 as *const u8;
             calls.copy();
+            let quiet = self.moments.keep_off();
             // SAFETY: 1. the slots have pages, in our reservation; 2. the driver's
             // promise is that nobody else uses a frame that it maps.
             let copied = unsafe { uffd.copy(to, from, bytes(run.len), protect) };
+            drop(quiet);
             let now = copied.map_or_else(|stopped| pages(stopped.done), |()| run.len);
             self.leave(&rest[..now as usize]);
             if now > 0 {
@@ -346,6 +352,7 @@ impl Pool {
     pub fn move_out_own(&self, from: VirtAddr, run: Run, calls: &Counters) -> Result<(), Stopped> {
         calls.move_();
         let (to, len) = (self.addr(run.start), bytes(run.len));
+        let _quiet = self.moments.keep_off();
         // SAFETY: as for `move_out`.
         unsafe { self.uffd.move_pages(to, from, len, self.when_busy()) }
     }

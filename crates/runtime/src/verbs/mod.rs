@@ -41,7 +41,6 @@ impl<M: Machine> Core<M> {
         let mut worker = self.worker();
         let result = {
             let mut engine = self.engine.lock();
-            self.less_is_allowed();
             begin(&mut engine, &mut worker.plan)
         };
         self.clear_range(&mut worker, space, range);
@@ -49,13 +48,8 @@ impl<M: Machine> Core<M> {
         result
     }
 
-    /// Said under the engine's lock before areas change: see [`Core::changes`].
-    pub(crate) fn less_is_allowed(&self) {
-        self.changes.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
-    }
-
     /// Waits until no access of before, that was refused in a range, is still being ended, and
-    /// no error is being healed there.
+    /// no error is being healed there. Every verb that gives addresses or rights does so last.
     pub(crate) fn wait_until_quiet(&self, space: SpaceId, range: VirtRange) {
         let mut engine = self.engine.lock();
         while engine.are_marks_changing_in(space, range) {

@@ -36,6 +36,7 @@ impl<M: Machine> Core<M> {
         self.check_birthplace()?;
         let wanted = MapRequest { prot: Prot::empty(), ..somewhere(len) };
         let range = self.engine.lock().map(space, wanted).map_err(|why| no_addresses(len, why))?;
+        self.wait_until_quiet(space, range);
         Ok(Reserved { space, range, merge: wanted.merge })
     }
 

@@ -55,6 +55,7 @@ impl<M: Machine> Core<M> {
             self.give_back(space, range);
         }
         let resized = VirtRange::new(start, VirtAddr(start.0 + len));
+        self.wait_until_quiet(space, resized);
         // As on Linux, what can't be brought in now is no error: it is locked when it comes.
         let _ = self.bring_locked(space, resized);
         Ok(resized)
