@@ -10,7 +10,7 @@ mod coverage;
 mod programs;
 mod tidy;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 The project's own checks.
@@ -24,6 +24,7 @@ Commands:
   coverage List the lines of the engine that no test runs; takes cargo-tarpaulin
   programs Programs of others, without Faultless and under it: NAME ..., --full, --list
   support  Write README's table of Linux's calls, as the checklist comes out
+  header   Write faultless.h, as the library for C has its functions
   help     Print this
 ";
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             told(programs::run(&tidy::root(), args), "programs: all as they are without Faultless")
         }
         ["support"] => run("faultless-judge", &["support", "--write", "README.md"]),
+        ["header"] => header(),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -52,10 +54,27 @@ fn main() -> ExitCode {
 
 /// Runs a program of the workspace, optimised.
 fn run(package: &str, args: &[&str]) -> ExitCode {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = std::process::Command::new(cargo);
+    let mut command = cargo();
     command.args(["run", "--release", "--quiet", "--package", package, "--"]).args(args);
-    match command.current_dir(tidy::root()).status() {
+    ended(command)
+}
+
+/// The test that holds the header to the library writes it, too.
+fn header() -> ExitCode {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--package", "faultless-c", "--test", "header"]);
+    command.env("FAULTLESS_WRITE_HEADER", "1");
+    ended(command)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(tidy::root());
+    command
+}
+
+fn ended(mut command: Command) -> ExitCode {
+    match command.status() {
         Ok(status) => ExitCode::from(status.code().unwrap_or(1) as u8),
         Err(error) => {
             eprintln!("cannot run cargo: {error}");

@@ -62,6 +62,11 @@ impl MapRaw {
         self.mapping.addr(self.offset)
     }
 
+    /// Which byte of the file is the first.
+    pub fn file_offset(&self) -> u64 {
+        self.offset
+    }
+
     /// What people call the file.
     pub fn name(&self) -> &str {
         &self.mapping.name
@@ -179,7 +184,12 @@ impl MapRaw {
         Extent { space: self.mapping.handle.space, start, len: self.len() }
     }
 
-    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+    /// May it be written through?
+    ///
+    /// # Errors
+    ///
+    /// EACCES where it is for reading.
+    pub fn check_writable(&self) -> Result<(), Error> {
         if self.rights == Rights::ReadWrite && self.mapping.is_writable() {
             return Ok(());
         }
@@ -242,6 +252,25 @@ impl MapRaw {
         self.mapping.core()?.resize(self.mapping.handle, self.offset + len)?;
         self.len.store(len, Ordering::Release);
         Ok(())
+    }
+
+    /// Makes this map `len` bytes long, if it is shorter, where the file has them by now: it
+    /// was made longer by somebody else.
+    ///
+    /// # Errors
+    ///
+    /// ENXIO where the file is not that long.
+    pub fn grow(&self, len: u64) -> Result<(), Error> {
+        self.mapping.core()?.refresh(self.mapping.object())?;
+        self.mapping.bytes(self.offset, len)?;
+        self.len.fetch_max(len, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Bytes of addresses that belong to the file from this map's first byte on: as far as
+    /// it can grow.
+    pub fn reserved(&self) -> u64 {
+        self.mapping.handle.range.len() - self.offset
     }
 
     /// Bytes of a range read as zeros from now on; whole pages of them take no space in

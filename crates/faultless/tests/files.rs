@@ -258,6 +258,25 @@ fn growing_and_shrinking_in_place() {
 }
 
 #[test]
+fn a_map_follows_what_others_append() {
+    let (vm, mut bytes) = (vm(), pattern(5000));
+    let file = file_in(DISK, &bytes);
+    let options = MapOptions::new().offset(1000).reserve(1 << 20);
+    let map = options.map_raw(&vm, &file).unwrap();
+    assert_eq!((map.file_offset(), map.reserved(), map.len()), (1000, (1 << 20) - 1000, 4000));
+    check_every_way(&map, &bytes[1000..]);
+    file.write_all_at(&pattern(10_000), 5000).unwrap();
+    bytes.extend(pattern(10_000));
+    map.grow(14_000).unwrap();
+    check_every_way(&map, &bytes[1000..]);
+    let error = map.grow(14_001).unwrap_err();
+    assert!(error.is_beyond_end(), "{error}");
+    // It never makes a map shorter.
+    map.grow(10).unwrap();
+    assert_eq!(map.len(), 14_000);
+}
+
+#[test]
 fn holes() {
     for folder in [DISK, MEMORY] {
         let (vm, mut bytes) = (vm(), pattern(10 * PAGE));
