@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faultless_addr::{ObjectId, PAGE_BYTES, Prot, SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::ErrorsSeen;
 use faultless_linux::shared::{Client, Event, Region};
 use rustix::io::Errno;
@@ -145,15 +145,28 @@ impl Regions {
     }
 
     /// The parts of files that a range shows, and which of their pages.
-    pub fn files_in(&self, range: VirtRange) -> Vec<(Use, faultless_addr::PageRange)> {
+    pub fn files_in(&self, range: VirtRange) -> Vec<(Use, PageRange)> {
+        self.shown_in(range).map(|(_, file, pages)| (file, pages)).collect()
+    }
+
+    fn shown_in(&self, range: VirtRange) -> impl Iterator<Item = (Region, Use, PageRange)> {
         let regions = self.client.regions_in(range).into_iter().filter(|region| !region.gone);
-        let shown = regions.filter_map(|region| {
+        regions.filter_map(|region| {
             let file = self.file_of(&region)?;
             let first = file.page_at(region.home);
-            let pages = faultless_addr::PageRange::from_len(first, region.range.pages());
-            Some((file, pages))
-        });
-        shown.collect()
+            Some((region, file, PageRange::from_len(first, region.range.pages())))
+        })
+    }
+
+    /// Makes holes of what a range shows of files that the client may write.
+    pub fn punch(&self, range: VirtRange) -> Result<(), Errno> {
+        for (region, file, pages) in self.shown_in(range) {
+            if region.private {
+                return Err(Errno::ACCESS);
+            }
+            file.punch(pages.start.offset(), pages.len() * PAGE_BYTES)?;
+        }
+        Ok(())
     }
 
     /// Writes and makes durable what a range shows; tells the client of errors, each once.

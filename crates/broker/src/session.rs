@@ -165,7 +165,7 @@ impl Session {
                 done
             }
             Request::Advise { start, len, advice } => {
-                advise(&self.shared, &regions, range_of(start, len)?, advice);
+                advise(&self.shared, &regions, range_of(start, len)?, advice)?;
                 done
             }
             Request::Region { index } => region(&regions, index)?,
@@ -315,7 +315,11 @@ fn region(regions: &Regions, index: u64) -> Result<Reply, Errno> {
     Ok(Reply::Region { start: range.start.0, len: range.len() })
 }
 
-fn advise(shared: &Shared, regions: &Regions, range: VirtRange, advice: i32) {
+fn advise(shared: &Shared, regions: &Regions, range: VirtRange, advice: i32) -> Result<(), Errno> {
+    const REMOVE: i32 = 9;
+    if advice == REMOVE {
+        return regions.punch(range);
+    }
     for (file, pages) in regions.files_in(range) {
         let object = file.handle.object;
         // Advice that can't be followed is no error.
@@ -327,6 +331,7 @@ fn advise(shared: &Shared, regions: &Regions, range: VirtRange, advice: i32) {
             _ => Ok(()),
         };
     }
+    Ok(())
 }
 
 /// Is it a userfaultfd, and one that never makes its reader wait?

@@ -100,10 +100,8 @@ impl Inside {
         let mut at = range.start;
         while let Some(region) = self.regions.first_within(at..range.end) {
             at = region.end;
-            if !region.traits.has(Traits::SHARED) {
-                return Err(Errno::INVAL);
-            }
-            if region.traits.has(Traits::SHARED_READ_ONLY) {
+            let shared = region.traits.has(Traits::SHARED);
+            if !shared || region.traits.has(Traits::SHARED_READ_ONLY) {
                 return Err(Errno::ACCESS);
             }
             let (start, len) = (region.start as u64, region.len() as u64);

@@ -31,8 +31,9 @@ const PLACE: i32 = libc::MAP_FIXED
 /// Flags with which a mapping is never served.
 const KERNELS: i32 = libc::MAP_HUGETLB | libc::MAP_GROWSDOWN | libc::MAP_SYNC;
 
-/// All flags that there are; a `MAP_SHARED_VALIDATE` with others is the kernel's to refuse.
-const KNOWN: i32 = PLACE
+/// All flags that the kernel had before it looked at them (`LEGACY_MAP_MASK`): a
+/// `MAP_SHARED_VALIDATE` with others is the kernel's to refuse.
+const KNOWN: i32 = PLACE & !libc::MAP_FIXED_NOREPLACE
     | KERNELS
     | libc::MAP_TYPE
     | libc::MAP_ANONYMOUS
