@@ -71,3 +71,31 @@ fn a_file_grows_and_its_map_follows() {
 fn holes_begin_and_end_anywhere() {
     is_the_same("holes", "1M", &["file"]);
 }
+
+/// Random calls about mappings and files come to what they do without, in a budget that is
+/// too small for all that is mapped.
+#[test]
+fn random_calls_come_to_the_same() {
+    let variable =
+        |name, usual| std::env::var(name).map_or(usual, |said| said.parse().expect(name));
+    let (seed, count): (u64, u64) = (variable("SEED", 1), variable("COUNT", 6));
+    let dir = disk_dir();
+    let program = compiled(dir.path(), "calls");
+    for seed in seed..seed + count {
+        println!("SEED={seed} COUNT=1");
+        let arguments = [dir.path().to_str().expect("a name"), &seed.to_string(), "3000"];
+        let without = run_to_end(Command::new(&program).args(arguments), PATIENCE);
+        let mut under = tool();
+        under.args(["run", "--memory", "1M", "--all", "--"]).arg(&program).args(arguments);
+        let with = run_to_end(&mut under, PATIENCE);
+        assert_eq!(with.status.code(), Some(0), "{}", stderr(&with));
+        assert_eq!(without.status.code(), Some(0), "{}", stderr(&without));
+        let lines = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+        let (with, without) = (lines(&with), lines(&without));
+        assert!(without.lines().count() > 3000);
+        for (n, (with, without)) in with.lines().zip(without.lines()).enumerate() {
+            assert_eq!(with, without, "line {n}");
+        }
+        assert_eq!(with.len(), without.len());
+    }
+}

@@ -34,7 +34,8 @@ pub unsafe fn madvise(addr: usize, len: usize, advice: i32) -> Answer {
             inside.advise(range, advice);
             answer
         }
-        libc::MADV_REMOVE => inside.punch(range),
+        // SAFETY: the caller's promise is ours.
+        libc::MADV_REMOVE => unsafe { inside.punch(range) },
         // Huge pages would make pages look filled that aren't: it stays without.
         libc::MADV_HUGEPAGE => Ok(0),
         libc::MADV_COLLAPSE => Err(Errno::INVAL),
@@ -95,10 +96,26 @@ impl Inside {
         }
     }
 
-    /// `MADV_REMOVE`: a hole in the file.
-    fn punch(&mut self, range: Range<usize>) -> Answer {
+    /// `MADV_REMOVE`: a hole in the file. What lies between is the kernel's, in its turn.
+    ///
+    /// # Safety
+    /// As madvise(2).
+    unsafe fn punch(&mut self, range: Range<usize>) -> Answer {
         let mut at = range.start;
+        let mut done = Ok(0);
+        let mut kernels = |part: Range<usize>| {
+            // SAFETY: the caller's promise is ours.
+            match unsafe { kernel::madvise(part.start, part.len(), libc::MADV_REMOVE) } {
+                // What isn't mapped is told when the rest is done.
+                Err(Errno::NOMEM) => done = Err(Errno::NOMEM),
+                answer => drop(answer?),
+            }
+            Ok(())
+        };
         while let Some(region) = self.regions.first_within(at..range.end) {
+            if region.start > at {
+                kernels(at..region.start)?;
+            }
             at = region.end;
             let shared = region.traits.has(Traits::SHARED);
             if !shared || region.traits.has(Traits::SHARED_READ_ONLY) {
@@ -112,7 +129,10 @@ impl Inside {
                 _ => return Err(Errno::OPNOTSUPP),
             }
         }
-        Ok(0)
+        if at < range.end {
+            kernels(at..range.end)?;
+        }
+        done
     }
 
     /// `MADV_DONTFORK` and `MADV_DOFORK`: for what is served, fork's handlers see to it.
