@@ -50,6 +50,9 @@ impl Engine {
             self.failed.push(no);
         } else if !frame.is_pinned() {
             self.forget(no, Departure::Dropped, plan);
+        } else {
+            // Cut off while a pin waits for it, which is refused when it looks again.
+            self.let_go(no, plan);
         }
     }
 }

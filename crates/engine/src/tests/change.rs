@@ -244,3 +244,25 @@ fn a_page_that_is_just_being_shown_leaves_when_it_has_been() {
     assert_eq!(engine.drop_clean(object, &mut rest, &mut plan), None);
     assert_eq!(plan.drop.len(), 1, "it leaves");
 }
+
+#[test]
+fn a_pin_that_waits_for_pages_which_a_cut_takes_is_told() {
+    let mut it = fixture(Rights::ReadOnly, Prot::READ);
+    let mut pin = Pin::new(it.object, PageRange::from_len(PageIndex(0), 4), PinFor::Read);
+    let PinStep::Wait(no) = it.engine.pin_step(&mut pin, &mut it.plan) else { panic!("{pin:?}") };
+    let reading = core::mem::take(&mut it.plan);
+    // Another read has come up short: the cut is known before this one ends, in vain.
+    let look = it.engine.begin_look(it.object);
+    assert_eq!(it.size_seen(look, 0), 0);
+    it.plan.clear();
+    for op in &reading.ops {
+        let Op::Read { run, .. } = *op else { panic!("{op:?}") };
+        let end = ReadEnd { good: 0, failure: Failure::Shrunk, errno: 5 };
+        it.engine.read_ended(run.first, reading.frames(run.frames), end, &mut it.plan);
+    }
+    assert!(it.plan.wakes.settled >> Wakes::group(no) & 1 == 1, "it looks again");
+    let step = it.engine.pin_step(&mut pin, &mut it.plan);
+    assert_eq!(step, PinStep::Refused(PinError::BeyondEnd(PageIndex(0))));
+    it.carry_out();
+    assert_eq!(it.engine.stats().frames_used, 0);
+}
