@@ -357,7 +357,7 @@ impl<M: Machine> Core<M> {
             };
             let end = match job.run_page_here(n) {
                 _ if bytes == 0 => ReadEnd { good: 0, failure: Failure::Shrunk, errno: libc::EIO },
-                Ok(read) if read >= bytes.min(job.bytes - n as u64 * PAGE_BYTES) => {
+                Ok(read) if read >= bytes.min(job.bytes.saturating_sub(n as u64 * PAGE_BYTES)) => {
                     job.zero_page_tail(n, read);
                     ReadEnd::GOOD
                 }
