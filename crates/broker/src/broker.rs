@@ -12,6 +12,7 @@ use std::time::Duration;
 use faultless_addr::PAGE_BYTES;
 use faultless_engine::{Addresses, Config, Losses, PolicyKind};
 use faultless_linux::shared::{SharedConfig, SharedMachine};
+use faultless_protocol::Reason;
 use faultless_runtime::{Core, Options, Threads};
 use faultless_sys::process::EventFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -84,8 +85,16 @@ pub(crate) struct Shared {
 pub(crate) struct Counters {
     clients: AtomicU64,
     pub maps_served: AtomicU64,
-    pub maps_kernel: AtomicU64,
+    /// Mappings that were left to the kernel, by reason.
+    maps_kernel: [AtomicU64; Reason::ALL.len()],
     pub malformed: AtomicU64,
+}
+
+impl Counters {
+    /// The kernel is to do a mapping.
+    pub fn left_to_kernel(&self, reason: Reason) {
+        self.maps_kernel[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// How often is looked whether others have changed the length of files.
@@ -239,11 +248,14 @@ impl Shared {
         let (files, idle) = self.files.count();
         let clients = self.members.lock().unwrap_or_else(PoisonError::into_inner).len();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let kernels = Reason::ALL.map(|it| (it, count(&self.counters.maps_kernel[it as usize])));
+        let seen = kernels.iter().filter(|(_, count)| *count > 0);
         BrokerStats {
             clients: clients as u64,
             clients_total: count(&self.counters.clients),
             maps_served: count(&self.counters.maps_served),
-            maps_kernel: count(&self.counters.maps_kernel),
+            maps_kernel: kernels.iter().map(|(_, count)| count).sum(),
+            maps_kernel_by_reason: seen.map(|(it, count)| (it.name(), *count)).collect(),
             files: files as u64,
             files_idle: idle as u64,
             malformed: count(&self.counters.malformed),

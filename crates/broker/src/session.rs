@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 use faultless_engine::Pattern;
 use faultless_linux::shared::Region;
-use faultless_protocol::{How, Reply, Request, VERSION};
+use faultless_protocol::{How, Reason, Reply, Request, VERSION};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -221,9 +221,9 @@ impl Session {
         prot: i32,
         flags: i32,
     ) -> Result<(Reply, Beside), Errno> {
-        let kernel = |session: &Session| {
-            session.shared.counters.maps_kernel.fetch_add(1, Ordering::Relaxed);
-            Ok((Reply::Kernel, Beside::Nothing))
+        let kernel = |session: &Session, reason: Reason| {
+            session.shared.counters.left_to_kernel(reason);
+            Ok((Reply::Kernel { reason }, Beside::Nothing))
         };
         let opened = rustix::fs::fcntl_getfl(file)?;
         let stat = rustix::fs::fstat(file)?;
@@ -232,15 +232,18 @@ impl Session {
         let fits = end.is_some_and(|end| end < 1 << 46);
         let kind = flags & 0xf;
         // What is an error is the kernel's to refuse, with its own number.
-        let is_odd = !is_regular
-            || !fits
-            || len == 0
-            || !offset.is_multiple_of(PAGE_BYTES)
-            || opened.contains(OFlags::PATH)
-            || opened & OFlags::RWMODE == OFlags::WRONLY
-            || !(1..=3).contains(&kind);
-        if is_odd {
-            return kernel(self);
+        let can_read = !opened.contains(OFlags::PATH) && opened & OFlags::RWMODE != OFlags::WRONLY;
+        let odd = match () {
+            () if !is_regular => Some(Reason::SpecialFile),
+            () if !fits || len == 0 || !offset.is_multiple_of(PAGE_BYTES) => {
+                Some(Reason::Arguments)
+            }
+            () if !can_read => Some(Reason::Descriptor),
+            () if !(1..=3).contains(&kind) => Some(Reason::Flags),
+            () => None,
+        };
+        if let Some(reason) = odd {
+            return kernel(self, reason);
         }
         let shared = kind != 2;
         let can_write = opened & OFlags::RWMODE == OFlags::RDWR;
@@ -251,8 +254,9 @@ impl Session {
         if self.tickets.len() >= TICKETS_MAX {
             return Err(Errno::AGAIN);
         }
-        let Some(used) = self.shared.files.open(file, end.unwrap_or(0))? else {
-            return kernel(self);
+        let used = match self.shared.files.open(file, end.unwrap_or(0))? {
+            Ok(used) => used,
+            Err(reason) => return kernel(self, reason),
         };
         let how = if shared && can_write { How::Shared } else { How::Private };
         if how == How::Shared {

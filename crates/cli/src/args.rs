@@ -119,10 +119,7 @@ pub struct ServeArgs {
 
 /// Arguments of `run`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
-others run as they would without Faultless. The exit code is the program's, or 128 and the
-number of the signal that ended it.")]
+#[command(after_help = RUN_EXAMPLE)]
 pub struct RunArgs {
     #[command(flatten)]
     pub serve: ServeArgs,
@@ -132,6 +129,10 @@ pub struct RunArgs {
     /// Write what was done to this file at the end, as JSON
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
+    /// Write a line to this file for each call about mappings, as JSON: what it was asked, what
+    /// it answered, and who served it
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Use the broker that listens there, and its budget, with the other programs that do
     #[arg(long, value_name = "PATH",
           conflicts_with_all = ["memory", "policy", "min", "all", "stats"])]
@@ -140,6 +141,25 @@ pub struct RunArgs {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub program: Vec<OsString>,
 }
+
+const RUN_EXAMPLE: &str = r#"The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
+others run as they would without Faultless. The exit code is the program's, or 128 and the
+number of the signal that ended it.
+
+Which of a program's mappings are served, and why the others aren't:
+
+  $ faultless run --trace calls.jsonl -- sqlite3 big.db 'select count(*) from t'
+  $ tail -1 calls.jsonl
+  {"us":8412,"pid":71,"tid":71,"call":"mmap","args":{"addr":0,"length":8192,"prot":1,
+   "prot_names":"PROT_READ","flags":1,"flags_names":"MAP_SHARED","fd":4,"offset":0},
+   "result":140137207832576,"by":"kernel","reason":"short"}          (in one line)
+  $ jq -r 'select(.call == "mmap") | .reason // .by' calls.jsonl | sort | uniq -c
+
+`us` is microseconds since the start; a call that fails has `errno` instead of `result`. The
+calls are mmap, munmap, mprotect, mremap, madvise, posix_madvise and msync, of all processes,
+but not those that the C library makes for itself (malloc). A line that can't be written (no
+room, a pipe that nobody empties) is lost, and counted: the program goes on, and is told
+nothing."#;
 
 /// Arguments of `broker`.
 #[derive(Args, Debug)]
