@@ -86,6 +86,21 @@ impl Files {
         Ok(Ok(Use { files: self.clone(), served }))
     }
 
+    /// A file that nobody maps is the kernel's from now on; false if somebody does.
+    pub fn leave_to_kernel(&self, id: FileId) -> bool {
+        let mut entries = self.lock();
+        if entries.by_id.get(&id).is_some_and(|entry| entry.users > 0) {
+            return false;
+        }
+        // Its pages may have stayed; nobody has changed them since.
+        let entry = entries.by_id.remove(&id);
+        entries.idle.retain(|idle| *idle != id);
+        entries.kernels.insert(id);
+        drop(entries);
+        entry.into_iter().for_each(|entry| entry.served.close());
+        true
+    }
+
     fn use_again(self: &Arc<Self>, entries: &mut Entries, id: FileId) -> Option<Use> {
         let entry = entries.by_id.get_mut(&id)?;
         entry.users += 1;

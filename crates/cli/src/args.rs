@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -163,12 +164,30 @@ nothing."#;
 
 /// Arguments of `broker`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Where one program is not to take all from the others:
+
+  $ faultless broker --socket /run/faultless --memory 4G --clients 100 --client-mappings 1000
+
+A program for which there is no room runs without the broker, and says so. A mapping beyond
+what its process may have is the kernel's, if nobody has mapped the file by the broker, and
+ENOMEM if somebody has. The budget is shared by all: it has no part for each.")]
 pub struct BrokerArgs {
     /// Where to listen: programs are told by the environment variable FAULTLESS_SOCKET
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
     #[command(flatten)]
     pub serve: ServeArgs,
+    /// The most processes that are served at once; children that are forked from them are,
+    /// too, beyond it
+    #[arg(long, value_name = "NUMBER")]
+    pub clients: Option<NonZeroU64>,
+    /// The most mappings that one process may have
+    #[arg(long, value_name = "NUMBER")]
+    pub client_mappings: Option<NonZeroU64>,
+    /// The most files that one process may map
+    #[arg(long, value_name = "NUMBER")]
+    pub client_files: Option<NonZeroU64>,
 }
 
 /// Arguments of `demo`.

@@ -47,7 +47,7 @@ pub use faultless_sys::Errno;
 pub use faultless_sys::call::{IS_DIRECT, call};
 pub use map::{mmap, mprotect, mremap, munmap};
 pub use mapping::{Hint, Mapping};
-pub use say::be_loud;
+pub use say::{be_loud, tell_refusals};
 pub use source::Source;
 pub use state::{own_descriptors, start};
 pub use trace::start_trace;

@@ -44,6 +44,7 @@ static BEGIN: extern "C" fn() = {
             faultless_client::start_trace(file, variable(TALLY), start.unwrap_or(0));
         }
         if let Some(socket) = variable(SOCKET) {
+            faultless_client::tell_refusals();
             // Without a broker the program runs as it would without us; who wants to know
             // why has been told.
             let _ = faultless_client::start(socket.to_bytes());
