@@ -12,6 +12,7 @@ use std::time::Duration;
 use faultless_addr::PAGE_BYTES;
 use faultless_engine::{Addresses, Config, Losses, PolicyKind};
 use faultless_linux::shared::{SharedConfig, SharedMachine};
+use faultless_protocol::Reason;
 use faultless_runtime::{Core, Options, Threads};
 use faultless_sys::process::EventFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +25,7 @@ use rustix::net::{
 use crate::error::BrokerError;
 use crate::files::Files;
 use crate::heir::Will;
+use crate::limits::{Limits, Places};
 use crate::regions::Regions;
 use crate::served::SharedCore;
 use crate::session::Session;
@@ -38,6 +40,8 @@ pub struct BrokerOptions {
     pub policy: PolicyKind,
     /// Files shorter than this are the kernel's to map.
     pub min: u64,
+    /// How much one client may have, and how many there may be.
+    pub limits: Limits,
     /// Threads that serve faults.
     pub handlers: usize,
     /// A socket that keeps messages apart, with a process at its other end that does
@@ -52,6 +56,7 @@ impl Default for BrokerOptions {
             memory: 256 << 20,
             policy: PolicyKind::TwoList,
             min: 1 << 20,
+            limits: Limits::default(),
             handlers: 2,
             heir: None,
         }
@@ -72,6 +77,8 @@ pub(crate) struct Shared {
     pub core: Arc<SharedCore>,
     pub files: Arc<Files>,
     pub min: u64,
+    pub limits: Limits,
+    pub places: Arc<Places>,
     pub will: Will,
     /// Readable when the broker ends.
     pub stop: EventFd,
@@ -84,9 +91,21 @@ pub(crate) struct Shared {
 pub(crate) struct Counters {
     clients: AtomicU64,
     pub maps_served: AtomicU64,
-    pub maps_kernel: AtomicU64,
+    /// Mappings that were left to the kernel, by reason.
+    maps_kernel: [AtomicU64; Reason::ALL.len()],
+    pub maps_refused: AtomicU64,
     pub malformed: AtomicU64,
 }
+
+impl Counters {
+    /// The kernel is to do a mapping.
+    pub fn left_to_kernel(&self, reason: Reason) {
+        self.maps_kernel[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How many may be connected without having said who they are, where clients are counted.
+const STRANGERS_MAX: usize = 64;
 
 /// How often is looked whether others have changed the length of files.
 const LOOK: Duration = Duration::from_millis(100);
@@ -121,6 +140,8 @@ impl Broker {
             core,
             files: Arc::new(files),
             min: options.min,
+            limits: options.limits,
+            places: Places::new(options.limits.clients),
             will: Will::new(options.heir),
             stop: EventFd::new().map_err(setup("an eventfd"))?,
             counters: Counters::default(),
@@ -192,13 +213,25 @@ impl Shared {
         let us = rustix::process::geteuid();
         let allowed = sockopt::socket_peercred(&socket)
             .is_ok_and(|peer| peer.uid == us || peer.uid.is_root());
-        if !allowed {
+        if !allowed || !self.has_room_for_strangers() {
             return;
         }
         let session = Session::new(self.clone(), socket);
         if let Ok(join) = spawn("faultless-client", move || session.run()) {
             self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(join);
         }
+    }
+
+    /// Who has connected and not said who it is has a thread, too: where clients are counted,
+    /// there are not too many of those either.
+    fn has_room_for_strangers(&self) -> bool {
+        if self.limits.clients.is_none() {
+            return true;
+        }
+        self.reap();
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner).len();
+        sessions.saturating_sub(members) < STRANGERS_MAX
     }
 
     /// Sessions that have ended are forgotten.
@@ -239,11 +272,16 @@ impl Shared {
         let (files, idle) = self.files.count();
         let clients = self.members.lock().unwrap_or_else(PoisonError::into_inner).len();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let kernels = Reason::ALL.map(|it| (it, count(&self.counters.maps_kernel[it as usize])));
+        let seen = kernels.iter().filter(|(_, count)| *count > 0);
         BrokerStats {
             clients: clients as u64,
             clients_total: count(&self.counters.clients),
+            clients_refused: self.places.refused(),
             maps_served: count(&self.counters.maps_served),
-            maps_kernel: count(&self.counters.maps_kernel),
+            maps_kernel: kernels.iter().map(|(_, count)| count).sum(),
+            maps_kernel_by_reason: seen.map(|(it, count)| (it.name(), *count)).collect(),
+            maps_refused: count(&self.counters.maps_refused),
             files: files as u64,
             files_idle: idle as u64,
             malformed: count(&self.counters.malformed),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultless_addr::PageRange;
-use faultless_protocol::FileId;
+use faultless_protocol::{FileId, Reason};
 use rustix::fs::SealFlags;
 use rustix::io::Errno;
 
@@ -56,25 +56,49 @@ impl Files {
         Ok(Files { core, board: Board::new()?, min, entries: Mutex::default() })
     }
 
-    /// The file of a descriptor, to be mapped up to byte `end`; `None`: it is the kernel's.
-    pub fn open(self: &Arc<Self>, file: BorrowedFd<'_>, end: u64) -> Result<Option<Use>, Errno> {
+    /// The file of a descriptor, to be mapped up to byte `end`; or why it is the kernel's.
+    pub fn open(
+        self: &Arc<Self>,
+        file: BorrowedFd<'_>,
+        end: u64,
+    ) -> Result<Result<Use, Reason>, Errno> {
         let stat = rustix::fs::fstat(file)?;
         let id = FileId { device: stat.st_dev, inode: stat.st_ino };
         let mut entries = self.lock();
         if let Some(used) = self.use_again(&mut entries, id) {
-            return Ok(Some(used));
+            return Ok(Ok(used));
         }
-        let is_small = (stat.st_size as u64) < self.min;
-        if is_small || may_be_sealed(file) || entries.kernels.contains(&id) {
+        let reason = match () {
+            () if (stat.st_size as u64) < self.min => Some(Reason::Short),
+            () if may_be_sealed(file) => Some(Reason::Sealed),
+            () if entries.kernels.contains(&id) => Some(Reason::KernelsFile),
+            () => None,
+        };
+        if let Some(reason) = reason {
             entries.kernels.insert(id);
-            return Ok(None);
+            return Ok(Err(reason));
         }
         let own = Arc::new(rustix::io::fcntl_dupfd_cloexec(file, 0)?);
         let served = Arc::new(Served::open(&self.core, id, file, end)?);
         let entry = Entry { served: served.clone(), users: 1, file: own, stamp: None };
         entries.by_id.insert(id, entry);
         self.board.add(id);
-        Ok(Some(Use { files: self.clone(), served }))
+        Ok(Ok(Use { files: self.clone(), served }))
+    }
+
+    /// A file that nobody maps is the kernel's from now on; false if somebody does.
+    pub fn leave_to_kernel(&self, id: FileId) -> bool {
+        let mut entries = self.lock();
+        if entries.by_id.get(&id).is_some_and(|entry| entry.users > 0) {
+            return false;
+        }
+        // Its pages may have stayed; nobody has changed them since.
+        let entry = entries.by_id.remove(&id);
+        entries.idle.retain(|idle| *idle != id);
+        entries.kernels.insert(id);
+        drop(entries);
+        entry.into_iter().for_each(|entry| entry.served.close());
+        true
     }
 
     fn use_again(self: &Arc<Self>, entries: &mut Entries, id: FileId) -> Option<Use> {

@@ -21,6 +21,7 @@
 //! | `served.rs` | one file: its object, its memory, its pager |
 //! | `board.rs` | which files are served, for clients to look at |
 //! | `heir.rs` | what becomes of clients whose broker is gone |
+//! | `limits.rs` | how much one client may have, and how many there may be |
 //! | `link.rs` | messages with descriptors, over a socket |
 //! | `stats.rs` | counters, as JSON |
 //!
@@ -34,6 +35,7 @@ mod error;
 mod file_calls;
 mod files;
 mod heir;
+mod limits;
 mod link;
 mod regions;
 mod served;
@@ -44,4 +46,5 @@ pub use broker::{Broker, BrokerOptions};
 pub use error::BrokerError;
 pub use faultless_sys::process::allow_most_descriptors;
 pub use heir::be_heir;
+pub use limits::Limits;
 pub use stats::BrokerStats;

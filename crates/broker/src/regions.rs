@@ -1,11 +1,12 @@
 //! What a client maps: told by it, and by its kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultless_addr::{ObjectId, PAGE_BYTES, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::ErrorsSeen;
 use faultless_linux::shared::{Client, Event, Region};
+use faultless_protocol::FileId;
 use rustix::io::Errno;
 
 use crate::error::errno_of;
@@ -71,6 +72,16 @@ impl Regions {
         let first = file.page_at(region.home);
         let shown = self.core.show(self.space(), region.range, file.handle.object, first, prot);
         shown.map_err(|error| errno_of(&error))
+    }
+
+    /// How many mappings there are, in as many parts as they have.
+    pub fn count(&self) -> usize {
+        self.client.regions_in(USER).iter().filter(|region| !region.gone).count()
+    }
+
+    /// The files that are mapped.
+    pub fn files(&self) -> BTreeSet<FileId> {
+        self.lock().values().map(|shown| shown.file.id).collect()
     }
 
     /// A child has what its parent has.

@@ -4,7 +4,7 @@
 //! can the client ask for something that builds on it. So events are heard before each
 //! request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 use faultless_engine::Pattern;
 use faultless_linux::shared::Region;
-use faultless_protocol::{How, Reply, Request, VERSION};
+use faultless_protocol::{FileId, How, Reason, Reply, Request, VERSION};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use crate::broker::Shared;
 use crate::file_calls;
 use crate::files::Use;
+use crate::limits::{Comes, Limits, Place, has_room};
 use crate::link::{Came, Link};
 use crate::regions::{Regions, USER};
 
@@ -41,6 +42,7 @@ pub(crate) struct Session {
 struct Member {
     token: u64,
     regions: Arc<Regions>,
+    _place: Place,
 }
 
 /// What a client has been offered.
@@ -49,6 +51,14 @@ struct Ticket {
     how: How,
     offset: u64,
     len: u64,
+}
+
+/// mmap's arguments, but for the file.
+struct Wanted {
+    offset: u64,
+    len: u64,
+    prot: i32,
+    flags: i32,
 }
 
 /// What is sent beside a reply.
@@ -150,7 +160,7 @@ impl Session {
             }
             Request::Map { len, offset, prot, flags } => {
                 let file = descriptor.ok_or(Errno::BADF)?;
-                return self.map(file.as_fd(), offset, len, prot, flags);
+                return self.map(&regions, file.as_fd(), Wanted { offset, len, prot, flags });
             }
             Request::Mapped { ticket, start, len, offset } => {
                 self.mapped(&regions, ticket, start, len, offset)?;
@@ -196,6 +206,12 @@ impl Session {
             return Err(Errno::ALREADY);
         }
         check_uffd(&uffd)?;
+        let parent = match parent {
+            0 => None,
+            token => Some(self.shared.member(token).ok_or(Errno::SRCH)?),
+        };
+        let comes = parent.as_ref().map_or(Comes::New, |_| Comes::Forked);
+        let place = self.shared.places.take(comes)?;
         let core = &self.shared.core;
         let space = core.create_space(USER);
         let again = uffd.try_clone().map_err(|_| Errno::MFILE)?;
@@ -204,9 +220,8 @@ impl Session {
         let token = self.shared.enter(&regions);
         let _ = self.shared.will.name(token, again.as_fd());
         drop(again);
-        self.member = Some(Member { token, regions: regions.clone() });
-        if parent != 0 {
-            let parent = self.shared.member(parent).ok_or(Errno::SRCH)?;
+        self.member = Some(Member { token, regions: regions.clone(), _place: place });
+        if let Some(parent) = parent {
             regions.inherit(&parent)?;
         }
         let (min, anonymous) = (self.shared.min, false);
@@ -215,15 +230,14 @@ impl Session {
 
     fn map(
         &mut self,
+        regions: &Regions,
         file: BorrowedFd<'_>,
-        offset: u64,
-        len: u64,
-        prot: i32,
-        flags: i32,
+        wanted: Wanted,
     ) -> Result<(Reply, Beside), Errno> {
-        let kernel = |session: &Session| {
-            session.shared.counters.maps_kernel.fetch_add(1, Ordering::Relaxed);
-            Ok((Reply::Kernel, Beside::Nothing))
+        let Wanted { offset, len, prot, flags } = wanted;
+        let kernel = |session: &Session, reason: Reason| {
+            session.shared.counters.left_to_kernel(reason);
+            Ok((Reply::Kernel { reason }, Beside::Nothing))
         };
         let opened = rustix::fs::fcntl_getfl(file)?;
         let stat = rustix::fs::fstat(file)?;
@@ -232,15 +246,18 @@ impl Session {
         let fits = end.is_some_and(|end| end < 1 << 46);
         let kind = flags & 0xf;
         // What is an error is the kernel's to refuse, with its own number.
-        let is_odd = !is_regular
-            || !fits
-            || len == 0
-            || !offset.is_multiple_of(PAGE_BYTES)
-            || opened.contains(OFlags::PATH)
-            || opened & OFlags::RWMODE == OFlags::WRONLY
-            || !(1..=3).contains(&kind);
-        if is_odd {
-            return kernel(self);
+        let can_read = !opened.contains(OFlags::PATH) && opened & OFlags::RWMODE != OFlags::WRONLY;
+        let odd = match () {
+            () if !is_regular => Some(Reason::SpecialFile),
+            () if !fits || len == 0 || !offset.is_multiple_of(PAGE_BYTES) => {
+                Some(Reason::Arguments)
+            }
+            () if !can_read => Some(Reason::Descriptor),
+            () if !(1..=3).contains(&kind) => Some(Reason::Flags),
+            () => None,
+        };
+        if let Some(reason) = odd {
+            return kernel(self, reason);
         }
         let shared = kind != 2;
         let can_write = opened & OFlags::RWMODE == OFlags::RDWR;
@@ -251,8 +268,17 @@ impl Session {
         if self.tickets.len() >= TICKETS_MAX {
             return Err(Errno::AGAIN);
         }
-        let Some(used) = self.shared.files.open(file, end.unwrap_or(0))? else {
-            return kernel(self);
+        let id = FileId { device: stat.st_dev, inode: stat.st_ino };
+        if let Some(reason) = self.beyond(regions, id) {
+            if self.shared.files.leave_to_kernel(id) {
+                return kernel(self, reason);
+            }
+            self.shared.counters.maps_refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Errno::NOMEM);
+        }
+        let used = match self.shared.files.open(file, end.unwrap_or(0))? {
+            Ok(used) => used,
+            Err(reason) => return kernel(self, reason),
         };
         let how = if shared && can_write { How::Shared } else { How::Private };
         if how == How::Shared {
@@ -263,6 +289,23 @@ impl Session {
         self.next_ticket += 1;
         self.tickets.insert(ticket, Ticket { file: used, how, offset, len });
         Ok((Reply::Served { ticket, offset, how }, Beside::Memory(ticket)))
+    }
+
+    /// The limit that one more mapping of a file would be beyond. What has been offered counts.
+    fn beyond(&self, regions: &Regions, file: FileId) -> Option<Reason> {
+        let Limits { client_mappings, client_files, .. } = self.shared.limits;
+        let offered = self.tickets.values().map(|ticket| ticket.file.id);
+        if client_mappings.is_some()
+            && !has_room(client_mappings, regions.count() + self.tickets.len())
+        {
+            return Some(Reason::ClientMappings);
+        }
+        if client_files.is_some() {
+            let files: BTreeSet<FileId> = regions.files().into_iter().chain(offered).collect();
+            let is_more = !files.contains(&file) && !has_room(client_files, files.len());
+            return is_more.then_some(Reason::ClientFiles);
+        }
+        None
     }
 
     fn mapped(

@@ -1,5 +1,7 @@
 //! Counters of a broker.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// What a broker has done, and holds.
@@ -10,10 +12,19 @@ pub struct BrokerStats {
     pub clients: u64,
     /// Processes that have been.
     pub clients_total: u64,
+    /// Processes for which there was no room.
+    pub clients_refused: u64,
     /// Mappings that are served, or were.
     pub maps_served: u64,
     /// Mappings that were left to the kernel.
     pub maps_kernel: u64,
+    /// Why they were, and how many for each reason (the names are those of [`Reason`]). Those
+    /// that a client's own library doesn't even ask for aren't there.
+    ///
+    /// [`Reason`]: faultless_protocol::Reason
+    pub maps_kernel_by_reason: BTreeMap<&'static str, u64>,
+    /// Mappings beyond a client's limits, of files that are served: refused with ENOMEM.
+    pub maps_refused: u64,
     /// Files that are served.
     pub files: u64,
     /// Files that nobody maps now, whose pages stay.

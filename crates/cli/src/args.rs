@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -119,10 +120,7 @@ pub struct ServeArgs {
 
 /// Arguments of `run`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
-others run as they would without Faultless. The exit code is the program's, or 128 and the
-number of the signal that ended it.")]
+#[command(after_help = RUN_EXAMPLE)]
 pub struct RunArgs {
     #[command(flatten)]
     pub serve: ServeArgs,
@@ -132,6 +130,10 @@ pub struct RunArgs {
     /// Write what was done to this file at the end, as JSON
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
+    /// Write a line to this file for each call about mappings, as JSON: what it was asked, what
+    /// it answered, and who served it
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Use the broker that listens there, and its budget, with the other programs that do
     #[arg(long, value_name = "PATH",
           conflicts_with_all = ["memory", "policy", "min", "all", "stats"])]
@@ -141,14 +143,51 @@ pub struct RunArgs {
     pub program: Vec<OsString>,
 }
 
+const RUN_EXAMPLE: &str = r#"The program needn't be rebuilt; what it starts is served, too. It must be dynamically linked:
+others run as they would without Faultless. The exit code is the program's, or 128 and the
+number of the signal that ended it.
+
+Which of a program's mappings are served, and why the others aren't:
+
+  $ faultless run --trace calls.jsonl -- sqlite3 big.db 'select count(*) from t'
+  $ tail -1 calls.jsonl
+  {"us":8412,"pid":71,"tid":71,"call":"mmap","args":{"addr":0,"length":8192,"prot":1,
+   "prot_names":"PROT_READ","flags":1,"flags_names":"MAP_SHARED","fd":4,"offset":0},
+   "result":140137207832576,"by":"kernel","reason":"short"}          (in one line)
+  $ jq -r 'select(.call == "mmap") | .reason // .by' calls.jsonl | sort | uniq -c
+
+`us` is microseconds since the start; a call that fails has `errno` instead of `result`. The
+calls are mmap, munmap, mprotect, mremap, madvise, posix_madvise and msync, of all processes,
+but not those that the C library makes for itself (malloc). A line that can't be written (no
+room, a pipe that nobody empties) is lost, and counted: the program goes on, and is told
+nothing."#;
+
 /// Arguments of `broker`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Where one program is not to take all from the others:
+
+  $ faultless broker --socket /run/faultless --memory 4G --clients 100 --client-mappings 1000
+
+A program for which there is no room runs without the broker, and says so. A mapping beyond
+what its process may have is the kernel's, if nobody has mapped the file by the broker, and
+ENOMEM if somebody has. The budget is shared by all: it has no part for each.")]
 pub struct BrokerArgs {
     /// Where to listen: programs are told by the environment variable FAULTLESS_SOCKET
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
     #[command(flatten)]
     pub serve: ServeArgs,
+    /// The most processes that are served at once; children that are forked from them are,
+    /// too, beyond it
+    #[arg(long, value_name = "NUMBER")]
+    pub clients: Option<NonZeroU64>,
+    /// The most mappings that one process may have
+    #[arg(long, value_name = "NUMBER")]
+    pub client_mappings: Option<NonZeroU64>,
+    /// The most files that one process may map
+    #[arg(long, value_name = "NUMBER")]
+    pub client_files: Option<NonZeroU64>,
 }
 
 /// Arguments of `demo`.

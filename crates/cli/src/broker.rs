@@ -1,6 +1,7 @@
 //! `faultless broker`: one cache and one budget for the programs that connect to it.
 
-use faultless_broker::{Broker, BrokerOptions};
+use faultless_broker::{Broker, BrokerOptions, BrokerStats, Limits};
+use faultless_protocol::Reason;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -19,6 +20,11 @@ pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
         memory: args.serve.memory.0,
         policy: args.serve.policy,
         min: args.serve.min.0,
+        limits: Limits {
+            clients: args.clients,
+            client_mappings: args.client_mappings,
+            client_files: args.client_files,
+        },
         heir: Some(heir::start()?),
         ..BrokerOptions::default()
     };
@@ -31,18 +37,31 @@ pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
     signals.forever().next();
     let stats = broker.stats();
     drop(broker);
-    output.print(&stats, || {
-        format!(
-            "served {} clients: {} mappings, {} left to the kernel; {} pages read, {} written; \
-             at most {} of {} pages in memory\n",
-            stats.clients_total,
-            stats.maps_served,
-            stats.maps_kernel,
-            stats.pages_demanded + stats.pages_ahead,
-            stats.pages_written,
-            stats.frames_used_max,
-            stats.frames_total,
-        )
-    })?;
+    output.print(&stats, || text(&stats))?;
     Ok(Outcome::Ok)
+}
+
+/// The counters for people.
+fn text(stats: &BrokerStats) -> String {
+    let mut text = format!(
+        "served {} clients: {} mappings, {} left to the kernel; {} pages read, {} written; \
+         at most {} of {} pages in memory\n",
+        stats.clients_total,
+        stats.maps_served,
+        stats.maps_kernel,
+        stats.pages_demanded + stats.pages_ahead,
+        stats.pages_written,
+        stats.frames_used_max,
+        stats.frames_total,
+    );
+    let beyond = |reason: Reason| stats.maps_kernel_by_reason.get(reason.name()).unwrap_or(&0);
+    let left = beyond(Reason::ClientMappings) + beyond(Reason::ClientFiles);
+    if stats.clients_refused + stats.maps_refused + left > 0 {
+        text += &format!(
+            "beyond limits: {} clients not served, {left} mappings left to the kernel, \
+             {} refused\n",
+            stats.clients_refused, stats.maps_refused,
+        );
+    }
+    text
 }

@@ -12,6 +12,7 @@
 mod library;
 mod program;
 mod signals;
+mod trace;
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -19,16 +20,18 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use faultless_broker::{Broker, BrokerOptions};
+use faultless_broker::{Broker, BrokerOptions, BrokerStats};
 use faultless_measure::problem::{Problem, Result};
 use faultless_protocol::SOCKET_VARIABLE;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde::Serialize;
 
 use crate::args::RunArgs;
 use crate::heir;
 use crate::output::Outcome;
 use library::Library;
 use program::Kind;
+use trace::Trace;
 
 /// What shells answer for a program that isn't there, or can't be run.
 const NOT_FOUND: u8 = 127;
@@ -39,6 +42,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Runs the program to its end, and answers what it answers.
 pub fn run(args: &RunArgs) -> Result<Outcome> {
+    let trace = args.trace.as_deref().map(Trace::create).transpose()?;
     let (name, rest) = args.program.split_first().expect("the parser asks for a program");
     let Some(path) = program::find(name) else {
         eprintln!("faultless: {}: no such program", name.display());
@@ -64,19 +68,47 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
     let library = Library::write(dir.path()).map_err(Problem::on("write", dir.path()))?;
     command.env(SOCKET_VARIABLE, broker.socket());
     command.env(library::VARIABLE, library.before(std::env::var_os(library::VARIABLE)));
+    if let Some(trace) = &trace {
+        trace.tell(&mut command);
+    }
 
     let outcome = supervise(&mut command, &path)?;
-    let Served::Here(broker) = broker else { return Ok(outcome) };
-    while broker.stats().clients > 0 {
-        thread::sleep(LOOK);
-    }
-    let stats = broker.stats();
-    drop(broker);
-    if let Some(file) = &args.stats {
-        let json = serde_json::to_string_pretty(&stats).expect("counters have a JSON form");
+    let stats = end(broker);
+    let tallied = trace.as_ref().map(Trace::end);
+    if let Some((file, broker)) = args.stats.as_ref().zip(stats) {
+        let trace = tallied.map(|it| TraceStats { trace_lines: it.lines, trace_lost: it.lost });
+        let json = serde_json::to_string_pretty(&RunStats { broker, trace });
+        let json = json.expect("counters have a JSON form");
         std::fs::write(file, json + "\n").map_err(Problem::on("write", file))?;
     }
     Ok(outcome)
+}
+
+/// Waits for the last client of a broker of ours, and ends it.
+fn end(broker: Served) -> Option<BrokerStats> {
+    let Served::Here(broker) = broker else { return None };
+    while broker.stats().clients > 0 {
+        thread::sleep(LOOK);
+    }
+    Some(broker.stats())
+}
+
+/// What `--stats` writes.
+#[derive(Serialize)]
+struct RunStats {
+    #[serde(flatten)]
+    broker: BrokerStats,
+    #[serde(flatten)]
+    trace: Option<TraceStats>,
+}
+
+/// What programs have counted, with `--trace`.
+#[derive(Serialize)]
+struct TraceStats {
+    /// Lines that were written.
+    trace_lines: u64,
+    /// Lines that could not be.
+    trace_lost: u64,
 }
 
 /// Who serves the program.

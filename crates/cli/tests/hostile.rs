@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use fastrand::Rng;
-use faultless_protocol::{MESSAGE_BYTES, Reply, Request, STAGING_BYTES, VERSION};
+use faultless_protocol::{MESSAGE_BYTES, Reason, Reply, Request, STAGING_BYTES, VERSION};
 use faultless_sys::uffd::{Features, Userfaultfd};
 use rustix::fs::{MemfdFlags, OFlags};
 use rustix::net::{
@@ -278,7 +278,10 @@ fn rights_are_those_of_the_descriptor() {
     let denied = libc_errno(rustix::io::Errno::ACCESS);
     assert_eq!(harm.ask(map(3, 1), Some(read_only)), Some(denied));
     // What only the kernel can say is the kernel's to say.
-    assert_eq!(harm.ask(map(1, 1), Some(appending)), Some(Reply::Kernel));
+    assert_eq!(
+        harm.ask(map(1, 1), Some(appending)),
+        Some(Reply::Kernel { reason: Reason::Descriptor })
+    );
     assert!(matches!(harm.ask(map(1, 1), Some(read_only)), Some(Reply::Served { .. })));
     // A write by a descriptor that may not.
     harm.ask(Request::Staging, Some(7));

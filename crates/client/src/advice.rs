@@ -13,12 +13,34 @@ use crate::enter::{Inside, enter};
 use crate::kernel::{self, Answer};
 use crate::map::pages;
 use crate::regions::{Traits, may_be_served};
+use crate::trace::{Call, traced_at};
 
 /// madvise(2).
 ///
 /// # Safety
 /// As madvise(2).
 pub unsafe fn madvise(addr: usize, len: usize, advice: i32) -> Answer {
+    let call = Call::Madvise { addr, len, advice };
+    // SAFETY: the caller's promise is ours.
+    traced_at(call, &pages(addr, len), || unsafe { advised(addr, len, advice) })
+}
+
+/// posix_madvise(3), which leaves `POSIX_MADV_DONTNEED` be.
+///
+/// # Safety
+/// As posix_madvise(3).
+pub unsafe fn posix_madvise(addr: usize, len: usize, advice: i32) -> Answer {
+    let call = Call::PosixMadvise { addr, len, advice };
+    traced_at(call, &pages(addr, len), || match advice {
+        libc::POSIX_MADV_DONTNEED => Ok(0),
+        // SAFETY: the caller's promise is ours.
+        _ => unsafe { advised(addr, len, advice) },
+    })
+}
+
+/// # Safety
+/// As madvise(2).
+unsafe fn advised(addr: usize, len: usize, advice: i32) -> Answer {
     // SAFETY: the caller's promise is ours.
     let call = || unsafe { kernel::madvise(addr, len, advice) };
     let range = pages(addr, len);
@@ -55,6 +77,14 @@ pub unsafe fn madvise(addr: usize, len: usize, advice: i32) -> Answer {
 /// # Safety
 /// As msync(2).
 pub unsafe fn msync(addr: usize, len: usize, flags: i32) -> Answer {
+    let call = Call::Msync { addr, len, flags };
+    // SAFETY: the caller's promise is ours.
+    traced_at(call, &pages(addr, len), || unsafe { synced(addr, len, flags) })
+}
+
+/// # Safety
+/// As msync(2).
+unsafe fn synced(addr: usize, len: usize, flags: i32) -> Answer {
     // SAFETY: the caller's promise is ours.
     let answer = unsafe { kernel::msync(addr, len, flags) };
     let range = pages(addr, len);

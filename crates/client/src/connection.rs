@@ -60,8 +60,12 @@ impl Connection {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let hello = Request::Hello { version: VERSION, pid, parent };
         let (reply, board) = connection.say(hello, connection.uffd.get())?;
-        let (Reply::Welcome { token, min, anonymous }, Some(board)) = (reply, board) else {
-            return Err(Errno::PROTO);
+        let (token, min, anonymous, board) = match (reply, board) {
+            (Reply::Welcome { token, min, anonymous }, Some(board)) => {
+                (token, min, anonymous, board)
+            }
+            (Reply::Error { errno }, _) => return Err(Errno::from_raw_os_error(errno)),
+            _ => return Err(Errno::PROTO),
         };
         match connection.say(Request::Staging, connection.staging.get())?.0 {
             Reply::Done { .. } => {}

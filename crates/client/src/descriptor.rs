@@ -42,10 +42,7 @@ impl Own {
     /// Moves `fd` up.
     pub fn new(fd: OwnedFd) -> Result<Own, Errno> {
         let is = file_id(&rustix::fs::fstat(&fd)?);
-        let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let low = limit.saturating_sub(BELOW_LIMIT).try_into().unwrap_or(RawFd::MAX);
-        let high = rustix::io::fcntl_dupfd_cloexec(&fd, HIGH.min(low))?;
-        Ok(Own { fd: ManuallyDrop::new(high), is })
+        Ok(Own { fd: ManuallyDrop::new(move_up(fd)?), is })
     }
 
     /// The descriptor; `None` when the number is no longer ours.
@@ -68,6 +65,15 @@ impl Drop for Own {
             close(fd);
         }
     }
+}
+
+/// Gives a descriptor a high number.
+pub(crate) fn move_up(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let low = limit.saturating_sub(BELOW_LIMIT).try_into().unwrap_or(RawFd::MAX);
+    let high = rustix::io::fcntl_dupfd_cloexec(&fd, HIGH.min(low));
+    close(fd);
+    high
 }
 
 /// Closes without the C library, whose function may be ours.

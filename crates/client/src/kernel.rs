@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::os::fd::BorrowedFd;
+
 use faultless_sys::Errno;
 use faultless_sys::call::call;
 
@@ -119,6 +121,48 @@ pub(crate) fn set_blocked(signals: u64) {
     let arguments = [libc::SIG_SETMASK as usize, new, 0, size_of::<u64>(), 0, 0];
     // SAFETY: as above.
     let _ = unsafe { call(libc::SYS_rt_sigprocmask, arguments) };
+}
+
+/// write(2), which sends this thread no signal, neither for a pipe that nobody reads
+/// (SIGPIPE) nor for a file that is as long as it may be (SIGXFSZ).
+pub(crate) fn write_quietly(fd: BorrowedFd<'_>, bytes: &[u8]) -> Answer {
+    let before = block_signals();
+    let others = pending_signals();
+    let answer = rustix::io::write(fd, bytes);
+    let sent = match answer {
+        Err(Errno::PIPE) => bit_of(libc::SIGPIPE),
+        Err(Errno::FBIG) => bit_of(libc::SIGXFSZ),
+        _ => 0,
+    };
+    // One that was there before isn't of this call.
+    if sent & !others != 0 {
+        take_signal(sent);
+    }
+    set_blocked(before);
+    answer
+}
+
+fn bit_of(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// Those that wait to be let through.
+fn pending_signals() -> u64 {
+    let mut pending = 0_u64;
+    let arguments = [&raw mut pending as usize, size_of::<u64>(), 0, 0, 0, 0];
+    // SAFETY: 1. the set is alive, and as long as said.
+    let _ = unsafe { call(libc::SYS_rt_sigpending, arguments) };
+    pending
+}
+
+/// Takes one of these signals, which are blocked, if it waits.
+fn take_signal(signals: u64) {
+    let now = [0_i64; 2];
+    let (set, now) = (&raw const signals as usize, &raw const now as usize);
+    let arguments = [set, 0, now, size_of::<u64>(), 0, 0];
+    // SAFETY: 1. the set and the time (two words on 64-bit machines) are alive, and as long
+    // as said; 2. nothing is written.
+    let _ = unsafe { call(libc::SYS_rt_sigtimedwait, arguments) };
 }
 
 /// Has this thread not be cancelled; answers what it was before.

@@ -14,6 +14,7 @@
 //! | [`files`] | read, write, truncate and the like, on files that are mapped somewhere |
 //! | `fork` | children |
 //! | `enter`, `state` | the lock; the connection and the regions |
+//! | `trace` | a line for each call, if somebody wants it |
 //! | [`kernel`] | system calls as they are |
 //!
 //! ```
@@ -39,12 +40,14 @@ mod regions;
 mod say;
 mod source;
 mod state;
+mod trace;
 
-pub use advice::{madvise, msync};
+pub use advice::{madvise, msync, posix_madvise};
 pub use faultless_sys::Errno;
 pub use faultless_sys::call::{IS_DIRECT, call};
 pub use map::{mmap, mprotect, mremap, munmap};
 pub use mapping::{Hint, Mapping};
-pub use say::be_loud;
+pub use say::{be_loud, tell_refusals};
 pub use source::Source;
 pub use state::{own_descriptors, start};
+pub use trace::start_trace;

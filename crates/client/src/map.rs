@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use faultless_addr::{PAGE_SIZE, VirtAddr, VirtRange};
-use faultless_protocol::{How, Reply, Request};
+use faultless_protocol::{How, Reason, Reply, Request};
 use faultless_sys::Errno;
 use faultless_sys::uffd::{Features, Userfaultfd};
 use rustix::fs::FileType;
@@ -20,6 +20,7 @@ use crate::enter::{Inside, enter};
 use crate::kernel::{self, Answer, Mmap};
 use crate::regions::{Traits, may_be_served};
 use crate::state::{min_bytes, serves_anonymous};
+use crate::trace::{By, Call, traced, traced_at};
 
 /// Flags that the kernel is to see when it maps an object's memory: those that say where.
 const PLACE: i32 = libc::MAP_FIXED
@@ -48,28 +49,43 @@ const KNOWN: i32 = PLACE & !libc::MAP_FIXED_NOREPLACE
 /// # Safety
 /// As mmap(2).
 pub unsafe fn mmap(map: Mmap) -> Answer {
+    // SAFETY: the caller's promise is ours.
+    traced(Call::Mmap(map), || unsafe { mapped(map) })
+}
+
+/// mmap(2), and who has done it.
+///
+/// # Safety
+/// As mmap(2).
+unsafe fn mapped(map: Mmap) -> (Answer, By) {
     let range = pages(map.addr, map.len);
-    if is_candidate(&map)
-        && let Some(mut inside) = enter()
-    {
+    let inside = kernels(&map).map_or_else(|| enter().ok_or(Reason::Nested), Err);
+    let reason = match inside {
         // SAFETY: the caller's promise is ours.
-        if let Some(answer) = unsafe { inside.map(&map) } {
-            drop(inside);
-            if let Ok(start) = answer {
-                // SAFETY: 1. the range has just been mapped.
-                unsafe { fill(&map, start) };
+        Ok(mut inside) => match unsafe { inside.map(&map) } {
+            Ok(answer) => {
+                drop(inside);
+                if let Ok(start) = answer {
+                    // SAFETY: 1. the range has just been mapped.
+                    unsafe { fill(&map, start) };
+                }
+                return (answer, By::Faultless);
             }
-            return answer;
-        }
-        // SAFETY: the caller's promise is ours.
-        return unsafe { inside.change(&map.fixed_range(), || map.call()) };
-    }
-    match map.flags & libc::MAP_FIXED {
+            Err(reason) => {
+                // SAFETY: the caller's promise is ours.
+                let answer = unsafe { inside.change(&map.fixed_range(), || map.call()) };
+                return (answer, By::Kernel(reason));
+            }
+        },
+        Err(reason) => reason,
+    };
+    let answer = match map.flags & libc::MAP_FIXED {
         // SAFETY: the caller's promise is ours.
         0 => unsafe { map.call() },
         // SAFETY: as above.
         _ => unsafe { replacing(&range, || map.call()) },
-    }
+    };
+    (answer, By::Kernel(reason))
 }
 
 /// munmap(2).
@@ -77,8 +93,11 @@ pub unsafe fn mmap(map: Mmap) -> Answer {
 /// # Safety
 /// As munmap(2).
 pub unsafe fn munmap(addr: usize, len: usize) -> Answer {
-    // SAFETY: the caller's promise is ours.
-    unsafe { replacing(&pages(addr, len), || kernel::munmap(addr, len)) }
+    let range = pages(addr, len);
+    traced_at(Call::Munmap { addr, len }, &range, || {
+        // SAFETY: the caller's promise is ours.
+        unsafe { replacing(&range, || kernel::munmap(addr, len)) }
+    })
 }
 
 /// mprotect(2).
@@ -86,6 +105,14 @@ pub unsafe fn munmap(addr: usize, len: usize) -> Answer {
 /// # Safety
 /// As mprotect(2).
 pub unsafe fn mprotect(addr: usize, len: usize, prot: i32) -> Answer {
+    let call = Call::Mprotect { addr, len, prot };
+    // SAFETY: the caller's promise is ours.
+    traced_at(call, &pages(addr, len), || unsafe { protected(addr, len, prot) })
+}
+
+/// # Safety
+/// As mprotect(2).
+unsafe fn protected(addr: usize, len: usize, prot: i32) -> Answer {
     let range = pages(addr, len);
     if prot & libc::PROT_WRITE != 0
         && addr.is_multiple_of(PAGE_SIZE)
@@ -112,6 +139,14 @@ pub unsafe fn mprotect(addr: usize, len: usize, prot: i32) -> Answer {
 /// # Safety
 /// As mremap(2).
 pub unsafe fn mremap(addr: usize, old: usize, new: usize, flags: i32, to: usize) -> Answer {
+    let call = Call::Mremap { addr, old, new, flags, to };
+    // SAFETY: the caller's promise is ours.
+    traced_at(call, &pages(addr, old.max(1)), || unsafe { remapped(addr, old, new, flags, to) })
+}
+
+/// # Safety
+/// As mremap(2).
+unsafe fn remapped(addr: usize, old: usize, new: usize, flags: i32, to: usize) -> Answer {
     // SAFETY: the caller's promise is ours.
     let call = || unsafe { kernel::mremap(addr, old, new, flags, to) };
     let (from, aim) = (pages(addr, old.max(1)), pages(to, new));
@@ -152,38 +187,47 @@ unsafe fn replacing(range: &Range<usize>, call: impl FnOnce() -> Answer) -> Answ
     }
 }
 
-/// Could it be served? Without the lock, and without asking.
-fn is_candidate(map: &Mmap) -> bool {
+/// Why it can't be served, if that can be seen without the lock, and without asking.
+fn kernels(map: &Mmap) -> Option<Reason> {
     let kind = map.flags & libc::MAP_TYPE;
     let fits = map.len > 0
         && map.len <= isize::MAX as usize
         && map.offset >= 0
         && (map.offset as usize).is_multiple_of(PAGE_SIZE)
-        && map.offset.checked_add(pages(0, map.len).end as i64).is_some();
-    let served = map.prot & libc::PROT_EXEC == 0
-        && map.flags & KERNELS == 0
+        && map.offset.checked_add(pages(0, map.len).end as i64).is_some()
         && (map.flags & libc::MAP_FIXED == 0 || map.addr.is_multiple_of(PAGE_SIZE));
-    if !fits || !served {
-        return false;
+    if !fits {
+        return Some(Reason::Arguments);
+    }
+    if map.prot & libc::PROT_EXEC != 0 {
+        return Some(Reason::Executable);
+    }
+    if map.flags & KERNELS != 0 {
+        return Some(Reason::Flags);
     }
     if map.flags & libc::MAP_ANONYMOUS != 0 {
         let long = map.len as u64 >= min_bytes();
-        return kind == libc::MAP_PRIVATE && serves_anonymous() && long;
+        let served = kind == libc::MAP_PRIVATE && serves_anonymous() && long;
+        return (!served).then_some(Reason::Anonymous);
     }
     match kind {
         libc::MAP_SHARED | libc::MAP_PRIVATE => {}
         libc::MAP_SHARED_VALIDATE if map.flags & !KNOWN == 0 => {}
-        _ => return false,
+        _ => return Some(Reason::Flags),
+    }
+    if min_bytes() == u64::MAX {
+        return Some(Reason::NoBroker);
     }
     let Some(stat) = borrow(map.fd).and_then(|fd| rustix::fs::fstat(fd).ok()) else {
-        return false;
+        return Some(Reason::Descriptor);
     };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
-            stat.st_size as u64 >= min_bytes() || board::may_serve(file_id(&stat))
+            let served = stat.st_size as u64 >= min_bytes() || board::may_serve(file_id(&stat));
+            (!served).then_some(Reason::Short)
         }
-        FileType::BlockDevice => min_bytes() != u64::MAX,
-        _ => false,
+        FileType::BlockDevice => None,
+        _ => Some(Reason::SpecialFile),
     }
 }
 
@@ -248,16 +292,16 @@ impl Inside {
         }
     }
 
-    /// Asks the broker, and maps what it says. `None` if it is the kernel's after all.
+    /// Asks the broker, and maps what it says; or answers why it is the kernel's after all.
     ///
     /// # Safety
     /// As mmap(2).
-    unsafe fn map(&mut self, map: &Mmap) -> Option<Answer> {
+    unsafe fn map(&mut self, map: &Mmap) -> Result<Answer, Reason> {
         if let Err(errno) = self.regions.reserve() {
-            return Some(Err(errno));
+            return Ok(Err(errno));
         }
         let fd = match map.flags & libc::MAP_ANONYMOUS {
-            0 => Some(borrow(map.fd)?),
+            0 => Some(borrow(map.fd).ok_or(Reason::Descriptor)?),
             _ => None,
         };
         let request = Request::Map {
@@ -266,16 +310,17 @@ impl Inside {
             prot: map.prot,
             flags: map.flags,
         };
-        match self.ask(request, fd)? {
-            (Reply::Error { errno }, _) => Some(Err(Errno::from_raw_os_error(errno))),
+        match self.ask(request, fd).ok_or(Reason::NoBroker)? {
+            (Reply::Error { errno }, _) => Ok(Err(Errno::from_raw_os_error(errno))),
+            (Reply::Kernel { reason }, _) => Err(reason),
             (Reply::Served { ticket, offset, how }, Some(memory)) => {
                 let served = Served { ticket, offset, how, memory };
                 // SAFETY: the caller's promise is ours.
                 let answer = unsafe { self.map_served(map, &served) };
                 close(served.memory);
-                answer
+                answer.ok_or(Reason::Unregistered)
             }
-            _ => None,
+            _ => Err(Reason::NoBroker),
         }
     }
 

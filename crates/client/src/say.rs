@@ -1,4 +1,4 @@
-//! What is said to people, if they want it: `FAULTLESS_DEBUG`.
+//! What is said to people, if they want it: `FAULTLESS_DEBUG`; and what they are to know.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,28 @@ use faultless_sys::Errno;
 
 static LOUD: AtomicBool = AtomicBool::new(false);
 
+/// Is a process that is turned away to say so? Else whoever connects it is told by an error.
+static TELLS: AtomicBool = AtomicBool::new(false);
+
 /// From now on there is something to be read on stderr.
 pub fn be_loud() {
     LOUD.store(true, Ordering::Relaxed);
 }
 
+/// From now on it is to be read on stderr that this process isn't served, where the broker
+/// has no room for it.
+pub fn tell_refusals() {
+    TELLS.store(true, Ordering::Relaxed);
+}
+
 /// There is no broker for this process.
 pub(crate) fn refused(errno: Errno) {
-    say(format_args!("no broker: {errno}"));
+    match errno {
+        Errno::USERS if TELLS.load(Ordering::Relaxed) => write_line(format_args!(
+            "the broker serves as many programs as it may: this one runs without it"
+        )),
+        _ => say(format_args!("no broker: {errno}")),
+    }
 }
 
 /// A forked child isn't served what its parent is.
@@ -23,9 +37,12 @@ pub(crate) fn child_lost(errno: Errno) {
 }
 
 fn say(text: fmt::Arguments<'_>) {
-    if !LOUD.load(Ordering::Relaxed) {
-        return;
+    if LOUD.load(Ordering::Relaxed) {
+        write_line(text);
     }
+}
+
+fn write_line(text: fmt::Arguments<'_>) {
     let mut line = Line { bytes: [0; 160], len: 0 };
     let pid = rustix::process::getpid().as_raw_nonzero();
     // What is too long is cut.

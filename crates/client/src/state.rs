@@ -10,7 +10,7 @@ use rustix::net::SocketAddrUnix;
 use crate::connection::{Connection, Unanswered};
 use crate::enter::{self, Inside};
 use crate::regions::Regions;
-use crate::{board, fork, say};
+use crate::{board, fork, say, trace};
 
 /// All that is known of the broker, and what it serves here. Reached by
 /// [`enter`](enter::enter).
@@ -46,8 +46,9 @@ pub(crate) fn serves_anonymous() -> bool {
 }
 
 /// The numbers of our own descriptors, in order, which the program doesn't know of.
-pub fn own_descriptors() -> [i32; 3] {
-    let mut numbers = [0, 1, 2].map(|which: usize| OURS[which].load(Ordering::Relaxed));
+pub fn own_descriptors() -> [i32; 4] {
+    let [socket, uffd, staging] = OURS.each_ref().map(|ours| ours.load(Ordering::Relaxed));
+    let mut numbers = [socket, uffd, staging, trace::descriptor()];
     numbers.sort_unstable();
     numbers
 }

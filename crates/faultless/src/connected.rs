@@ -45,7 +45,8 @@ impl Vm {
     /// # Errors
     ///
     /// [`Error::Broker`] with ENOENT or ECONNREFUSED where nobody listens, EACCES or ECONNRESET
-    /// where this user may not, EALREADY where the process is connected elsewhere.
+    /// where this user may not, EUSERS where it serves as many processes as it may, EALREADY
+    /// where the process is connected elsewhere.
     pub fn connect(socket: impl AsRef<Path>) -> Result<Connected, Error> {
         let socket = socket.as_ref().to_owned();
         let path: &OsStr = socket.as_os_str();
@@ -71,7 +72,8 @@ impl Connected {
     /// # Errors
     ///
     /// As mmap(2): EACCES where the file isn't open for reading, ENODEV where it can't be
-    /// mapped, EINVAL where it is empty.
+    /// mapped, EINVAL where it is empty, ENOMEM where it is served and this process has as many
+    /// mappings, or files, as the broker lets it have.
     pub fn map(&self, file: File) -> Result<ConnectedMap, Error> {
         let name = faultless_pager::name_of(file.as_fd());
         let size = |source| Error::Size { name: name.clone(), source };

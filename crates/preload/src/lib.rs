@@ -39,7 +39,12 @@ static BEGIN: extern "C" fn() = {
         if variable(c"FAULTLESS_DEBUG").is_some() {
             faultless_client::be_loud();
         }
+        if let Some(file) = variable(TRACE) {
+            let start = variable(START).and_then(|start| start.to_str().ok()?.parse().ok());
+            faultless_client::start_trace(file, variable(TALLY), start.unwrap_or(0));
+        }
         if let Some(socket) = variable(SOCKET) {
+            faultless_client::tell_refusals();
             // Without a broker the program runs as it would without us; who wants to know
             // why has been told.
             let _ = faultless_client::start(socket.to_bytes());
@@ -48,18 +53,28 @@ static BEGIN: extern "C" fn() = {
     begin
 };
 
-/// [`faultless_protocol::SOCKET_VARIABLE`], for C.
+/// The names of the protocol's variables, for C.
 const SOCKET: &CStr = c"FAULTLESS_SOCKET";
+const TRACE: &CStr = c"FAULTLESS_TRACE";
+const TALLY: &CStr = c"FAULTLESS_TRACE_TALLY";
+const START: &CStr = c"FAULTLESS_TRACE_START";
 
 const _: () = {
-    let (ours, theirs) = (SOCKET.to_bytes(), faultless_protocol::SOCKET_VARIABLE.as_bytes());
+    is_same(SOCKET, faultless_protocol::SOCKET_VARIABLE);
+    is_same(TRACE, faultless_protocol::TRACE_VARIABLE);
+    is_same(TALLY, faultless_protocol::TALLY_VARIABLE);
+    is_same(START, faultless_protocol::START_VARIABLE);
+};
+
+const fn is_same(ours: &CStr, theirs: &str) {
+    let (ours, theirs) = (ours.to_bytes(), theirs.as_bytes());
     assert!(ours.len() == theirs.len());
     let mut at = 0;
     while at < ours.len() {
         assert!(ours[at] == theirs[at]);
         at += 1;
     }
-};
+}
 
 /// An environment variable, without memory for a copy.
 fn variable(name: &CStr) -> Option<&'static CStr> {

@@ -55,11 +55,8 @@ crate::hooks! {
 
     /// posix_madvise(3), which answers an errno and leaves `POSIX_MADV_DONTNEED` be.
     fn posix_madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int {
-        if advice == libc::POSIX_MADV_DONTNEED {
-            return 0;
-        }
         // SAFETY: the caller's promise is ours.
-        let advised = unsafe { client::madvise(addr as usize, len, advice) };
+        let advised = unsafe { client::posix_madvise(addr as usize, len, advice) };
         advised.map_or_else(|errno| errno.raw_os_error(), |_| 0)
     }
 

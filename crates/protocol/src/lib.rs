@@ -39,18 +39,22 @@ extern crate std;
 
 mod board;
 mod fields;
+mod reason;
 mod reply;
 mod request;
+mod tally;
 
 pub use board::{BOARD_BYTES, BOARD_SLOTS, BOARD_TOTAL, FileId, slot_of};
+pub use reason::Reason;
 pub use reply::{How, Reply};
 pub use request::Request;
+pub use tally::{TALLY_BYTES, Tallied, Tally};
 
 /// Bytes of every message.
 pub const MESSAGE_BYTES: usize = 64;
 
 /// Counts changes of the protocol: the two sides must agree.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Bytes of the memory that [`Request::Staging`] sends: the most that one
 /// [`Request::Write`] carries.
@@ -58,6 +62,16 @@ pub const STAGING_BYTES: u64 = 256 << 10;
 
 /// The environment variable that names the broker's socket to programs.
 pub const SOCKET_VARIABLE: &str = "FAULTLESS_SOCKET";
+
+/// The environment variable that names the file for a line about each call (its path, from
+/// the root on).
+pub const TRACE_VARIABLE: &str = "FAULTLESS_TRACE";
+
+/// The environment variable that names the memory of the trace's [`Tally`].
+pub const TALLY_VARIABLE: &str = "FAULTLESS_TRACE_TALLY";
+
+/// The environment variable that says when the trace began: `CLOCK_MONOTONIC`, nanoseconds.
+pub const START_VARIABLE: &str = "FAULTLESS_TRACE_START";
 
 /// A message that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

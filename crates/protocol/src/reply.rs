@@ -1,7 +1,7 @@
 //! [`Reply`]: what the broker answers.
 
 use crate::fields::{Fields, from_bytes, from_int, int, to_bytes};
-use crate::{MESSAGE_BYTES, Malformed};
+use crate::{MESSAGE_BYTES, Malformed, Reason};
 
 /// How a client maps the memory of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,10 @@ pub enum Reply {
         anonymous: bool,
     },
     /// To [`Map`](crate::Request::Map): the kernel is to map it. Nothing is sent.
-    Kernel,
+    Kernel {
+        /// Why.
+        reason: Reason,
+    },
     /// To [`Map`](crate::Request::Map): this is to be mapped instead of the file, with the
     /// object's memory.
     Served {
@@ -68,7 +71,7 @@ impl Reply {
             Reply::Error { errno } => [1, from_int(errno), 0, 0],
             Reply::Done { bytes, size } => [2, bytes, size, 0],
             Reply::Welcome { token, min, anonymous } => [3, token, min, anonymous.into()],
-            Reply::Kernel => [4, 0, 0, 0],
+            Reply::Kernel { reason } => [4, reason as u64, 0, 0],
             Reply::Served { ticket, offset, how } => [5, ticket, offset, how as u64],
             Reply::Region { start, len } => [6, start, len, 0],
             Reply::NotServed => [7, 0, 0, 0],
@@ -85,7 +88,7 @@ impl Reply {
             2 => Reply::Done { bytes: a, size: b },
             3 if c < 2 => Reply::Welcome { token: a, min: b, anonymous: c == 1 },
             3 => return Err(Malformed::Value(c)),
-            4 => Reply::Kernel,
+            4 => Reply::Kernel { reason: Reason::from_number(a).ok_or(Malformed::Value(a))? },
             5 => Reply::Served {
                 ticket: a,
                 offset: b,
@@ -113,7 +116,7 @@ mod tests {
             Reply::Error { errno: 12 },
             Reply::Done { bytes: 1 << 40, size: 7 },
             Reply::Welcome { token: u64::MAX, min: 4096, anonymous: true },
-            Reply::Kernel,
+            Reply::Kernel { reason: Reason::Sealed },
             Reply::Served { ticket: 3, offset: 8192, how: How::Shared },
             Reply::Served { ticket: 4, offset: 0, how: How::Private },
             Reply::Region { start: 0x7000_0000_0000, len: 4096 },
@@ -129,5 +132,6 @@ mod tests {
         assert_eq!(Reply::decode(&[0; 63]), Err(Malformed::Length(63)));
         assert_eq!(Reply::decode(&[0; 64]), Err(Malformed::Number(0)));
         assert_eq!(Reply::decode(&to_bytes([5, 0, 0, 9, 0, 0, 0, 0])), Err(Malformed::Value(9)));
+        assert_eq!(Reply::decode(&to_bytes([4, 99, 0, 0, 0, 0, 0, 0])), Err(Malformed::Value(99)));
     }
 }

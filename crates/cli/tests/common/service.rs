@@ -16,9 +16,19 @@ pub struct Service {
 impl Service {
     /// Starts one that listens in `dir`.
     pub fn start(dir: &Path, memory: &str) -> Service {
-        let socket = dir.join("socket");
+        Service::begin(Service::command(dir, memory), dir)
+    }
+
+    /// The command that does so.
+    pub fn command(dir: &Path, memory: &str) -> Command {
         let mut command = tool();
-        command.arg("broker").arg("--socket").arg(&socket).args(["--memory", memory]);
+        command.arg("broker").arg("--socket").arg(dir.join("socket")).args(["--memory", memory]);
+        command
+    }
+
+    /// Runs it, with what has been added to it.
+    pub fn begin(mut command: Command, dir: &Path) -> Service {
+        let socket = dir.join("socket");
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.as_mut().expect("piped");

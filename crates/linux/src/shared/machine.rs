@@ -1,6 +1,6 @@
 //! [`SharedMachine`]: the trait's verbs, done to the store and to clients.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -19,6 +19,7 @@ use super::buffers::Buffers;
 use super::client::{Client, Region};
 use super::places::Places;
 use super::store::Store;
+use super::turns::Turns;
 use crate::error::NewError;
 
 /// The space of this process, where every object has its home.
@@ -52,7 +53,7 @@ pub struct SharedMachine {
     /// Readable when a client's descriptor is, or `pending`.
     epoll: OwnedFd,
     /// Faults that have been read and not been asked for.
-    faults: Mutex<VecDeque<Held>>,
+    faults: Mutex<Turns>,
     /// Accesses where nothing is known, and since when they are tried.
     lost: Mutex<HashMap<(SpaceId, VirtAddr), Instant>>,
     /// Rings when somebody has read faults who doesn't serve them.
@@ -241,10 +242,10 @@ impl SharedMachine {
             _ => fault.access,
         };
         let (space, addr) = (client.space, found.map_or(fault.addr, |(_, at)| at));
-        self.lock_faults().push_back(Held { space, addr, access, thread: 0 });
+        self.lock_faults().push(Held { space, addr, access, thread: 0 });
     }
 
-    fn lock_faults(&self) -> MutexGuard<'_, VecDeque<Held>> {
+    fn lock_faults(&self) -> MutexGuard<'_, Turns> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -470,14 +471,10 @@ impl Machine for SharedMachine {
     }
 
     fn held(&self, limit: usize, out: &mut Vec<Held>) -> io::Result<()> {
+        // Also where there are enough: who comes now is not to wait for all that came before.
+        self.read_clients()?;
         let mut faults = self.lock_faults();
-        if faults.len() < limit {
-            drop(faults);
-            self.read_clients()?;
-            faults = self.lock_faults();
-        }
-        let count = faults.len().min(limit);
-        out.extend(faults.drain(..count));
+        out.extend(std::iter::from_fn(|| faults.pop()).take(limit));
         Ok(())
     }
 

@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `machine.rs` | [`SharedMachine`]: the trait's verbs |
 //! | `client.rs` | one client: its descriptor, its regions, what it tells |
+//! | `turns.rs` | whose fault is served next |
 //! | `store.rs` | the objects' memory as this process sees it |
 //! | `places.rs` | which of the two a frame is in |
 //! | `buffers.rs` | memory of frames that are aside |
@@ -37,6 +38,7 @@ mod client;
 mod machine;
 mod places;
 mod store;
+mod turns;
 
 pub use client::{Client, Region};
 pub use faultless_sys::uffd::Event;
