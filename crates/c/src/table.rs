@@ -3,8 +3,9 @@
 //! Shared maps of one file have the same addresses, so a page can be of several mappings: in
 //! layers, of which munmap takes one.
 
+use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, Once, PoisonError};
 
 use rangemap::RangeMap;
 
@@ -128,6 +129,29 @@ fn not_mapped(addr: usize) -> Failed {
     Failed::new(libc::ENOMEM, format!("nothing of Faultless's is mapped at {addr:#x}"))
 }
 
-fn lock() -> MutexGuard<'static, RangeMap<usize, Layers>> {
+type Guard = MutexGuard<'static, RangeMap<usize, Layers>>;
+
+fn lock() -> Guard {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(keep_over_forks);
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    /// Held by who forks.
+    static HELD: RefCell<Option<Guard>> = const { RefCell::new(None) };
+}
+
+/// A child has the table as it was between two calls, and its lock free.
+fn keep_over_forks() {
+    extern "C" fn before() {
+        let guard = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        HELD.with(|held| *held.borrow_mut() = Some(guard));
+    }
+    extern "C" fn after() {
+        HELD.with(|held| drop(held.borrow_mut().take()));
+    }
+    // SAFETY: 1. the functions live as long as the program; 2. in the child they touch memory
+    // of the thread that has forked only. Refused for want of memory, it is as without.
+    unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after)) };
 }

@@ -82,6 +82,13 @@ fn the_example_sums_a_file_under_its_budget() {
 }
 
 #[test]
+fn children_of_a_program_that_maps_all_the_time_map_for_themselves() {
+    let dir = dir();
+    let program = compiled(dir.path(), "tests/programs/forks.c", Library::Shared);
+    assert_eq!(run(&program, &[]), "0 wrong\n");
+}
+
+#[test]
 fn posix_s_shapes_are_those_of_the_kernel() {
     let said = |library| {
         let dir = dir();

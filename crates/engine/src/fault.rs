@@ -94,9 +94,6 @@ impl Engine {
             Ok(area) => area,
             Err(signal) => return self.refuse(signal),
         };
-        if self.spaces[space.index()].guards().contains(addr) {
-            return self.refuse(Signal::SegvMapErr);
-        }
         let notes = self.config.joining == Joining::AsOnLinux;
         if notes && access == Access::Write && area.sharing == Sharing::Private {
             self.spaces[space.index()].touched(addr);
@@ -113,8 +110,13 @@ impl Engine {
     /// The area of an address, where its rights allow an access; else the segmentation fault,
     /// which comes before whatever else is wrong there.
     pub fn allowed(&self, space: SpaceId, addr: VirtAddr, access: Access) -> Result<Vma, Signal> {
-        let area = self.spaces[space.index()].find(addr).ok_or(Signal::SegvMapErr)?;
-        if area.prot.allows(access) { Ok(*area) } else { Err(Signal::SegvAccErr) }
+        let space = &self.spaces[space.index()];
+        let area = space.find(addr).ok_or(Signal::SegvMapErr)?;
+        match (area.prot.allows(access), space.guards().contains(addr)) {
+            (false, _) => Err(Signal::SegvAccErr),
+            (true, true) => Err(Signal::SegvMapErr),
+            (true, false) => Ok(*area),
+        }
     }
 
     fn fault_object(&mut self, area: &Vma, touch: Touch, plan: &mut Plan) -> Outcome {

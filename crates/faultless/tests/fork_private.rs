@@ -4,6 +4,7 @@
 mod family;
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,6 +42,33 @@ fn both_sides_of_a_fork_have_their_own_memory() {
         drop(memory);
         wait_for_no_slots(&vm);
     }
+}
+
+#[test]
+fn a_child_has_its_parents_guards() {
+    let vm = vm();
+    let mut memory = vm.anonymous(3 * PAGE).unwrap();
+    memory.fill(7);
+    // SAFETY: the page is not touched by a slice until it is none any more.
+    unsafe { memory.guard(PAGE..2 * PAGE).unwrap() };
+    let look = |memory: &Memory| {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let written = |page: usize| {
+            let at = memory.as_ptr().wrapping_add(page * PAGE);
+            // SAFETY: 1. the kernel checks the address.
+            unsafe { libc::write(writer.as_raw_fd(), at.cast(), 1) }
+        };
+        [0, 1, 2].map(written)
+    };
+    let child = fork(|_| {
+        assert_eq!(look(&memory), [1, -1, 1]);
+        memory.unguard(..).unwrap();
+        assert_eq!((memory[0], memory[PAGE], memory[2 * PAGE]), (7, 0, 7));
+    });
+    child.end();
+    assert_eq!(look(&memory), [1, -1, 1]);
+    memory.unguard(..).unwrap();
+    assert_eq!(memory[PAGE], 0);
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub enum Advice {
     WillNeed,
     /// They are not needed for long: what can leave memory does, to swap (`MADV_PAGEOUT`).
     PageOut,
+    /// They are needed less than others: what leaves memory next is they (`MADV_COLD`).
+    Cold,
     /// They are worth nothing: zeros from now on (`MADV_FREE`, which may come later on
     /// Linux). For anonymous memory only.
     Free,
@@ -26,6 +28,7 @@ impl Advice {
         match self {
             Advice::WillNeed => space::Advice::WillNeed,
             Advice::PageOut => space::Advice::PageOut,
+            Advice::Cold => space::Advice::Cold,
             Advice::Free => space::Advice::Free,
         }
     }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `protect` | mprotect |
 //! | `advise` | madvise |
+//! | `guard` | madvise with MADV_GUARD_INSTALL and _REMOVE |
 //! | `lock` | mlock, munlock, MAP_POPULATE |
 //! | `look` | mincore, /proc/PID/maps |
 //! | `remap` | mremap |
 
 pub(crate) mod advise;
+mod guard;
 mod lock;
 mod look;
 pub(crate) mod protect;

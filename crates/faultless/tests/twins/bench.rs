@@ -9,7 +9,7 @@ use super::PAGE;
 use super::areas::{number, same};
 use super::dice::Dice;
 use super::differences::Tally;
-use super::kernel::{self, Area, READ_WRITE};
+use super::kernel::{self, Area, GUARD_INSTALL, READ_WRITE};
 use super::touch::How;
 use super::twin::{Copied, CopiedPage, HOME_PAGES, Home, Kind, Private, TwinFile, View};
 use super::world::{Target, World, directory};
@@ -165,6 +165,28 @@ impl<'a> Bench<'a> {
             copied.pages[pages].fill_with(CopiedPage::default);
         }
         same("discard", number(ours), kernel)
+    }
+
+    /// Makes guards of a range, or none.
+    pub fn guard(&mut self, target: Target, range: Range<usize>, advice: i32) -> Seen {
+        let Target::Private(index) = target else { return Err("not private".into()) };
+        let private = &mut self.world.privates[index];
+        let installs = advice == GUARD_INSTALL;
+        // SAFETY: it is touched by pointers only.
+        let ours = unsafe {
+            match &mut private.kind {
+                Kind::Memory(memory) if installs => memory.guard(range.clone()),
+                Kind::Memory(memory) => memory.unguard(range.clone()),
+                Kind::Copy(copied) if installs => copied.map.guard(range.clone()),
+                Kind::Copy(copied) => copied.map.unguard(range.clone()),
+            }
+        };
+        let kernel = private.kernel.advise(range.start, range.len(), advice);
+        if let (Ok(()), Some(copied)) = (kernel, private.copied()) {
+            let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+            copied.pages[pages].fill_with(CopiedPage::default);
+        }
+        same("guard", number(ours), kernel)
     }
 
     /// Memory of another length.

@@ -6,7 +6,7 @@ use super::PAGE;
 use super::areas::same;
 use super::bench::{Bench, HOME, LEN, Seen};
 use super::differences::Difference;
-use super::kernel::{Area, READ_WRITE};
+use super::kernel::{Area, GUARD_INSTALL, GUARD_REMOVE, READ_WRITE};
 use super::world::Target;
 
 const NONE: i32 = libc::PROT_NONE;
@@ -270,6 +270,25 @@ pub fn free_of_a_file(b: &mut Bench) -> Seen {
     let copied = private.copied().expect("a private map");
     let ours = copied.map.advise(..PAGE, faultless::Advice::Free).map_err(|e| e.errno());
     same("FREE of a file's pages", ours, kernel)
+}
+
+/// Guards over pages that hold something, and the pages after they are gone.
+pub fn guards(b: &mut Bench) -> Seen {
+    for target in [b.memory(4), b.copy()] {
+        b.touch(target, 0..4)?;
+        b.guard(target, PAGE..3 * PAGE, GUARD_INSTALL)?;
+        b.guard(target, 1..PAGE, GUARD_INSTALL)?;
+        b.touch(target, 0..4)?;
+        b.call(target, PAGE + 3, 9)?;
+        b.protect(target, 0..4 * PAGE, READ)?;
+        b.protect(target, 0..4 * PAGE, READ_WRITE)?;
+        b.touch(target, 0..4)?;
+        b.guard(target, 2 * PAGE..4 * PAGE, GUARD_REMOVE)?;
+        b.touch(target, 0..4)?;
+        b.guard(target, PAGE..2 * PAGE, GUARD_REMOVE)?;
+        b.touch(target, 0..4)?;
+    }
+    b.world.compare_all()
 }
 
 pub fn holes_need_the_right(b: &mut Bench) -> Seen {

@@ -131,7 +131,7 @@ const ROWS: &[(u32, &str, Verdict)] = &[
     ),
     (53, "POPULATE", Elsewhere("tests/verbs_lock.rs")),
     (54, "WIPEONFORK", Not("there is no such advice")),
-    (55, "guards", Not("`protect` with NONE")),
+    (55, "guards", Same(c::guards)),
     (56, "other advice", Not("there is none")),
     (57, "errors of mlock", Same(c::lock)),
     (58, "RLIMIT_MEMLOCK", Not("the budget is the limit")),

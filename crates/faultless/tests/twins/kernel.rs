@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::PAGE;
 
+/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE`, which libc doesn't have.
+pub const GUARD_INSTALL: i32 = 102;
+pub const GUARD_REMOVE: i32 = 103;
+
 /// The error number of a call.
 pub type Errno = i32;
 

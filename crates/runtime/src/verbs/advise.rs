@@ -32,6 +32,7 @@ impl<M: Machine> Core<M> {
         let result = self.take_away(space, range, |engine, plan| {
             engine.advise_range(space, at, advice, &mut pieces, plan)
         });
+        self.wait_until_quiet(space, range);
         result.map_err(|why| Error::refused("advise", range, why.errno(), why))
     }
 
