@@ -118,7 +118,11 @@ impl Served {
 
     /// Writes what is dirty in a range and makes it durable; tells errors since `seen`.
     pub fn flush(&self, pages: PageRange, seen: &mut ErrorsSeen) -> Result<(), Errno> {
-        self.core.flush(self.handle.object, pages, seen).map_err(|error| errno_of(&error))
+        self.core.flush(self.handle.object, pages, seen).map_err(|error| {
+            // A program hears a number only; who runs the broker can read what it means.
+            eprintln!("faultless: msync is told an error: {error}");
+            errno_of(&error)
+        })
     }
 
     /// Errors that a new user is not to be told.
