@@ -8,7 +8,7 @@ use faultless_engine::{ErrorsSeen, ObjectOptions, PinFor, Rights};
 use faultless_linux::shared::{STORE, SharedMachine};
 use faultless_pager::{FilePager, Pager, Rights as FileRights};
 use faultless_protocol::FileId;
-use faultless_runtime::{Core, NewObject, ObjectHandle};
+use faultless_runtime::{Core, Error, NewObject, ObjectHandle};
 use faultless_sys::shared::SharedMemory;
 use rustix::io::Errno;
 
@@ -113,12 +113,26 @@ impl Served {
         if dirty == 0 {
             return Ok(());
         }
-        self.core.write_back(self.handle.object, pages).map_err(|error| errno_of(&error))
+        let written = self.between_writes(|| self.core.write_back(self.handle.object, pages));
+        written.map_err(|error| errno_of(&error))
+    }
+
+    /// Tries, and once more between two `write`s where one was at a page: it holds it while it
+    /// copies. Who has the length locked meets none.
+    fn between_writes(&self, mut attempt: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        match attempt() {
+            Err(Error::Pinned { .. }) => {
+                let _length = self.lock_length();
+                attempt()
+            }
+            done => done,
+        }
     }
 
     /// Writes what is dirty in a range and makes it durable; tells errors since `seen`.
     pub fn flush(&self, pages: PageRange, seen: &mut ErrorsSeen) -> Result<(), Errno> {
-        self.core.flush(self.handle.object, pages, seen).map_err(|error| {
+        let flushed = self.between_writes(|| self.core.flush(self.handle.object, pages, seen));
+        flushed.map_err(|error| {
             // A program hears a number only; who runs the broker can read what it means.
             eprintln!("faultless: msync is told an error: {error}");
             errno_of(&error)

@@ -99,3 +99,14 @@ fn random_calls_come_to_the_same() {
         assert_eq!(with.len(), without.len());
     }
 }
+
+/// `write` holds the pages that it fills; msync waits for it, and is no error.
+#[test]
+fn a_map_is_written_back_while_another_process_writes() {
+    let dir = disk_dir();
+    let program = compiled(dir.path(), "both");
+    let mut under = tool();
+    under.args(["run", "--memory", "16M", "--all", "--"]).arg(&program);
+    let output = run_to_end(under.arg(dir.path().join("file")), PATIENCE);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
