@@ -123,7 +123,8 @@ impl Turn {
     fn wait_until_over(&self) {
         let since = Instant::now();
         let is_over = |had: Duration| had >= RETRY || !had.is_zero() && sleeps(self.thread);
-        let had = || processor_time(self.thread).map(|time| time - self.before);
+        // Its number may be another thread's by now, which has had less.
+        let had = || processor_time(self.thread).map(|time| time.saturating_sub(self.before));
         while since.elapsed() < MOMENT && !had().is_none_or(is_over) {
             std::thread::yield_now();
         }
@@ -133,6 +134,5 @@ impl Turn {
 fn sleeps(thread: i32) -> bool {
     let said = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
     // "1 (a name) S ...", where the name may be anything.
-    let state = said.ok().and_then(|said| Some(said.rsplit_once(") ")?.1.starts_with('R')));
-    state == Some(false)
+    said.is_ok_and(|said| said.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('R')))
 }
