@@ -78,21 +78,23 @@ impl Pool {
         from: VirtAddr,
         len: usize,
     ) -> Result<(), Stopped> {
-        let _quiet = self.moments.keep_off();
+        let hold = || self.moments.keep_off();
         // SAFETY: the caller's promise is ours.
-        let moved = unsafe { uffd.move_pages(to, from, len, self.when_busy()) };
+        let moved = unsafe { uffd.move_pages(to, from, len, self.when_busy(), hold) };
         let Err(Stopped { done, errno: Errno::BUSY }) = moved else { return moved };
         if self.when_busy() == WhenBusy::Wait {
             return moved;
         }
         let start = |start: VirtAddr| VirtAddr(start.0 + done as u64);
         let rest = VirtRange { start: start(from), end: VirtAddr(from.0 + len as u64) };
+        let quiet = hold();
         // SAFETY: 1. the range is in a reservation of ours; 2. by the caller's promise its
         // pages are there and open to stores.
         unsafe { unshare(rest) }.map_err(|errno| Stopped { done, errno })?;
+        drop(quiet);
+        let (to, len) = (start(to), rest.len() as usize);
         // SAFETY: the caller's promise is ours.
-        let moved =
-            unsafe { uffd.move_pages(start(to), rest.start, rest.len() as usize, WhenBusy::Wait) };
+        let moved = unsafe { uffd.move_pages(to, rest.start, len, WhenBusy::Wait, hold) };
         moved.map_err(|stopped| Stopped { done: done + stopped.done, ..stopped })
     }
 }

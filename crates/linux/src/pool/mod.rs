@@ -352,9 +352,9 @@ impl Pool {
     pub fn move_out_own(&self, from: VirtAddr, run: Run, calls: &Counters) -> Result<(), Stopped> {
         calls.move_();
         let (to, len) = (self.addr(run.start), bytes(run.len));
-        let _quiet = self.moments.keep_off();
+        let hold = || self.moments.keep_off();
         // SAFETY: as for `move_out`.
-        unsafe { self.uffd.move_pages(to, from, len, self.when_busy()) }
+        unsafe { self.uffd.move_pages(to, from, len, self.when_busy(), hold) }
     }
 
     /// The pages that were moved to slot `start` and following are those of `frames`.

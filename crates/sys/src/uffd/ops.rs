@@ -129,19 +129,23 @@ impl Userfaultfd {
     /// Moves the pages at `src` to the absent pages at `dst` (a range registered
     /// here), writable, and wakes whoever waits for them. Afterwards `src` is absent.
     ///
-    /// Both ranges are private anonymous memory, each within one kernel area.
+    /// Both ranges are private anonymous memory, each within one kernel area. What `hold`
+    /// answers is held during each call of the kernel's, and not between two of them, while
+    /// this waits for a page that is busy.
     ///
     /// # Safety
     /// `src` is memory that the caller has reserved and whose bytes may vanish: no
     /// reference to them exists, and no transfer into them is under way.
-    pub unsafe fn move_pages(
+    pub unsafe fn move_pages<H>(
         &self,
         dst: VirtAddr,
         src: VirtAddr,
         len: usize,
         when_busy: WhenBusy,
+        hold: impl Fn() -> H,
     ) -> Result<(), Stopped> {
         progress_unless_busy(len, when_busy, |done| {
+            let _held = hold();
             let mut move_ = sys::uffdio_move {
                 dst: dst.0 + done as u64,
                 src: src.0 + done as u64,
