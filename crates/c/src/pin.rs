@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use faultless::{Pinned, PinnedMut};
+use faultless::{MapRaw, Pinned, PinnedMut};
 
 use crate::error::{Failed, Result, answer};
 use crate::mapping::Mapping;
@@ -27,11 +27,7 @@ enum Held {
 // SAFETY: 1. no other function has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn faultless_pin(addr: *const c_void, length: usize) -> *mut FaultlessPinned {
-    let pinned = found(addr as usize).and_then(|(mapping, offset)| {
-        let pinned = mapping.shared()?.pin(offset, length)?;
-        Ok(given(Held::Read(pinned)))
-    });
-    answer(pinned, ptr::null_mut())
+    pinned(addr as usize, |map, offset| Ok(Held::Read(map.pin(offset, length)?)))
 }
 
 /// As `faultless_pin`, for bytes that are going to be changed: they count as changed when they
@@ -39,11 +35,7 @@ pub extern "C" fn faultless_pin(addr: *const c_void, length: usize) -> *mut Faul
 // SAFETY: 1. no other function has this name.
 #[unsafe(no_mangle)]
 pub extern "C" fn faultless_pin_mut(addr: *mut c_void, length: usize) -> *mut FaultlessPinned {
-    let pinned = found(addr as usize).and_then(|(mapping, offset)| {
-        let pinned = mapping.shared()?.pin_mut(offset, length)?;
-        Ok(given(Held::Write(pinned)))
-    });
-    answer(pinned, ptr::null_mut())
+    pinned(addr as usize, |map, offset| Ok(Held::Write(map.pin_mut(offset, length)?)))
 }
 
 /// Lets pinned bytes go. NULL is nothing.
@@ -54,7 +46,7 @@ pub extern "C" fn faultless_pin_mut(addr: *mut c_void, length: usize) -> *mut Fa
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn faultless_unpin(pinned: *mut FaultlessPinned) {
     if !pinned.is_null() {
-        // SAFETY: 1. by the caller's promise it is a box of `given` that nobody else has.
+        // SAFETY: 1. by the caller's promise it is a box of `pinned` that nobody else has.
         drop(unsafe { Box::from_raw(pinned) });
     }
 }
@@ -148,8 +140,13 @@ pub extern "C" fn faultless_resize(addr: *mut c_void, length: usize) -> c_int {
     answer(resized, -1)
 }
 
-fn given(held: Held) -> *mut FaultlessPinned {
-    Box::into_raw(Box::new(FaultlessPinned(held)))
+fn pinned(
+    addr: usize,
+    pin: impl FnOnce(&MapRaw, u64) -> std::result::Result<Held, faultless::Error>,
+) -> *mut FaultlessPinned {
+    let pinned = found(addr).and_then(|(mapping, offset)| Ok(pin(mapping.shared()?, offset)?));
+    let given = pinned.map(|held| Box::into_raw(Box::new(FaultlessPinned(held))));
+    answer(given, ptr::null_mut())
 }
 
 /// Whose a byte is, and its place there.

@@ -82,6 +82,14 @@ fn the_example_sums_a_file_under_its_budget() {
 }
 
 #[test]
+fn pins_copies_growth_and_errors_in_words() {
+    let dir = dir();
+    let program = compiled(dir.path(), "tests/programs/extras.c", Library::Shared);
+    let place = dir.path().to_str().expect("a name");
+    assert_eq!(run(&program, &[place]), "all as it should be\n");
+}
+
+#[test]
 fn children_of_a_program_that_maps_all_the_time_map_for_themselves() {
     let dir = dir();
     let program = compiled(dir.path(), "tests/programs/forks.c", Library::Shared);
