@@ -5,14 +5,14 @@
 //!             front  back
 //!
 //!  links    frame   0      1      2      3      4
-//!           list    2      0      –      0      0
 //!           prev    –      3      –      –      1
 //!           next    –      4      –      1      –
+//!  marks    list    2      0      –      0      0
 //! ```
 //!
-//! Every frame has one link, allocated with the table; so a frame is in one list at
-//! most, every operation is O(1), and nothing allocates after [`Lists::new`]. The
-//! link has a spare byte, which the lists carry for whoever uses them: a [tag].
+//! Every frame has one link and one mark, allocated with the table; so a frame is in one
+//! list at most, every operation is O(1), and nothing allocates after [`Lists::new`]. A
+//! mark has four spare bits, which the lists carry for whoever uses them: a [tag].
 //!
 //! [tag]: Lists::tag
 
@@ -44,15 +44,34 @@ impl ListId {
 /// No frame: the end of a list. A table never has this many frames.
 const NIL: u32 = u32::MAX;
 
-/// The link of a frame that is in no list.
-const NO_LIST: u8 = u8::MAX;
+/// The list of a frame that is in none.
+const NO_LIST: u8 = 0xf;
+
+/// Tags are below this.
+const TAGS: u8 = 16;
 
 #[derive(Clone, Copy)]
 struct Link {
     prev: u32,
     next: u32,
-    list: u8,
-    tag: u8,
+}
+
+/// A list and a tag, four bits each.
+#[derive(Clone, Copy)]
+struct Mark(u8);
+
+impl Mark {
+    fn new(list: u8, tag: u8) -> Mark {
+        Mark(list << 4 | tag)
+    }
+
+    fn list(self) -> u8 {
+        self.0 >> 4
+    }
+
+    fn tag(self) -> u8 {
+        self.0 % TAGS
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -70,6 +89,7 @@ fn frame(number: u32) -> Option<FrameNo> {
 /// [`LISTS`] doubly linked lists over the frames `0..frames`.
 pub struct Lists {
     links: Vec<Link>,
+    marks: Vec<Mark>,
     ends: [Ends; LISTS],
 }
 
@@ -77,9 +97,13 @@ impl Lists {
     /// Empty lists for the frames `0..frames`.
     pub fn new(frames: u32) -> Lists {
         assert!(frames < NIL, "the last number means the end of a list");
-        let unlinked = Link { prev: NIL, next: NIL, list: NO_LIST, tag: 0 };
+        let unlinked = Link { prev: NIL, next: NIL };
         let empty = Ends { front: NIL, back: NIL, len: 0 };
-        Lists { links: vec![unlinked; frames as usize], ends: [empty; LISTS] }
+        Lists {
+            links: vec![unlinked; frames as usize],
+            marks: vec![Mark::new(NO_LIST, 0); frames as usize],
+            ends: [empty; LISTS],
+        }
     }
 
     /// The number of frames in `list`.
@@ -99,7 +123,7 @@ impl Lists {
 
     /// The list that `frame` is in.
     pub fn list_of(&self, frame: FrameNo) -> Option<ListId> {
-        let list = self.links[frame.index()].list;
+        let list = self.marks[frame.index()].list();
         (list != NO_LIST).then_some(ListId(list))
     }
 
@@ -128,15 +152,17 @@ impl Lists {
         core::iter::successors(self.front(list), |&this| self.next(this))
     }
 
-    /// The byte that `frame`'s link carries for the lists' user; 0 in a frame that
-    /// was never tagged. It stays when the frame changes lists.
+    /// The bits that `frame`'s mark carries for the lists' user; 0 in a frame that
+    /// was never tagged. They stay when the frame changes lists.
     pub fn tag(&self, frame: FrameNo) -> u8 {
-        self.links[frame.index()].tag
+        self.marks[frame.index()].tag()
     }
 
-    /// Makes `tag` the byte that `frame`'s link carries.
+    /// Makes `tag`, which has four bits, what `frame`'s mark carries.
     pub fn set_tag(&mut self, frame: FrameNo, tag: u8) {
-        self.links[frame.index()].tag = tag;
+        debug_assert!(tag < TAGS, "a tag has four bits");
+        let mark = &mut self.marks[frame.index()];
+        *mark = Mark::new(mark.list(), tag);
     }
 
     /// Puts `frame`, which is in no list, at the end of `list`.
@@ -154,8 +180,9 @@ impl Lists {
     /// Takes `frame` out of the list that it is in, and says which that was.
     pub fn remove(&mut self, frame: FrameNo) -> Option<ListId> {
         let list = self.list_of(frame)?;
-        let Link { prev, next, tag, .. } = self.links[frame.index()];
-        self.links[frame.index()] = Link { prev: NIL, next: NIL, list: NO_LIST, tag };
+        let Link { prev, next } = self.links[frame.index()];
+        self.links[frame.index()] = Link { prev: NIL, next: NIL };
+        self.marks[frame.index()] = Mark::new(NO_LIST, self.tag(frame));
         self.join(list, prev, next);
         self.ends[list.index()].len -= 1;
         Some(list)
@@ -175,7 +202,7 @@ impl Lists {
 
     /// The memory that the lists use.
     pub fn bookkeeping_bytes(&self) -> usize {
-        size_of::<Lists>() + self.links.capacity() * size_of::<Link>()
+        size_of::<Lists>() + self.links.capacity() * (size_of::<Link>() + size_of::<Mark>())
     }
 
     /// Panics unless every list is whole: links agree in both directions, each frame
@@ -185,7 +212,8 @@ impl Lists {
             let (mut before, mut this, mut count) = (NIL, ends.front, 0);
             while this != NIL {
                 let link = self.links[this as usize];
-                assert_eq!(link.list as usize, number, "frame {this} names another list");
+                let list = self.marks[this as usize].list();
+                assert_eq!(list as usize, number, "frame {this} names another list");
                 assert_eq!(link.prev, before, "frame {this} names another neighbour");
                 (before, this, count) = (this, link.next, count + 1);
                 assert!(count <= ends.len, "list {number} is longer than its length, or a ring");
@@ -193,15 +221,16 @@ impl Lists {
             assert_eq!(ends.back, before, "list {number} ends elsewhere");
             assert_eq!(ends.len, count, "list {number} has another length");
         }
-        let linked = self.links.iter().filter(|link| link.list != NO_LIST).count();
+        let linked = self.marks.iter().filter(|mark| mark.list() != NO_LIST).count();
         assert_eq!(linked, self.total() as usize, "a frame names a list that doesn't hold it");
     }
 
     /// Puts `frame` between two neighbours in `list`.
     fn link(&mut self, list: ListId, frame: FrameNo, prev: u32, next: u32) {
-        let link = &mut self.links[frame.index()];
-        assert_eq!(link.list, NO_LIST, "frame {} is in a list already", frame.0);
-        *link = Link { prev, next, list: list.0, tag: link.tag };
+        let mark = &mut self.marks[frame.index()];
+        assert_eq!(mark.list(), NO_LIST, "frame {} is in a list already", frame.0);
+        *mark = Mark::new(list.0, mark.tag());
+        self.links[frame.index()] = Link { prev, next };
         self.join(list, prev, frame.0);
         self.join(list, frame.0, next);
         self.ends[list.index()].len += 1;
@@ -299,6 +328,6 @@ mod tests {
 
     #[test]
     fn a_link_stays_small() {
-        assert_eq!(size_of::<Link>(), 12);
+        assert_eq!(size_of::<Link>() + size_of::<Mark>(), 9);
     }
 }

@@ -25,7 +25,7 @@ fn locked_pages_never_leave() {
         let sent_away = memory.advise(.., Advice::PageOut).map_err(|error| error.errno());
         assert_eq!((discarded, sent_away), (Err(libc::EINVAL), Err(libc::EINVAL)));
         memory.unlock(..).unwrap();
-        other.fill(9);
+        memory.advise(.., Advice::PageOut).unwrap();
         let left = memory.residency(8 * PAGE..12 * PAGE).unwrap();
         assert_ne!(left, [true; 4], "{delivery:?}: they were to leave");
         assert_eq!((memory[8 * PAGE], memory[8 * PAGE + 1]), (1, 0));

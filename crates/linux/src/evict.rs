@@ -7,6 +7,8 @@ use faultless_sys::memory::dont_need_many;
 
 use crate::error::{PageError, Verb};
 use crate::machine::LinuxMachine;
+use crate::pool::Copying;
+use crate::slots::Run;
 
 /// Fewer neighbours than this are copied or dropped rather than moved: measured, one
 /// move costs as much as dropping two pages and making them anew, because each move
@@ -130,7 +132,8 @@ impl Copied {
                 now.iter().try_for_each(|(at, _)| batch.push(machine, *at, 1))?;
                 batch.drop(machine)
             });
-            machine.pool.end_copying(granted, 0);
+            let ready = Run::EMPTY;
+            machine.pool.end_copying(Copying { granted, not_made: 0, ready });
             result?;
             rest = later;
         }

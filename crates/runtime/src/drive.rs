@@ -7,7 +7,7 @@
 use std::io;
 
 use faultless_addr::{
-    FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
+    Access, FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
 };
 use faultless_engine::{Engine, Failure, Leaver, Op, Plan, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
@@ -32,9 +32,37 @@ pub enum Reads {
     HandOff,
 }
 
+/// An access that a thread serves for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaited {
+    pub space: SpaceId,
+    pub at: VirtAddr,
+    pub access: Access,
+}
+
+impl Awaited {
+    /// Can the access be tried again once `op` has been carried out?
+    fn is_served_by(&self, plan: &Plan, op: &Op) -> bool {
+        let (space, at, frames, stores) = match *op {
+            Op::Map { space, at, frames, write } => {
+                (space, at, frames, write == WriteAccess::Allowed)
+            }
+            Op::Grant { space, at, frames } => (space, at, frames, true),
+            _ => return false,
+        };
+        space == self.space
+            && pages_at(at, plan.frames(frames).len()).contains(self.at)
+            && (stores || self.access != Access::Write)
+    }
+}
+
 /// What a thread needs to carry plans out; kept for the next thread.
 pub struct Worker {
     pub plan: Plan,
+    /// Until it has been served.
+    pub awaited: Option<Awaited>,
+    /// Frames were short when something was carried out.
+    pub is_short: bool,
     next: Plan,
     pub io: Io,
     ended: Vec<(Job, io::Result<u64>)>,
@@ -47,6 +75,8 @@ impl Worker {
     pub fn new(rings: Rings, user: RingUser) -> Worker {
         Worker {
             plan: Plan::new(),
+            awaited: None,
+            is_short: false,
             next: Plan::new(),
             io: Io::new(rings, user),
             ended: Vec::new(),
@@ -83,7 +113,7 @@ impl<M: Machine> Core<M> {
     }
 
     fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
-        let Worker { plan, next, io, moves, stayed, .. } = worker;
+        let Worker { plan, next, io, moves, stayed, awaited, is_short, .. } = worker;
         stayed.clear();
         self.wake(plan.wakes);
         self.unmap(&mut plan.drop, |_| Then::Drop, moves, stayed);
@@ -93,7 +123,12 @@ impl<M: Machine> Core<M> {
             self.carry_out_op(plan, *op);
         }
         if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
-            self.engine.lock().carried_out(plan, stayed, next);
+            let mut engine = self.engine.lock();
+            engine.carried_out(plan, stayed, next);
+            *is_short = engine.shortage() > 0;
+        }
+        if awaited.is_some_and(|it| plan.ops.iter().any(|op| it.is_served_by(plan, op))) {
+            *awaited = None;
         }
         for op in &plan.ops {
             match *op {

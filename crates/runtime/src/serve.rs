@@ -10,7 +10,7 @@ use faultless_engine::{Engine, Marked, Outcome, Scope, Signal, Waiter};
 use faultless_machine::Machine;
 
 use crate::core::Core;
-use crate::drive::{Reads, Worker};
+use crate::drive::{Awaited, Reads, Worker};
 use crate::error::Error;
 
 /// How a fault was served.
@@ -101,12 +101,16 @@ impl<M: Machine> Core<M> {
                 continue;
             }
             drop(engine);
+            worker.awaited = Some(Awaited { space, at: addr, access });
             let reads = match outcome {
                 Outcome::Waiting(no) if worker.plan.reads_first(no) => Reads::FirstHere,
                 _ => Reads::HandOff,
             };
             self.carry_out(worker, reads);
             self.finish(worker);
+            if worker.awaited.take().is_none() {
+                return Served::Yes;
+            }
             match outcome {
                 Outcome::Resolved => return Served::Yes,
                 Outcome::Waiting(_) => {}
@@ -149,6 +153,9 @@ impl<M: Machine> Core<M> {
 
     /// Whoever used frames up gets some back, so that the next fault finds one free.
     pub(crate) fn make_up(&self, worker: &mut Worker) {
+        if !std::mem::take(&mut worker.is_short) {
+            return;
+        }
         let mut engine = self.engine.lock();
         let shortage = engine.shortage().min(64);
         if shortage == 0 {

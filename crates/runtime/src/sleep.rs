@@ -5,7 +5,11 @@
 //! reported under that lock, and the wake comes after: so it can't be missed between
 //! looking and sleeping. Sleepers share 64 condition variables by frame number; who is
 //! woken for another's frame looks again.
+//!
+//! Who sleeps is counted, also under the engine's lock: most faults are served by who waits
+//! for them, and to wake nobody is a system call, too.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use faultless_addr::FrameNo;
@@ -14,20 +18,52 @@ use faultless_engine::{Engine, Wakes};
 use crate::lock::Guard;
 use crate::sync::Condvar;
 
+/// Those who sleep for one reason.
+struct Group {
+    bell: Condvar,
+    count: AtomicU32,
+}
+
+impl Group {
+    fn new() -> Group {
+        Group { bell: Condvar::new(), count: AtomicU32::new(0) }
+    }
+
+    /// Whoever sleeps has been counted under the engine's lock, before what it waits for was
+    /// reported under it.
+    fn wake(&self) {
+        if self.count.load(Ordering::Acquire) > 0 {
+            self.bell.notify_all();
+        }
+    }
+
+    /// Counts this thread while it sleeps.
+    fn sleep<'a>(
+        &self,
+        engine: Guard<'a, Engine>,
+        sleep: impl FnOnce(Guard<'a, Engine>, &Condvar) -> Guard<'a, Engine>,
+    ) -> Guard<'a, Engine> {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        let engine = sleep(engine, &self.bell);
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        engine
+    }
+}
+
 /// All who sleep.
 pub struct Sleepers {
-    settled: [Condvar; 64],
-    freed: Condvar,
+    settled: [Group; 64],
+    freed: Group,
 }
 
 impl Sleepers {
     pub fn new() -> Sleepers {
-        Sleepers { settled: std::array::from_fn(|_| Condvar::new()), freed: Condvar::new() }
+        Sleepers { settled: std::array::from_fn(|_| Group::new()), freed: Group::new() }
     }
 
     /// Sleeps until frame `no` settles, or a while: the caller looks again.
     pub fn wait_settled<'a>(&self, engine: Guard<'a, Engine>, no: FrameNo) -> Guard<'a, Engine> {
-        engine.wait(&self.settled[Wakes::group(no)])
+        self.settled[Wakes::group(no)].sleep(engine, |engine, bell| engine.wait(bell))
     }
 
     /// Sleeps until a frame becomes free, or `timeout`.
@@ -36,18 +72,18 @@ impl Sleepers {
         engine: Guard<'a, Engine>,
         timeout: Duration,
     ) -> Guard<'a, Engine> {
-        engine.wait_for(&self.freed, timeout)
+        self.freed.sleep(engine, |engine, bell| engine.wait_for(bell, timeout))
     }
 
     /// Wakes whom a plan says to wake.
     pub fn wake(&self, wakes: Wakes) {
         let mut groups = wakes.settled;
         while groups != 0 {
-            self.settled[groups.trailing_zeros() as usize].notify_all();
+            self.settled[groups.trailing_zeros() as usize].wake();
             groups &= groups - 1;
         }
         if wakes.frames {
-            self.freed.notify_all();
+            self.freed.wake();
         }
     }
 }

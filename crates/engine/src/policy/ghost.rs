@@ -7,8 +7,8 @@
 //!
 //! A ghost lives for as many insertions as the table is meant to hold names. Nothing
 //! removes it then: its epoch is too old to match, and the next insertion that needs the
-//! slot takes it. There are two slots for each name, so few are pushed out early. A
-//! stranger passes for a ghost about once in eight thousand look-ups, which costs a
+//! slot takes it. With two slots for each name few are pushed out early; with one, some
+//! are, and the table is half as big. A stranger passes for a ghost about once in eight thousand look-ups, which costs a
 //! cache nothing but a wrong guess.
 //!
 //! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023, section 4.2), which
@@ -22,8 +22,14 @@ use super::PageKey;
 /// Slots in a bucket: 32 bytes, half a cache line.
 const WAYS: usize = 8;
 
-/// Slots for each name that the table is meant to remember.
-const SLOTS_PER_NAME: usize = 2;
+/// How many slots there are for each name that a table is meant to remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    /// Four bytes a name; five in six live as long as they are meant to.
+    One = 1,
+    /// Eight bytes a name; 19 in 20 do.
+    Two = 2,
+}
 
 /// Epochs that a ghost lives, where there are that many names. Coarse enough for 16 bits
 /// to last 256 lifetimes, fine enough for a lifetime to be right within half a percent.
@@ -48,8 +54,8 @@ pub struct Ghosts {
 
 impl Ghosts {
     /// A table that remembers about `names` pages.
-    pub fn new(names: u32) -> Ghosts {
-        let buckets = (names as usize * SLOTS_PER_NAME).div_ceil(WAYS).max(1);
+    pub fn new(names: u32, slots: Slots) -> Ghosts {
+        let buckets = (names as usize * slots as usize).div_ceil(WAYS).max(1);
         let inserts_per_epoch = (names / EPOCHS_PER_LIFE).max(1);
         Ghosts {
             buckets: vec![Bucket::default(); buckets],
@@ -135,14 +141,16 @@ mod tests {
 
     #[test]
     fn remembers_the_last_names_and_no_others() {
-        for names in [8, 100, 1_000, 10_000] {
-            let mut ghosts = Ghosts::new(names);
+        let tables = [8, 100, 1_000, 10_000].map(|names| [(names, Slots::One), (names, Slots::Two)]);
+        for (names, slots) in tables.into_iter().flatten() {
+            let mut ghosts = Ghosts::new(names, slots);
             let total = u64::from(names) * 3;
             (0..total).for_each(|page| ghosts.insert(key(page)));
             ghosts.check_invariants();
             let lately = total - u64::from(names);
             let kept = (lately..total).filter(|&page| ghosts.take(key(page))).count();
-            assert!(kept as f64 >= 0.95 * f64::from(names), "{kept} of {names} kept");
+            let least = if slots == Slots::One { 0.83 } else { 0.95 };
+            assert!(kept as f64 >= least * f64::from(names), "{kept} of {names} kept");
             let margin = u64::from(names / 100 + 2);
             let stale = (0..lately - margin).filter(|&page| ghosts.take(key(page))).count();
             assert!(stale as u64 <= 1 + total / 500, "{stale} of {names} are too old");
@@ -151,14 +159,17 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_once() {
-        let mut ghosts = Ghosts::new(16);
+        let mut ghosts = Ghosts::new(16, Slots::Two);
         ghosts.insert(key(7));
         assert!(ghosts.take(key(7)));
         assert!(!ghosts.take(key(7)));
     }
 
     #[test]
-    fn a_ghost_costs_eight_bytes() {
-        assert!(Ghosts::new(10_000).bookkeeping_bytes() <= 8 * 10_000 + size_of::<Ghosts>());
+    fn a_ghost_costs_four_bytes_a_slot() {
+        for slots in [Slots::One, Slots::Two] {
+            let bytes = Ghosts::new(10_000, slots).bookkeeping_bytes();
+            assert!(bytes <= 4 * slots as usize * 10_000 + size_of::<Ghosts>());
+        }
     }
 }

@@ -35,7 +35,7 @@ use core::mem::size_of;
 use faultless_addr::FrameNo;
 
 use super::{
-    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View, ghost::Ghosts,
+    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View, ghost::{Ghosts, Slots},
     is_referenced, look_elsewhere, note, search, unreference,
 };
 use crate::list::{ListId, Lists};
@@ -74,7 +74,7 @@ impl S3Fifo {
     /// The policy for the frames `0..frames`.
     pub fn new(frames: u32) -> S3Fifo {
         let small_max = (frames / SMALL_SHARE).max(1);
-        S3Fifo { lists: Lists::new(frames), ghosts: Ghosts::new(frames), small_max }
+        S3Fifo { lists: Lists::new(frames), ghosts: Ghosts::new(frames, Slots::Two), small_max }
     }
 
     fn small_len(&self) -> u32 {

@@ -1,29 +1,31 @@
-//! An active and an inactive list: the default.
+//! An active and an inactive list, and the names of pages that left: the default.
 //!
 //! ```text
-//!   demand                 front of active,
-//!     │                    when inactive is short
-//!     ▼      ┌────────┐      Unreference      ┌──────────┐   not referenced
-//!   ────────►│ active ├──────────────────────►│ inactive ├──────────────────► Evict
-//!     ▲      └────────┘                       └──────────┘
-//!     │        FIFO                             ▲      │
-//!     └────────────────────── referenced ───────┼──────┘
-//!                                           read ahead
+//!               its name is known
+//!   page ──┬──────────────────────►┌────────┐ Unreference,
+//!          │                       │ active ├────────────┐ where inactive
+//!          │             ┌────────►└────────┘            │ is short
+//!          │  referenced │                               ▼
+//!          │        ┌────┴─────┐◄────────────────────────┘
+//!          └───────►│ inactive ├──► Evict ──► names
+//!                   └──────────┘
 //! ```
 //!
-//! Active is a FIFO that nobody looks into: a page leaves it in its turn, with its
-//! reference cleared, and inactive is where it shows whether it is still used. Inactive
-//! is kept at a third of all pages. So a page gets a whole trip through inactive to be
-//! used again, and pages that are used once pass through at the cost of one probe.
+//! Most pages are used once. They arrive on inactive, a FIFO, and leave it without having
+//! been asked whether they are used: where a reference shows only by a fault, to ask costs
+//! more than a page that is used only now and then is worth. A page that is wanted again soon
+//! after it left is worth it. Its name is known, and it goes to active, which is a FIFO as
+//! well. From there it comes back to inactive with its reference cleared, and has a whole
+//! trip through that to be used again. So the pages of a scan disturb no others, and a hot
+//! page costs one more read than it would by a policy that knew.
 //!
-//! Pages read ahead wait on inactive for their first use; a scan with read-ahead
-//! never disturbs the active list.
+//! Inactive is kept at a quarter of all pages. Until memory is full for the first time all pages
+//! go to active: those that have been there from the beginning get their chance, too.
 //!
-//! Source: Richard Rashid et al., "Machine-independent virtual memory management for
-//! paged uniprocessor and multiprocessor architectures" (ASPLOS 1987), and Richard
-//! Draves, "Page replacement and reference bit emulation in Mach" (USENIX Mach
-//! Symposium 1991); before them the free and modified page lists of VAX/VMS (Levy and
-//! Lipman, Computer, March 1982). The share of a third is Mach's.
+//! Source: the lists are those of VAX/VMS (Levy and Lipman, Computer, March 1982) and Mach
+//! (Rashid et al., ASPLOS 1987; Draves, USENIX Mach Symposium 1991). Newcomers on a FIFO that
+//! leave unasked, the memory of their names, and the quarter are 2Q's (Johnson and Shasha,
+//! VLDB 1994); Linux remembers names as well (`mm/workingset.c`).
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -32,8 +34,9 @@ use core::mem::size_of;
 use faultless_addr::FrameNo;
 
 use super::{
-    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View, is_referenced,
-    look_elsewhere, note, search, unreference,
+    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View,
+    ghost::{Ghosts, Slots},
+    is_referenced, look_elsewhere, note, search, unreference,
 };
 use crate::list::{ListId, Lists};
 
@@ -41,11 +44,14 @@ const ACTIVE: ListId = ListId::new(0);
 const INACTIVE: ListId = ListId::new(1);
 
 /// Inactive is short while it holds less than one page in this many.
-const INACTIVE_SHARE: u32 = 3;
+const INACTIVE_SHARE: u32 = 4;
 
-/// An active FIFO and an inactive list: the policy of VMS and Mach.
+/// The policy of VMS and Mach, with a memory of what left.
 pub struct TwoList {
     lists: Lists,
+    ghosts: Ghosts,
+    /// Frames have been asked for: memory was full.
+    was_full: bool,
 }
 
 /// Which list has less than its share.
@@ -58,7 +64,8 @@ enum Short {
 impl TwoList {
     /// The policy for the frames `0..frames`.
     pub fn new(frames: u32) -> TwoList {
-        TwoList { lists: Lists::new(frames) }
+        let ghosts = Ghosts::new((frames - frames / 4).max(1), Slots::One);
+        TwoList { lists: Lists::new(frames), ghosts, was_full: false }
     }
 
     fn short(&self) -> Short {
@@ -93,14 +100,10 @@ impl TwoList {
             self.lists.move_to_back(INACTIVE, frame);
             return Step::Stuck;
         }
-        if !is_referenced(&self.lists, view, frame) {
+        let fresh = note::has(&self.lists, frame, note::FRESH);
+        if fresh || !is_referenced(&self.lists, view, frame) {
             self.lists.move_to_back(INACTIVE, frame);
             return Step::Done(Verdict::Evict(frame));
-        }
-        if note::has(&self.lists, frame, note::FRESH) {
-            // Read ahead, and used once at most: it has yet to be used again.
-            self.lists.move_to_back(INACTIVE, frame);
-            return Step::Done(unreference(&mut self.lists, frame));
         }
         self.lists.move_to_back(ACTIVE, frame);
         Step::Moved
@@ -112,12 +115,10 @@ impl Policy for TwoList {
         PolicyKind::TwoList.name()
     }
 
-    fn insert(&mut self, frame: FrameNo, _key: PageKey, how: Arrival) {
+    fn insert(&mut self, frame: FrameNo, key: PageKey, how: Arrival) {
         self.lists.set_tag(frame, note::FRESH);
-        match how {
-            Arrival::Demand => self.lists.push_back(ACTIVE, frame),
-            Arrival::ReadAhead => self.lists.push_back(INACTIVE, frame),
-        }
+        let is_known = self.ghosts.take(key) || how == Arrival::Demand && !self.was_full;
+        self.lists.push_back(if is_known { ACTIVE } else { INACTIVE }, frame);
     }
 
     fn touch(&mut self, frame: FrameNo) {
@@ -128,11 +129,15 @@ impl Policy for TwoList {
         }
     }
 
-    fn remove(&mut self, frame: FrameNo, _key: PageKey, _why: Departure) {
+    fn remove(&mut self, frame: FrameNo, key: PageKey, why: Departure) {
         self.lists.remove(frame).expect("the policy has the frame");
+        if why == Departure::Evicted {
+            self.ghosts.insert(key);
+        }
     }
 
     fn next(&mut self, view: &dyn View) -> Option<Verdict> {
+        self.was_full = true;
         search(self.lists.total(), |stuck| {
             let wants_active = (self.short() == Short::Inactive) != look_elsewhere(stuck);
             let active = self.lists.front(ACTIVE);
@@ -154,11 +159,13 @@ impl Policy for TwoList {
     }
 
     fn bookkeeping_bytes(&self) -> usize {
-        size_of::<TwoList>() - size_of::<Lists>() + self.lists.bookkeeping_bytes()
+        let own = size_of::<TwoList>() - size_of::<Lists>() - size_of::<Ghosts>();
+        own + self.lists.bookkeeping_bytes() + self.ghosts.bookkeeping_bytes()
     }
 
     fn check_invariants(&self) {
         self.lists.check_invariants();
+        self.ghosts.check_invariants();
         assert_eq!(
             self.lists.len(ACTIVE) + self.lists.len(INACTIVE),
             self.lists.total(),

@@ -20,6 +20,7 @@ use crate::calls::Counters;
 use crate::error::{NewError, PageError, Verb};
 use crate::segv::Moments;
 use crate::slots::{Run, Slots, Taken};
+pub(crate) use room::Copying;
 
 /// `slot_of` a frame that isn't aside.
 const NOWHERE: u32 = u32::MAX;
@@ -253,22 +254,19 @@ impl Pool {
         while done < frames.len() {
             let stopped = |done: usize| move |errno| Stopped { done: done * PAGE_SIZE, errno };
             let wanted = (frames.len() - done).min(BATCH as usize) as u32;
-            let granted = self.begin_copying(wanted).map_err(stopped(done))?;
-            if let Err(errno) = self.make_room(granted, calls) {
-                self.end_copying(granted, granted);
-                return Err(stopped(done)(errno));
-            }
+            let granted = self.begin_copying_in(wanted, calls).map_err(stopped(done))?;
             let batch = &frames[done..done + granted as usize];
             let to = at.plus_pages(done as u64);
-            let (copied, result) = self.copy_batch(uffd, to, batch, protect, calls);
-            self.end_copying(granted, granted - copied);
+            let (copied, ready, result) = self.copy_batch(uffd, to, batch, protect, calls);
+            self.end_copying(Copying { granted, not_made: granted - copied, ready });
             done += copied as usize;
             result.map_err(stopped(done))?;
         }
         Ok(())
     }
 
-    /// Answers how many frames are in place.
+    /// Answers how many frames are in place, and the last of the slots that have become ready,
+    /// which the caller gives back with what else it has.
     fn copy_batch(
         &self,
         uffd: &Userfaultfd,
@@ -276,9 +274,12 @@ impl Pool {
         frames: &[FrameNo],
         protect: Protect,
         calls: &Counters,
-    ) -> (u32, Result<(), Errno>) {
-        let mut done = 0;
+    ) -> (u32, Run, Result<(), Errno>) {
+        let (mut done, mut ready) = (0, Run::EMPTY);
         while done < frames.len() {
+            if ready != Run::EMPTY {
+                self.lock().give_ready(std::mem::replace(&mut ready, Run::EMPTY));
+            }
             let rest = &frames[done..];
             let run = self.run_of(rest);
             let to = at.plus_pages(done as u64);
@@ -291,15 +292,13 @@ impl Pool {
             drop(quiet);
             let now = copied.map_or_else(|stopped| pages(stopped.done), |()| run.len);
             self.leave(&rest[..now as usize]);
-            if now > 0 {
-                self.lock().give_ready(Run { start: run.start, len: now });
-            }
+            ready = Run { start: run.start, len: now };
             done += now as usize;
             if let Err(stopped) = copied {
-                return (done as u32, Err(stopped.errno));
+                return (done as u32, ready, Err(stopped.errno));
             }
         }
-        (done as u32, Ok(()))
+        (done as u32, ready, Ok(()))
     }
 
     /// Copies mapped pages, whose bytes can't change, into slots for their frames. The

@@ -23,20 +23,51 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Ready pages that are dropped together, if there are twice as many.
 const DROPPED_AT_ONCE: u32 = 16;
 
+/// What has come of pages that were to be copied.
+pub(crate) struct Copying {
+    /// As [`Pool::begin_copying`] said.
+    pub granted: u32,
+    /// Pages that were counted and don't exist.
+    pub not_made: u32,
+    /// Slots whose pages nobody needs any more.
+    pub ready: Run,
+}
+
 impl Pool {
     pub fn begin_copying(&self, wanted: u32) -> Result<u32, Errno> {
+        Ok(self.grant(wanted)?.1)
+    }
+
+    /// As [`begin_copying`](Self::begin_copying), for pages that are made by it, which are
+    /// counted as well. Mostly one taking of the lock.
+    pub(super) fn begin_copying_in(&self, wanted: u32, calls: &Counters) -> Result<u32, Errno> {
+        let (mut slots, granted) = self.grant(wanted)?;
+        if slots.try_make(granted).is_ok() {
+            return Ok(granted);
+        }
+        drop(slots);
+        let room = self.make_room(granted, calls);
+        if room.is_err() {
+            self.end_copying(Copying { granted, not_made: 0, ready: Run::EMPTY });
+        }
+        room.map(|()| granted)
+    }
+
+    fn grant(&self, wanted: u32) -> Result<(MutexGuard<'_, Slots>, u32), Errno> {
         let mut wait = Wait::new();
         let mut slots = self.lock();
         loop {
             match slots.begin_copying(wanted) {
                 0 => slots = wait.for_change(self, slots)?,
-                granted => return Ok(granted),
+                granted => return Ok((slots, granted)),
             }
         }
     }
 
-    pub fn end_copying(&self, granted: u32, not_made: u32) {
+    pub fn end_copying(&self, copying: Copying) {
+        let Copying { granted, not_made, ready } = copying;
         let mut slots = self.lock();
+        slots.give_ready(ready);
         slots.end_copying(granted);
         slots.unmade(not_made);
         drop(slots);

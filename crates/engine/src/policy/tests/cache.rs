@@ -141,7 +141,6 @@ impl Cache {
                 Verdict::Unreference(_) => state.referenced = false,
                 Verdict::Evict(_) if state.dirty => (state.dirty, state.writing) = (false, 20),
                 Verdict::Evict(_) => {
-                    assert!(!state.referenced, "a page goes without a probe");
                     return self.drop_page(frame, Departure::Evicted);
                 }
             }
