@@ -95,6 +95,7 @@ pub use object::{
 pub use pin::{Pin, PinError, PinFor, PinStep};
 pub use plan::{Leaver, Op, Plan, Run, Source, Span, Wakes};
 pub use policy::{PageKey, PolicyKind};
+pub use reclaim::Pressure;
 pub use report::ReadEnd;
 pub use resize::ResizedBy;
 pub use signal::Signal;

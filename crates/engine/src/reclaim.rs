@@ -33,6 +33,17 @@ const WRITE_RETRY_TICKS: u32 = 1000;
 /// Has the page at this address been accessed since that was last cleared?
 pub type Accessed<'a> = dyn Fn(SpaceId, VirtAddr) -> bool + 'a;
 
+/// How short frames are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// There are enough.
+    None,
+    /// The background has something to do.
+    Low,
+    /// It doesn't keep up: whoever takes frames is to get some back.
+    High,
+}
+
 /// What happens to the pages of locked areas.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Locked {
@@ -131,6 +142,16 @@ impl Engine {
     pub fn shortage(&self) -> u32 {
         let coming = self.frames.free() + self.departing;
         if coming < self.water_low() { self.water_high() - coming } else { 0 }
+    }
+
+    /// How urgently somebody should get frames back.
+    pub fn pressure(&self) -> Pressure {
+        let coming = self.frames.free() + self.departing;
+        match self.water_low() {
+            low if coming >= low => Pressure::None,
+            low if coming >= low / 2 => Pressure::Low,
+            _ => Pressure::High,
+        }
     }
 
     /// Begins to free up to `target` frames; returns how many will come of it.

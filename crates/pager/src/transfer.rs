@@ -3,6 +3,8 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::ops::Deref;
 
+use smallvec::SmallVec;
+
 use crate::pager::PAGE_SIZE;
 
 /// The kernel's `IOV_MAX`: a call with more pieces is refused whole.
@@ -15,9 +17,12 @@ pub(crate) fn total(bufs: &[impl Deref<Target = [u8]>]) -> u64 {
 
 /// The bytes of `bufs` after the first `skip`, as far as one call takes them.
 /// Borrows anew, so that the caller's slices stay as they are.
-pub(crate) fn rest_mut<'a>(bufs: &'a mut [IoSliceMut<'_>], skip: u64) -> Vec<IoSliceMut<'a>> {
+pub(crate) fn rest_mut<'a>(
+    bufs: &'a mut [IoSliceMut<'_>],
+    skip: u64,
+) -> SmallVec<[IoSliceMut<'a>; 4]> {
     let mut skip = skip;
-    let mut rest = Vec::with_capacity(bufs.len().min(PIECES_MAX));
+    let mut rest = SmallVec::with_capacity(bufs.len().min(PIECES_MAX));
     for buf in bufs {
         if skip >= buf.len() as u64 {
             skip -= buf.len() as u64;

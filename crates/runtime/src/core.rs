@@ -65,6 +65,8 @@ pub struct Core<M: Machine> {
     /// Some pager has to be called, which may take long: a handler that does so must
     /// not be the only one that is told of faults.
     pub(crate) pagers_block: AtomicBool,
+    /// A handler has been told that frames are short, and has not looked yet.
+    pub(crate) reclaim_called: AtomicBool,
     pub(crate) keeper_bell: EventFd,
     /// What forked children may still read.
     pub(crate) kept: Ranked<Vec<Kept>>,
@@ -96,6 +98,7 @@ impl<M: Machine> Core<M> {
             flushes: Ranked::new(LEAF, VecDeque::new()),
             handler_bells: bells.map_err(setup("an eventfd"))?,
             pagers_block: AtomicBool::new(false),
+            reclaim_called: AtomicBool::new(false),
             keeper_bell: EventFd::new().map_err(setup("an eventfd"))?,
             kept: Ranked::new(LEAF, Vec::new()),
             stopping: AtomicBool::new(false),

@@ -7,16 +7,17 @@
 use std::io;
 
 use faultless_addr::{
-    Access, FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange, WriteAccess,
+    Access, FrameNo, ObjectId, PAGE_BYTES, PAGE_SIZE, PageIndex, SpaceId, VirtAddr, VirtRange,
+    WriteAccess,
 };
-use faultless_engine::{Engine, Failure, Leaver, Op, Plan, ReadEnd, Run, Source};
+use faultless_engine::{Engine, Failure, Leaver, Op, Plan, Pressure, ReadEnd, Run, Source};
 use faultless_machine::{Buffer, Machine, Stores, Then};
 use faultless_pager::{Direction, Shrunk};
 use faultless_sys::ring::RingUser;
 
 use crate::core::{Core, Rings};
 use crate::handoff::HandedOff;
-use crate::io::{Io, Job, copy_page, zero};
+use crate::io::{Buffers, Frames, Io, Job, copy_page, zero};
 use crate::lock::assert_none_held;
 use crate::say::say;
 
@@ -61,8 +62,8 @@ pub struct Worker {
     pub plan: Plan,
     /// Until it has been served.
     pub awaited: Option<Awaited>,
-    /// Frames were short when something was carried out.
-    pub is_short: bool,
+    /// How short frames were when something was carried out last.
+    pub pressure: Pressure,
     next: Plan,
     pub io: Io,
     ended: Vec<(Job, io::Result<u64>)>,
@@ -76,7 +77,7 @@ impl Worker {
         Worker {
             plan: Plan::new(),
             awaited: None,
-            is_short: false,
+            pressure: Pressure::None,
             next: Plan::new(),
             io: Io::new(rings, user),
             ended: Vec::new(),
@@ -113,7 +114,7 @@ impl<M: Machine> Core<M> {
     }
 
     fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
-        let Worker { plan, next, io, moves, stayed, awaited, is_short, .. } = worker;
+        let Worker { plan, next, io, moves, stayed, awaited, pressure, .. } = worker;
         stayed.clear();
         self.wake(plan.wakes);
         self.unmap(&mut plan.drop, |_| Then::Drop, moves, stayed);
@@ -125,7 +126,7 @@ impl<M: Machine> Core<M> {
         if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
             let mut engine = self.engine.lock();
             engine.carried_out(plan, stayed, next);
-            *is_short = engine.shortage() > 0;
+            *pressure = engine.pressure();
         }
         if awaited.is_some_and(|it| plan.ops.iter().any(|op| it.is_served_by(plan, op))) {
             *awaited = None;
@@ -236,7 +237,7 @@ impl<M: Machine> Core<M> {
             direction: Direction::Write,
             object: run.object,
             first: run.first,
-            frames: frames.to_vec(),
+            frames: Frames::from_slice(frames),
             pager: self.pager(run.object),
             buffers,
             bytes,
@@ -276,7 +277,7 @@ impl<M: Machine> Core<M> {
                 *reads = Reads::HandOff;
             }
             (Source::Pager, Reads::HandOff) => {
-                let frames = frames.to_vec();
+                let frames = Frames::from_slice(frames);
                 let job = HandedOff { object: run.object, first: run.first, frames };
                 self.handoff.push(job);
                 self.handler_bells[run.first.0 as usize % self.handler_bells.len()].signal();
@@ -305,7 +306,7 @@ impl<M: Machine> Core<M> {
             direction: Direction::Read,
             object,
             first,
-            frames: frames.to_vec(),
+            frames: Frames::from_slice(frames),
             pager: self.pager(object),
             buffers: self.aside(frames),
             bytes,
@@ -313,7 +314,7 @@ impl<M: Machine> Core<M> {
     }
 
     /// Where frames that are aside are, neighbours as one.
-    fn aside(&self, frames: &[FrameNo]) -> Vec<Buffer> {
+    fn aside(&self, frames: &[FrameNo]) -> Buffers {
         joined(frames.iter().map(|frame| self.machine.buffer(*frame)))
     }
 
@@ -432,8 +433,8 @@ impl<M: Machine> Core<M> {
 }
 
 /// Buffers in order, those that follow each other as one.
-fn joined(pages: impl Iterator<Item = Buffer>) -> Vec<Buffer> {
-    let mut buffers: Vec<Buffer> = Vec::new();
+fn joined(pages: impl Iterator<Item = Buffer>) -> Buffers {
+    let mut buffers = Buffers::new();
     for page in pages {
         match buffers.last_mut() {
             Some(last) if last.start.wrapping_add(last.len) == page.start => last.len += page.len,

@@ -83,9 +83,7 @@ impl<M: Machine> Core<M> {
                 self.take_faults(&mut handler);
             }
             self.take_handed_off(&mut handler.worker);
-            if !held_up {
-                self.reclaim_ahead(&mut handler);
-            }
+            let goes_on = !held_up && self.reclaim_ahead(&mut handler);
             if handler.worker.is_idle() {
                 active = None;
             }
@@ -94,7 +92,7 @@ impl<M: Machine> Core<M> {
                 handler.worker.io.wait();
             } else if rests && is_closing() {
                 wait_outside(|| self.handoff.has_some() || self.is_stopping());
-            } else if !(held_up || handler.look) {
+            } else if !(held_up || handler.look || goes_on) {
                 self.wait_for_work(&mut handler);
             }
             self.reap(&mut handler.worker);
@@ -176,18 +174,22 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// Keeps some frames free, so that faults don't have to wait for one.
-    fn reclaim_ahead(&self, handler: &mut Handler) {
+    /// Keeps some frames free, so that faults don't have to wait for one. Answers whether
+    /// there is more to be had at once.
+    fn reclaim_ahead(&self, handler: &mut Handler) -> bool {
+        self.reclaim_called.store(false, Ordering::Release);
         let mut engine = self.engine.lock();
         let shortage = engine.shortage().min(64);
         if shortage == 0 {
-            return;
+            return false;
         }
-        engine.reclaim(Scope::All, shortage, &mut handler.worker.plan);
+        let begun = engine.reclaim(Scope::All, shortage, &mut handler.worker.plan);
+        let goes_on = begun > 0 && engine.shortage() > 0;
         drop(engine);
         // The disk works while pages leave.
         handler.worker.io.flush();
         self.carry_out(&mut handler.worker, Reads::Queue);
+        goes_on
     }
 
     /// Sleeps until there is a fault, a bell or the end of a read.

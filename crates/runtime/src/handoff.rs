@@ -4,15 +4,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use faultless_addr::{FrameNo, ObjectId, PageIndex};
+use faultless_addr::{ObjectId, PageIndex};
 
+use crate::io::Frames;
 use crate::lock::{LEAF, Ranked};
 
 /// Pages that a handler is to read.
 pub(crate) struct HandedOff {
     pub object: ObjectId,
     pub first: PageIndex,
-    pub frames: Vec<FrameNo>,
+    pub frames: Frames,
 }
 
 /// What has been handed off and not been taken.

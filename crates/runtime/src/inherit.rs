@@ -6,6 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use faultless_addr::{ObjectId, PAGE_BYTES, WriteAccess};
 use faultless_engine::Lease;
@@ -96,6 +97,7 @@ impl<M: Machine> Core<M> {
     ) -> Result<(), Error> {
         self.kept.lock().clear();
         self.handoff.clear();
+        self.reclaim_called.store(false, Ordering::Release);
         self.flushes.lock().clear();
         // Their rings are the parent's.
         self.workers.lock().clear();

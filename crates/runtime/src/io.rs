@@ -16,6 +16,7 @@ use faultless_machine::Buffer;
 use faultless_pager::{Direction, Pager};
 use faultless_sys::ring::{Ring, RingUser};
 use rustix::fd::BorrowedFd;
+use smallvec::SmallVec;
 
 use crate::core::Rings;
 
@@ -27,15 +28,25 @@ const GATHER: usize = 16;
 /// [`Polls::fired`] is token `TOKEN_POLL + n`.
 pub const TOKEN_POLL: u64 = 1 << 32;
 
+/// So many pages of a run, and pieces of memory for them, need no memory of their own: most
+/// faults read one page.
+const FEW: usize = 4;
+
+/// The frames of a run.
+pub type Frames = SmallVec<[FrameNo; FEW]>;
+
+/// Where bytes are, in order.
+pub type Buffers = SmallVec<[Buffer; FEW]>;
+
 /// A run to be read or written.
 pub struct Job {
     pub direction: Direction,
     pub object: ObjectId,
     pub first: PageIndex,
-    pub frames: Vec<FrameNo>,
+    pub frames: Frames,
     pub pager: Arc<dyn Pager>,
     /// Where the bytes are, in order.
-    pub buffers: Vec<Buffer>,
+    pub buffers: Buffers,
     /// Bytes to move: less than the pages have where the object ends in them.
     pub bytes: u64,
 }
@@ -63,7 +74,7 @@ impl Job {
 
     /// Calls the pager for bytes `from..to` of the job.
     fn call(&self, from: u64, to: u64) -> io::Result<u64> {
-        let mut pieces = Vec::with_capacity(self.buffers.len());
+        let mut pieces: SmallVec<[_; FEW]> = SmallVec::new();
         let mut at = 0;
         for buffer in &self.buffers {
             let (start, end) = (at, at + buffer.len as u64);
@@ -76,7 +87,7 @@ impl Job {
         }
         match self.direction {
             Direction::Read => {
-                let mut slices: Vec<_> = pieces
+                let mut slices: SmallVec<[_; FEW]> = pieces
                     .into_iter()
                     .map(|(start, len)| {
                         // SAFETY: 1. the machine gave this address as the bytes of frames
@@ -88,7 +99,7 @@ impl Job {
                 Ok(self.pager.read(self.offset() + from, &mut slices)? as u64)
             }
             Direction::Write => {
-                let slices: Vec<_> = pieces
+                let slices: SmallVec<[_; FEW]> = pieces
                     .into_iter()
                     .map(|(start, len)| {
                         // SAFETY: 1. the machine gave this address for `len` bytes of pages;

@@ -3,10 +3,11 @@
 //! Inline: the thread that faulted serves itself and comes back when its access
 //! can be tried again. By a handler: the machine holds the thread; see `handlers`.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use faultless_addr::{Access, SpaceId, VirtAddr};
-use faultless_engine::{Engine, Marked, Outcome, Scope, Signal, Waiter};
+use faultless_engine::{Engine, Marked, Outcome, Pressure, Scope, Signal, Waiter};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -151,10 +152,13 @@ impl<M: Machine> Core<M> {
         Ok(())
     }
 
-    /// Whoever used frames up gets some back, so that the next fault finds one free.
+    /// Whoever used frames up sees to it that the next fault finds one free: a handler gets
+    /// some back meanwhile, or, where that is not enough, they are got back here.
     pub(crate) fn make_up(&self, worker: &mut Worker) {
-        if !std::mem::take(&mut worker.is_short) {
-            return;
+        match std::mem::replace(&mut worker.pressure, Pressure::None) {
+            Pressure::None => return,
+            Pressure::Low => return self.call_for_reclaim(),
+            Pressure::High => {}
         }
         let mut engine = self.engine.lock();
         let shortage = engine.shortage().min(64);
@@ -164,5 +168,12 @@ impl<M: Machine> Core<M> {
         engine.reclaim(Scope::All, shortage, &mut worker.plan);
         drop(engine);
         self.finish(worker);
+    }
+
+    fn call_for_reclaim(&self) {
+        let last = self.handler_bells.last();
+        if let Some(bell) = last.filter(|_| !self.reclaim_called.swap(true, Ordering::AcqRel)) {
+            bell.signal();
+        }
     }
 }

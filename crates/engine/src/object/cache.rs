@@ -214,39 +214,53 @@ impl PageCache {
         pool: &mut NodePool,
         of: &impl PageOf,
     ) -> Option<FrameNo> {
-        let frame = self.get(page, pool, of)?;
-        self.root = Self::remove_below(self.root, self.height, page, pool);
+        if levels_for(page) > self.height {
+            return None;
+        }
+        let frame;
+        (self.root, frame) = Self::remove_below(self.root, self.height, page, pool, of);
         if self.root == Slot::EMPTY {
             self.height = 0;
         }
-        Some(frame)
+        frame
     }
 
-    /// Removes a page known to be there. A node left with a lone frame gives way to it.
-    fn remove_below(slot: Slot, level: u32, page: PageIndex, pool: &mut NodePool) -> Slot {
-        let Hangs::Node(index) = slot.hangs() else { return Slot::EMPTY };
+    /// Answers what hangs there then, and the frame, if the page was there. A node left with a
+    /// lone frame gives way to it.
+    fn remove_below(
+        slot: Slot,
+        level: u32,
+        page: PageIndex,
+        pool: &mut NodePool,
+        of: &impl PageOf,
+    ) -> (Slot, Option<FrameNo>) {
+        let index = match slot.hangs() {
+            Hangs::Frame(frame) if of.page_of(frame) == page => return (Slot::EMPTY, Some(frame)),
+            Hangs::Nothing | Hangs::Frame(_) => return (slot, None),
+            Hangs::Node(index) => index,
+        };
         let place = digit(page, level - 1);
-        let child = Self::remove_below(pool.nodes[index].slots[place], level - 1, page, pool);
+        let child = pool.nodes[index].slots[place];
+        let (child, frame) = Self::remove_below(child, level - 1, page, pool, of);
+        if frame.is_none() {
+            return (slot, None);
+        }
         let node = &mut pool.nodes[index];
         node.slots[place] = child;
         if child == Slot::EMPTY {
             node.used -= 1;
         }
         if node.used > 1 {
-            return slot;
+            return (slot, frame);
         }
         let last = node.slots.iter().copied().find(|slot| *slot != Slot::EMPTY);
-        match last.map(|last| (last, last.hangs())) {
-            Some((_, Hangs::Node(_))) => slot,
-            Some((last, _)) => {
-                pool.give(index);
-                last
-            }
-            None => {
-                pool.give(index);
-                Slot::EMPTY
-            }
-        }
+        let slot = match last.map(|last| (last, last.hangs())) {
+            Some((_, Hangs::Node(_))) => return (slot, frame),
+            Some((last, _)) => last,
+            None => Slot::EMPTY,
+        };
+        pool.give(index);
+        (slot, frame)
     }
 
     /// The first cached page in `range`, with its frame.

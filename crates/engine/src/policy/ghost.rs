@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn remembers_the_last_names_and_no_others() {
-        let tables = [8, 100, 1_000, 10_000].map(|names| [(names, Slots::One), (names, Slots::Two)]);
+        let tables =
+            [8, 100, 1_000, 10_000].map(|names| [(names, Slots::One), (names, Slots::Two)]);
         for (names, slots) in tables.into_iter().flatten() {
             let mut ghosts = Ghosts::new(names, slots);
             let total = u64::from(names) * 3;

@@ -35,7 +35,8 @@ use core::mem::size_of;
 use faultless_addr::FrameNo;
 
 use super::{
-    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View, ghost::{Ghosts, Slots},
+    Arrival, Departure, PageKey, Policy, PolicyKind, Step, Verdict, View,
+    ghost::{Ghosts, Slots},
     is_referenced, look_elsewhere, note, search, unreference,
 };
 use crate::list::{ListId, Lists};
