@@ -104,6 +104,53 @@ impl Engine {
         step
     }
 
+    /// Holds a pin of one page that is where it has to be: nothing is to be done for it, nor
+    /// waited for. Else nothing has happened, and the way is [`pin_step`](Self::pin_step).
+    pub fn pin_at_once(&mut self, pin: &mut Pin) -> bool {
+        let key = PageKey { object: pin.object, page: pin.pages.start };
+        if pin.pages.len() != 1 {
+            return false;
+        }
+        let Some(no) = self.lookup(key.object, key.page) else { return false };
+        let frame = &self.frames[no];
+        let free = match pin.purpose {
+            PinFor::Read => !frame.pinned_for_write && frame.pins < u16::MAX,
+            PinFor::Write => !frame.is_pinned(),
+        };
+        let whole = frame.state == State::Resident && !frame.doomed && !frame.is_substitute();
+        let there = |site| self.shown_for(no, site, pin.purpose);
+        let ready = free && whole && self.home(key).is_some_and(there);
+        if !ready || !self.is_allowed(key, pin.purpose) || self.admit(pin).is_err() {
+            return false;
+        }
+        self.take(no, pin.purpose);
+        pin.taken = 1;
+        true
+    }
+
+    /// Is a page at its home in a way that a pin can use, and does it stay there?
+    fn shown_for(&self, no: FrameNo, site: Site, purpose: PinFor) -> bool {
+        let frame = &self.frames[no];
+        let here = self.shown_at(no, site);
+        match purpose {
+            PinFor::Read => {
+                let stays = matches!(
+                    frame.busy,
+                    Busy::Idle | Busy::Writing | Busy::Granting | Busy::Copying | Busy::Stopping
+                );
+                here.is_some() && stays
+            }
+            PinFor::Write => here.is_some_and(|it| it.writable) && frame.is_idle(),
+        }
+    }
+
+    fn take(&mut self, no: FrameNo, purpose: PinFor) {
+        match purpose {
+            PinFor::Read => self.frames[no].pins += 1,
+            PinFor::Write => self.frames[no].pinned_for_write = true,
+        }
+    }
+
     fn try_pin(&mut self, pin: &mut Pin, plan: &mut Plan) -> PinStep {
         if let Err(error) = self.admit(pin) {
             return PinStep::Refused(error);
@@ -175,10 +222,7 @@ impl Engine {
             frame.waited = true;
             return Err(PinStep::Wait(no));
         }
-        match purpose {
-            PinFor::Read => frame.pins += 1,
-            PinFor::Write => frame.pinned_for_write = true,
-        }
+        self.take(no, purpose);
         Ok(())
     }
 
@@ -194,20 +238,15 @@ impl Engine {
         if frame.is_substitute() || (frame.state == State::Failed && frame.is_idle()) {
             return Err(PinError::Failed(key.page));
         }
-        let stays = matches!(
-            frame.busy,
-            Busy::Idle | Busy::Writing | Busy::Granting | Busy::Copying | Busy::Stopping
-        );
         let idle = frame.is_idle();
         let Some(site) = self.home(key) else { return Err(PinError::BeyondEnd(key.page)) };
-        let here = self.shown_at(no, site);
-        let (ready, access) = match purpose {
-            PinFor::Read => (here.is_some() && stays, Access::Read),
-            PinFor::Write => (here.is_some_and(|it| it.writable) && idle, Access::Write),
-        };
-        if ready {
+        if self.shown_for(no, site, purpose) {
             return Ok(None);
         }
+        let access = match purpose {
+            PinFor::Read => Access::Read,
+            PinFor::Write => Access::Write,
+        };
         if idle {
             self.frames[no].waited = true;
             self.serve(no, site, Want::of(access), plan);

@@ -70,6 +70,8 @@ pub struct Worker {
     moves: Vec<(VirtAddr, FrameNo)>,
     /// Frames that could not leave their addresses.
     stayed: Vec<FrameNo>,
+    /// For each operation that transfers, its object's length in bytes.
+    sizes: Vec<u64>,
 }
 
 impl Worker {
@@ -83,6 +85,7 @@ impl Worker {
             ended: Vec::new(),
             moves: Vec::new(),
             stayed: Vec::new(),
+            sizes: Vec::new(),
         }
     }
 
@@ -114,7 +117,7 @@ impl<M: Machine> Core<M> {
     }
 
     fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
-        let Worker { plan, next, io, moves, stayed, awaited, pressure, .. } = worker;
+        let Worker { plan, next, io, moves, stayed, sizes, awaited, pressure, .. } = worker;
         stayed.clear();
         self.wake(plan.wakes);
         self.unmap(&mut plan.drop, |_| Then::Drop, moves, stayed);
@@ -127,14 +130,24 @@ impl<M: Machine> Core<M> {
             let mut engine = self.engine.lock();
             engine.carried_out(plan, stayed, next);
             *pressure = engine.pressure();
+            sizes.clear();
+            sizes.extend(plan.ops.iter().map(|op| match op {
+                Op::Write { run, .. } | Op::Read { run, source: Source::Pager } => {
+                    engine.size(run.object)
+                }
+                _ => 0,
+            }));
         }
         if awaited.is_some_and(|it| plan.ops.iter().any(|op| it.is_served_by(plan, op))) {
             *awaited = None;
         }
-        for op in &plan.ops {
+        for (op, size) in plan.ops.iter().zip(&*sizes) {
             match *op {
-                Op::Write { run, mapped } => self.start_write(plan, run, mapped, io),
-                Op::Read { run, source } => self.start_read(plan, run, source, io, reads, next),
+                Op::Write { run, mapped } => self.start_write(plan, (run, *size), mapped, io),
+                Op::Read { run, source: Source::Pager } => {
+                    self.start_read(plan, (run, *size), io, reads);
+                }
+                Op::Read { run, source: Source::Zeros } => self.fill_zeros(plan, run, next),
                 _ => {}
             }
         }
@@ -221,7 +234,13 @@ impl<M: Machine> Core<M> {
         copy_page(from, self.machine.buffer(to));
     }
 
-    fn start_write(&self, plan: &Plan, run: Run, mapped: Option<(SpaceId, VirtAddr)>, io: &mut Io) {
+    fn start_write(
+        &self,
+        plan: &Plan,
+        (run, size): (Run, u64),
+        mapped: Option<(SpaceId, VirtAddr)>,
+        io: &mut Io,
+    ) {
         let frames = plan.frames(run.frames);
         let buffers = match mapped {
             Some((space, at)) => joined(
@@ -231,7 +250,6 @@ impl<M: Machine> Core<M> {
             ),
             None => self.aside(frames),
         };
-        let size = self.engine.lock().size(run.object);
         let bytes = size.saturating_sub(run.first.offset()).min(run.frames.len() * PAGE_BYTES);
         let job = Job {
             direction: Direction::Write,
@@ -250,33 +268,26 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    fn start_read(
-        &self,
-        plan: &Plan,
-        run: Run,
-        source: Source,
-        io: &mut Io,
-        reads: &mut Reads,
-        next: &mut Plan,
-    ) {
+    fn fill_zeros(&self, plan: &Plan, run: Run, next: &mut Plan) {
         let frames = plan.frames(run.frames);
-        match (source, *reads) {
-            (Source::Zeros, _) => {
-                self.machine.release(frames);
-                must("provide memory", self.machine.back(frames));
-                zero(&self.aside(frames), 0);
-                let mut engine = self.engine.lock();
-                engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
-            }
-            (Source::Pager, Reads::Queue) => {
-                io.start(self.read_job(run.object, run.first, frames));
-            }
-            (Source::Pager, Reads::FirstHere) => {
-                io.run_here(self.read_job(run.object, run.first, frames));
+        self.machine.release(frames);
+        must("provide memory", self.machine.back(frames));
+        zero(&self.aside(frames), 0);
+        let mut engine = self.engine.lock();
+        engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
+    }
+
+    /// `size` is that of the object when the plan was carried out.
+    fn start_read(&self, plan: &Plan, (run, size): (Run, u64), io: &mut Io, reads: &mut Reads) {
+        let frames = plan.frames(run.frames);
+        match *reads {
+            Reads::Queue => io.start(self.read_job(run.object, run.first, frames, size)),
+            Reads::FirstHere => {
+                io.run_here(self.read_job(run.object, run.first, frames, size));
                 // From here on nobody waits for what is read.
                 *reads = Reads::HandOff;
             }
-            (Source::Pager, Reads::HandOff) => {
+            Reads::HandOff => {
                 let frames = Frames::from_slice(frames);
                 let job = HandedOff { object: run.object, first: run.first, frames };
                 self.handoff.push(job);
@@ -290,17 +301,17 @@ impl<M: Machine> Core<M> {
         let mut taken = 0;
         while worker.io.in_flight() < 32 {
             let Some(job) = self.handoff.pop() else { break };
-            worker.io.start(self.read_job(job.object, job.first, &job.frames));
+            let size = self.engine.lock().size(job.object);
+            worker.io.start(self.read_job(job.object, job.first, &job.frames, size));
             taken += 1;
         }
         taken
     }
 
     /// Gives frames memory and describes the read into them.
-    fn read_job(&self, object: ObjectId, first: PageIndex, frames: &[FrameNo]) -> Job {
+    fn read_job(&self, object: ObjectId, first: PageIndex, frames: &[FrameNo], size: u64) -> Job {
         self.machine.release(frames);
         must("provide memory", self.machine.back(frames));
-        let size = self.engine.lock().size(object);
         let bytes = size.saturating_sub(first.offset()).min(frames.len() as u64 * PAGE_BYTES);
         Job {
             direction: Direction::Read,
@@ -362,23 +373,27 @@ impl<M: Machine> Core<M> {
     fn report_ended(&self, worker: &mut Worker) {
         let Worker { next, io, ended, .. } = worker;
         io.ended(ended);
+        // Those that went well, which are nearly all, under one taking of the lock.
+        let went_well = |(job, result): &(Job, io::Result<u64>)| {
+            let whole = result.as_ref().is_ok_and(|bytes| *bytes >= job.bytes);
+            whole && job.direction == Direction::Read
+        };
+        for (job, _) in ended.iter().filter(|end| went_well(end)) {
+            zero(&job.buffers, job.bytes);
+        }
+        if ended.iter().any(went_well) {
+            let mut engine = self.engine.lock();
+            for (job, _) in ended.iter().filter(|end| went_well(end)) {
+                engine.read_ended(job.first, &job.frames, ReadEnd::GOOD, next);
+            }
+        }
+        ended.retain(|end| !went_well(end));
         for (job, result) in ended.drain(..) {
             match job.direction {
-                Direction::Read => self.report_read(&job, result, next),
+                Direction::Read => self.read_again(&job, next),
                 Direction::Write => self.report_write(&job, result, next),
             }
         }
-    }
-
-    fn report_read(&self, job: &Job, result: io::Result<u64>, next: &mut Plan) {
-        if let Ok(bytes) = result
-            && bytes >= job.bytes
-        {
-            zero(&job.buffers, job.bytes);
-            let mut engine = self.engine.lock();
-            return engine.read_ended(job.first, &job.frames, ReadEnd::GOOD, next);
-        }
-        self.read_again(job, next);
     }
 
     /// A read came up short or failed: page by page, to tell the good from the bad.

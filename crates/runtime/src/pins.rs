@@ -1,7 +1,7 @@
 //! Pins and prefetch: pages brought in without a fault.
 
 use faultless_addr::{ObjectId, PageRange};
-use faultless_engine::{Failure, Pin, PinError, PinFor, PinStep, Scope};
+use faultless_engine::{Failure, Pin, PinError, PinFor, PinStep, Plan, Scope};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -12,11 +12,17 @@ use crate::serve::Patience;
 /// Reads that one thread keeps under way at most.
 const DEPTH: usize = 64;
 
+/// Pins that are begun before their reads are.
+const GATHERED: usize = 16;
+
 impl<M: Machine> Core<M> {
     /// Brings pages in and holds them at their addresses until `unpin`.
     pub fn pin(&self, object: ObjectId, pages: PageRange, purpose: PinFor) -> Result<Pin, Error> {
         self.check_birthplace()?;
         let mut pin = Pin::new(object, pages, purpose);
+        if self.engine.lock().pin_at_once(&mut pin) {
+            return Ok(pin);
+        }
         let mut worker = self.worker();
         let result = self.hold(&mut worker, &mut pin);
         self.finish(&mut worker);
@@ -34,13 +40,7 @@ impl<M: Machine> Core<M> {
         self.check_birthplace()?;
         let mut pins: Vec<_> = ranges.map(|pages| Pin::new(object, pages, PinFor::Read)).collect();
         let mut worker = self.worker();
-        let mut result = Ok(());
-        for pin in &mut pins {
-            result = self.begin_pin(&mut worker, pin);
-            if result.is_err() {
-                break;
-            }
-        }
+        let mut result = self.begin_pins(&mut worker, &mut pins);
         for pin in &mut pins {
             if result.is_ok() {
                 result = self.hold(&mut worker, pin);
@@ -52,30 +52,40 @@ impl<M: Machine> Core<M> {
             }
         }
         self.finish(&mut worker);
+        self.make_up(&mut worker);
         self.rest(worker);
         result.map(|()| pins)
     }
 
-    /// Starts a pin's reads and goes on without waiting for them.
-    fn begin_pin(&self, worker: &mut Worker, pin: &mut Pin) -> Result<(), Error> {
-        let mut patience = Patience::default();
-        loop {
-            let step = self.engine.lock().pin_step(pin, &mut worker.plan);
+    /// Starts the reads of pins, some at a time, and goes on without waiting for them.
+    fn begin_pins(&self, worker: &mut Worker, pins: &mut [Pin]) -> Result<(), Error> {
+        let (mut patience, mut begun) = (Patience::default(), 0);
+        while begun < pins.len() {
+            let mut engine = self.engine.lock();
+            let some = pins[begun..].iter_mut().take(GATHERED);
+            let mut steps = some.map(|pin| engine.pin_step(pin, &mut worker.plan));
+            let is_begun = |step: &PinStep| matches!(step, PinStep::Held | PinStep::Wait(_));
+            let stopped = steps.by_ref().inspect(|_| begun += 1).find(|step| !is_begun(step));
+            drop(steps);
+            drop(engine);
             self.carry_out(worker, Reads::Queue);
             while worker.io.in_flight() >= DEPTH {
                 worker.io.wait();
                 self.reap(worker);
                 self.carry_out(worker, Reads::Queue);
             }
-            match step {
-                PinStep::Held | PinStep::Wait(_) => return Ok(()),
-                PinStep::Refused(error) => return Err(self.pin_error(pin, error)),
+            let Some(stopped) = stopped else { continue };
+            begun -= 1;
+            match stopped {
+                PinStep::Held | PinStep::Wait(_) => unreachable!("it would be begun"),
+                PinStep::Refused(error) => return Err(self.pin_error(&pins[begun], error)),
                 PinStep::NoFrame(scope) => {
                     self.finish(worker);
                     self.make_room(worker, scope, &mut patience)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Goes on with a pin until it holds or is refused.
@@ -132,8 +142,13 @@ impl<M: Machine> Core<M> {
         if !self.is_here() {
             return;
         }
+        let mut plan = Plan::new();
+        self.engine.lock().unpin(&mut pin, &mut plan);
+        if plan.is_empty() {
+            return; // Nobody has waited for its end, mostly.
+        }
         let mut worker = self.worker();
-        self.engine.lock().unpin(&mut pin, &mut worker.plan);
+        worker.plan = plan;
         self.finish(&mut worker);
         self.rest(worker);
     }
