@@ -1,14 +1,16 @@
-//! Builds the library that `faultless run` loads before a program's own, so that the tool
-//! has it inside: one file is all there is to install.
+//! Builds the libraries that `faultless run` loads before a program's own, so that the tool
+//! has them inside: one file is all there is to install.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Our crates that are in the library.
-const PARTS: [&str; 5] = ["preload", "client", "protocol", "sys", "addr"];
+/// Our crates that are in the libraries.
+const PARTS: [&str; 6] = ["preload", "preload-heap", "client", "protocol", "sys", "addr"];
 
-const NAME: &str = "libfaultless_preload.so";
+/// The crates that are libraries, and their files.
+const LIBRARIES: [(&str, &str); 2] =
+    [("preload", "libfaultless_preload.so"), ("preload-heap", "libfaultless_preload_heap.so")];
 
 fn main() {
     let variable = |name: &str| env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -19,7 +21,15 @@ fn main() {
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let (out, target) = (PathBuf::from(variable("OUT_DIR")), variable("TARGET"));
+    let out = PathBuf::from(variable("OUT_DIR"));
+    for (part, name) in LIBRARIES {
+        build(&crates.join(part), name, &out);
+    }
+}
+
+fn build(part: &Path, name: &str, out: &Path) {
+    let variable = |name: &str| env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let target = variable("TARGET");
     // A directory of its own: the one that Cargo builds in now is locked.
     let dir = out.join("preload");
     let mut cargo = Command::new(variable("CARGO"));
@@ -28,7 +38,7 @@ fn main() {
         .args(["--config", "profile.release.strip=true"])
         .args(["--config", "profile.release.panic=\"abort\""])
         .arg("--manifest-path")
-        .arg(crates.join("preload/Cargo.toml"))
+        .arg(part.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&dir)
         .args(["--target", &target]);
@@ -45,7 +55,7 @@ fn main() {
     }
     let status = cargo.status().unwrap_or_else(|error| panic!("{cargo:?}: {error}"));
     assert!(status.success(), "{cargo:?}: {status}");
-    let built = dir.join(&target).join("release").join(NAME);
-    std::fs::copy(&built, out.join(NAME))
+    let built = dir.join(&target).join("release").join(name);
+    std::fs::copy(&built, out.join(name))
         .unwrap_or_else(|error| panic!("{}: {error}", built.display()));
 }

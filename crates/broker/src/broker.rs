@@ -30,6 +30,7 @@ use crate::regions::Regions;
 use crate::served::SharedCore;
 use crate::session::Session;
 use crate::stats::BrokerStats;
+use crate::swap::Swap;
 
 /// How a broker is to be.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct BrokerOptions {
     pub policy: PolicyKind,
     /// Files shorter than this are the kernel's to map.
     pub min: u64,
+    /// Serve large private anonymous memory, too, whose pages leave to this.
+    pub swap: Option<Swap>,
     /// How much one client may have, and how many there may be.
     pub limits: Limits,
     /// Threads that serve faults.
@@ -56,6 +59,7 @@ impl Default for BrokerOptions {
             memory: 256 << 20,
             policy: PolicyKind::TwoList,
             min: 1 << 20,
+            swap: None,
             limits: Limits::default(),
             handlers: 2,
             heir: None,
@@ -77,6 +81,9 @@ pub(crate) struct Shared {
     pub core: Arc<SharedCore>,
     pub files: Arc<Files>,
     pub min: u64,
+    /// Bytes of anonymous memory that there is room for in budget and swap; 0 where none is
+    /// served.
+    pub room_bytes: u64,
     pub limits: Limits,
     pub places: Arc<Places>,
     pub will: Will,
@@ -127,12 +134,15 @@ impl Broker {
         let machine = SharedMachine::new(SharedConfig { spare, ..SharedConfig::new(frames) })?;
         let config = Config {
             policy: options.policy,
-            addresses: Addresses::Many,
+            addresses: Addresses::OneIfAnonymous,
             translations: Losses::Untold,
             ..Config::new(frames, vec![machine.store()])
         };
         let runtime = Options { handlers: options.handlers.max(2), ..Options::default() };
         let core = Core::new(machine, config, runtime)?;
+        let swap_bytes = options.swap.as_ref().map(|swap| swap.add_to(&core)).transpose()?;
+        // Half of the budget is for what is in use, and for files.
+        let room_bytes = swap_bytes.map_or(0, |bytes| bytes + u64::from(frames / 2) * PAGE_BYTES);
         let threads = core.start()?;
         let setup = |what| move |errno: Errno| BrokerError::Setup { what, source: errno.into() };
         let files = Files::new(core.clone(), options.min).map_err(setup("the board"))?;
@@ -140,6 +150,7 @@ impl Broker {
             core,
             files: Arc::new(files),
             min: options.min,
+            room_bytes,
             limits: options.limits,
             places: Places::new(options.limits.clients),
             will: Will::new(options.heir),
@@ -267,6 +278,13 @@ impl Shared {
         self.members.lock().unwrap_or_else(PoisonError::into_inner).get(&token)?.upgrade()
     }
 
+    /// Bytes of anonymous memory that clients have been promised.
+    pub fn promised(&self) -> u64 {
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let members: Vec<_> = members.values().filter_map(Weak::upgrade).collect();
+        members.iter().map(|regions| regions.promised()).sum()
+    }
+
     pub fn stats(&self) -> BrokerStats {
         let engine = self.core.stats();
         let (files, idle) = self.files.count();
@@ -295,6 +313,9 @@ impl Shared {
             pages_ahead: engine.pages_ahead,
             pages_written: engine.pages_written,
             evictions: engine.evictions,
+            faults_zero: engine.faults_zero,
+            faults_copy: engine.faults_copy,
+            swap_slots_used: engine.swap_slots_used,
             read_errors: engine.read_errors,
             write_errors: engine.write_errors,
         }

@@ -29,6 +29,14 @@ pub enum BrokerError {
     /// A budget that is too small, or too large.
     #[error("a budget of {0} bytes: give 64 KiB to 2 TiB")]
     Memory(u64),
+    /// The swap file could not be made.
+    #[error("a swap file in {dir}: {source}; give another directory: --swap-dir DIR")]
+    Swap {
+        /// Where.
+        dir: PathBuf,
+        /// What the kernel answered.
+        source: io::Error,
+    },
     /// A system call failed while setting up.
     #[error("{what}: {source}")]
     Setup {

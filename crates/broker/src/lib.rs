@@ -16,6 +16,8 @@
 //! | `broker.rs` | [`Broker`]: the socket, the sessions, starting and ending |
 //! | `session.rs` | one client: its requests, in order with its events |
 //! | `regions.rs` | what a client maps: told by it, and by its kernel |
+//! | `own.rs`, `own_calls.rs` | memory that a client has for itself, and what it asks about it |
+//! | `swap.rs` | where pages of such memory leave to |
 //! | `file_calls.rs` | reads and writes of files that are mapped |
 //! | `files.rs` | which file is which object, and when it is one no more |
 //! | `served.rs` | one file: its object, its memory, its pager |
@@ -37,10 +39,13 @@ mod files;
 mod heir;
 mod limits;
 mod link;
+mod own;
+mod own_calls;
 mod regions;
 mod served;
 mod session;
 mod stats;
+mod swap;
 
 pub use broker::{Broker, BrokerOptions};
 pub use error::BrokerError;
@@ -48,3 +53,4 @@ pub use faultless_sys::process::allow_most_descriptors;
 pub use heir::be_heir;
 pub use limits::Limits;
 pub use stats::BrokerStats;
+pub use swap::Swap;

@@ -1,16 +1,21 @@
 //! What a client maps: told by it, and by its kernel.
+//!
+//! Memory of its own (`own_calls.rs` has what is asked of it alone) is a region as those of
+//! files are. What it holds the engine knows by address, so it is carried where those of files
+//! are only shown anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultless_addr::{ObjectId, PAGE_BYTES, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::ErrorsSeen;
-use faultless_linux::shared::{Client, Event, Region};
+use faultless_linux::shared::{Client, Event, Kind, Region};
 use faultless_protocol::FileId;
 use rustix::io::Errno;
 
 use crate::error::errno_of;
 use crate::files::Use;
+use crate::own::Own;
 use crate::served::SharedCore;
 
 /// Addresses that a program can have.
@@ -19,9 +24,14 @@ pub(crate) const USER: VirtRange =
 
 /// A client's regions, and the files that they show.
 pub(crate) struct Regions {
-    core: Arc<SharedCore>,
+    pub core: Arc<SharedCore>,
     pub client: Arc<Client>,
     files: Mutex<BTreeMap<ObjectId, Shown>>,
+    pub own: Own,
+    /// Homes behind a region that may be about to grow.
+    pub growing: Mutex<Option<VirtRange>>,
+    /// Its space may be another client's. Locked while a child is given what is in it.
+    pub ended: Mutex<bool>,
 }
 
 /// A file that a client maps.
@@ -33,10 +43,17 @@ struct Shown {
 
 impl Regions {
     pub fn new(core: Arc<SharedCore>, client: Arc<Client>) -> Regions {
-        Regions { core, client, files: Mutex::default() }
+        Regions {
+            own: Own::new(core.clone()),
+            core,
+            client,
+            files: Mutex::default(),
+            growing: Mutex::default(),
+            ended: Mutex::default(),
+        }
     }
 
-    fn space(&self) -> SpaceId {
+    pub fn space(&self) -> SpaceId {
         self.client.space
     }
 
@@ -65,9 +82,9 @@ impl Regions {
 
     /// Tells the engine of a region that it doesn't know.
     fn tell(&self, file: &Use, region: Region) -> Result<(), Errno> {
-        let prot = match region.private {
-            true => Prot::READ,
-            false => Prot::READ | Prot::WRITE,
+        let prot = match region.kind {
+            Kind::Private => Prot::READ,
+            Kind::Shared | Kind::Own { .. } => Prot::READ | Prot::WRITE,
         };
         let first = file.page_at(region.home);
         let shown = self.core.show(self.space(), region.range, file.handle.object, first, prot);
@@ -120,14 +137,27 @@ impl Regions {
             return;
         }
         self.core.hide(self.space(), range);
-        self.client.remove(range);
+        self.forget(range);
         self.drop_unused();
+    }
+
+    /// Regions are known no more, and nothing is shown there; their homes are free.
+    fn forget(&self, range: VirtRange) {
+        for region in self.client.remove(range).iter().filter(|region| region.kind.is_own()) {
+            self.own.give_back(region.homes());
+        }
     }
 
     /// A range has been moved: what is known of it at `from` is known at `to` from now on.
     /// An access in between finds nothing, and is tried again.
     fn carry(&self, from: VirtRange, to: VirtRange) {
         self.lose(to);
+        for region in self.own_in(from) {
+            self.carry_own(
+                region.range,
+                VirtAddr(to.start.0 + region.range.start.0 - from.start.0),
+            );
+        }
         self.core.hide(self.space(), from);
         for region in self.client.carry(from, to.start) {
             let Some(file) = self.file_of(&region) else { continue };
@@ -140,15 +170,12 @@ impl Regions {
 
     /// A region has become longer in its place.
     pub fn grow(&self, start: VirtAddr, old: u64, new: u64) -> Result<(), Errno> {
-        let whole = |bytes: u64| bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(Errno::INVAL);
-        let (old, new) = (whole(old)?, whole(new)?);
-        let ends = |len: u64| start.0.checked_add(len).map(VirtAddr).ok_or(Errno::INVAL);
-        let range = VirtRange { start: ends(old)?, end: ends(new)? };
-        if old == 0 || new <= old || !USER.encloses(range) {
-            return Err(Errno::INVAL);
-        }
+        let range = grown(start, old, new).inspect_err(|_| self.stay())?;
         let last = VirtAddr(range.start.0 - PAGE_BYTES);
         let region = self.client.find(last).filter(|region| !region.gone).ok_or(Errno::FAULT)?;
+        if region.kind.is_own() {
+            return self.grow_own(&region, range);
+        }
         let file = self.file_of(&region).ok_or(Errno::FAULT)?;
         self.lose(range);
         let home = region.home_of(range.start);
@@ -172,7 +199,7 @@ impl Regions {
     /// Makes holes of what a range shows of files that the client may write.
     pub fn punch(&self, range: VirtRange) -> Result<(), Errno> {
         for (region, file, pages) in self.shown_in(range) {
-            if region.private {
+            if region.kind == Kind::Private {
                 return Err(Errno::ACCESS);
             }
             file.punch(pages.start.offset(), pages.len() * PAGE_BYTES)?;
@@ -196,6 +223,7 @@ impl Regions {
 
     /// Everything goes: the client is gone, or is not ours any more.
     pub fn end(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         if self.client.is_alive() {
             // What it has stored is taken from it; else it would go on storing there.
             self.core.hide(self.space(), USER);
@@ -206,7 +234,7 @@ impl Regions {
         drop(files);
     }
 
-    /// The file that a region shows.
+    /// The file that a region shows, if it shows one.
     fn file_of(&self, region: &Region) -> Option<Use> {
         let files = self.lock();
         let shown = files.values().find(|shown| shown.file.is_home_of(region.home))?;
@@ -229,4 +257,16 @@ impl Regions {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Shown>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The addresses that a region has when it is `new` bytes long, and had not when it was `old`.
+pub(crate) fn grown(start: VirtAddr, old: u64, new: u64) -> Result<VirtRange, Errno> {
+    let whole = |bytes: u64| bytes.checked_next_multiple_of(PAGE_BYTES).ok_or(Errno::INVAL);
+    let (old, new) = (whole(old)?, whole(new)?);
+    let ends = |len: u64| start.0.checked_add(len).map(VirtAddr).ok_or(Errno::INVAL);
+    let range = VirtRange { start: ends(old)?, end: ends(new)? };
+    if old == 0 || new <= old || !USER.encloses(range) {
+        return Err(Errno::INVAL);
+    }
+    Ok(range)
 }

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 use faultless_engine::Pattern;
-use faultless_linux::shared::Region;
+use faultless_linux::shared::{Kind, Region};
 use faultless_protocol::{FileId, How, Reason, Reply, Request, VERSION};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
@@ -22,10 +22,15 @@ use crate::file_calls;
 use crate::files::Use;
 use crate::limits::{Comes, Limits, Place, has_room};
 use crate::link::{Came, Link};
+use crate::own::Homes;
 use crate::regions::{Regions, USER};
 
 /// Maps that a client may have asked for and not made, at once.
 const TICKETS_MAX: usize = 64;
+
+/// mmap's flags, on every machine that Linux and we run on.
+const ANONYMOUS: i32 = 0x20;
+const NO_RESERVE: i32 = 0x4000;
 
 /// A connection.
 pub(crate) struct Session {
@@ -42,15 +47,32 @@ pub(crate) struct Session {
 struct Member {
     token: u64,
     regions: Arc<Regions>,
+    /// Whom it was forked from.
+    parent: Weak<Regions>,
     _place: Place,
 }
 
 /// What a client has been offered.
 struct Ticket {
-    file: Use,
+    of: Offered,
     how: How,
     offset: u64,
     len: u64,
+}
+
+enum Offered {
+    File(Use),
+    Own(Homes, Kind),
+}
+
+impl Offered {
+    fn memory(&self, how: How) -> BorrowedFd<'_> {
+        match (self, how) {
+            (Offered::File(file), How::Shared) => file.memory.writer(),
+            (Offered::File(file), How::Private) => file.memory.reader(),
+            (Offered::Own(homes, _), _) => homes.memory(),
+        }
+    }
 }
 
 /// mmap's arguments, but for the file.
@@ -134,10 +156,9 @@ impl Session {
         let descriptor: Option<BorrowedFd<'_>> = match beside {
             Beside::Nothing => None,
             Beside::Board => Some(self.shared.files.board.reader()),
-            Beside::Memory(ticket) => self.tickets.get(&ticket).map(|ticket| match ticket.how {
-                How::Shared => ticket.file.memory.writer(),
-                How::Private => ticket.file.memory.reader(),
-            }),
+            Beside::Memory(ticket) => {
+                self.tickets.get(&ticket).map(|ticket| ticket.of.memory(ticket.how))
+            }
         };
         self.link.reply(reply, descriptor)
     }
@@ -159,8 +180,11 @@ impl Session {
                 done
             }
             Request::Map { len, offset, prot, flags } => {
-                let file = descriptor.ok_or(Errno::BADF)?;
-                return self.map(&regions, file.as_fd(), Wanted { offset, len, prot, flags });
+                let wanted = Wanted { offset, len, prot, flags };
+                return match descriptor {
+                    Some(file) => self.map(&regions, file.as_fd(), wanted),
+                    None => self.map_own(&regions, wanted),
+                };
             }
             Request::Mapped { ticket, start, len, offset } => {
                 self.mapped(&regions, ticket, start, len, offset)?;
@@ -179,6 +203,19 @@ impl Session {
                 done
             }
             Request::Region { index } => region(&regions, index)?,
+            Request::Inherit { start, len } => {
+                let parent = self.member.as_ref().and_then(|member| member.parent.upgrade());
+                regions.inherit_own(&*parent.ok_or(Errno::SRCH)?, range_of(start, len)?)?;
+                done
+            }
+            Request::Grow { start, old, new } => {
+                regions.may_grow(VirtAddr(start), old, new)?;
+                done
+            }
+            Request::Carry { from, to, len } => {
+                regions.carry_asked(range_of(from, len)?, range_of(to, len)?)?;
+                done
+            }
             Request::Stats => self.stats()?,
             Request::Clean { .. }
             | Request::Write { .. }
@@ -220,11 +257,13 @@ impl Session {
         let token = self.shared.enter(&regions);
         let _ = self.shared.will.name(token, again.as_fd());
         drop(again);
-        self.member = Some(Member { token, regions: regions.clone(), _place: place });
+        let known = parent.as_ref().map(Arc::downgrade).unwrap_or_default();
+        self.member =
+            Some(Member { token, regions: regions.clone(), parent: known, _place: place });
         if let Some(parent) = parent {
             regions.inherit(&parent)?;
         }
-        let (min, anonymous) = (self.shared.min, false);
+        let (min, anonymous) = (self.shared.min, self.shared.room_bytes > 0);
         Ok((Reply::Welcome { token, min, anonymous }, Beside::Board))
     }
 
@@ -284,17 +323,61 @@ impl Session {
         if how == How::Shared {
             used.allow_writes(file)?;
         }
+        Ok(self.offer(Ticket { of: Offered::File(used), how, offset, len }))
+    }
+
+    fn offer(&mut self, offered: Ticket) -> (Reply, Beside) {
         self.shared.counters.maps_served.fetch_add(1, Ordering::Relaxed);
-        let ticket = self.next_ticket;
+        let (ticket, offset, how) = (self.next_ticket, offered.offset, offered.how);
         self.next_ticket += 1;
-        self.tickets.insert(ticket, Ticket { file: used, how, offset, len });
-        Ok((Reply::Served { ticket, offset, how }, Beside::Memory(ticket)))
+        self.tickets.insert(ticket, offered);
+        (Reply::Served { ticket, offset, how }, Beside::Memory(ticket))
+    }
+
+    /// Memory of the client's own. What is promised has room in budget and swap, or ENOMEM.
+    fn map_own(&mut self, regions: &Regions, wanted: Wanted) -> Result<(Reply, Beside), Errno> {
+        let Wanted { len, prot, flags, .. } = wanted;
+        let is_private = flags & 0xf == 2 && flags & ANONYMOUS != 0;
+        let whole = len.checked_next_multiple_of(PAGE_BYTES).filter(|len| *len > 0);
+        let limits = self.shared.limits.client_mappings;
+        let reason = match () {
+            () if self.shared.room_bytes == 0 || !is_private => Some(Reason::Anonymous),
+            () if whole.is_none_or(|len| len >= 1 << 46) => Some(Reason::Arguments),
+            () if !has_room(limits, regions.count() + self.tickets.len()) => {
+                Some(Reason::ClientMappings)
+            }
+            () => None,
+        };
+        let kernel = |session: &Session, reason: Reason| {
+            session.shared.counters.left_to_kernel(reason);
+            Ok((Reply::Kernel { reason }, Beside::Nothing))
+        };
+        let Some(whole) = whole.filter(|_| reason.is_none()) else {
+            return kernel(self, reason.unwrap_or(Reason::Arguments));
+        };
+        if self.tickets.len() >= TICKETS_MAX {
+            return Err(Errno::AGAIN);
+        }
+        let promised = prot & 2 != 0 && flags & NO_RESERVE == 0;
+        if promised && self.shared.promised().saturating_add(whole) > self.shared.room_bytes {
+            self.shared.counters.maps_refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Errno::NOMEM);
+        }
+        let Ok(homes) = regions.own.take(whole) else {
+            return kernel(self, Reason::NoAddresses);
+        };
+        let (offset, how) = (homes.offset, How::Shared);
+        let of = Offered::Own(homes, Kind::Own { promised });
+        Ok(self.offer(Ticket { of, how, offset, len }))
     }
 
     /// The limit that one more mapping of a file would be beyond. What has been offered counts.
     fn beyond(&self, regions: &Regions, file: FileId) -> Option<Reason> {
         let Limits { client_mappings, client_files, .. } = self.shared.limits;
-        let offered = self.tickets.values().map(|ticket| ticket.file.id);
+        let offered = self.tickets.values().filter_map(|ticket| match &ticket.of {
+            Offered::File(file) => Some(file.id),
+            Offered::Own(..) => None,
+        });
         if client_mappings.is_some()
             && !has_room(client_mappings, regions.count() + self.tickets.len())
         {
@@ -317,16 +400,27 @@ impl Session {
         offset: u64,
     ) -> Result<(), Errno> {
         let ticket = self.tickets.remove(&ticket).ok_or(Errno::INVAL)?;
-        let range = range_of(start, len)?;
-        let is_right = offset == ticket.offset
-            && len == ticket.len.next_multiple_of(PAGE_BYTES)
-            && start.is_multiple_of(PAGE_BYTES);
-        if !is_right {
-            return Err(Errno::INVAL);
+        let range = range_of(start, len).ok().filter(|_| {
+            offset == ticket.offset
+                && len == ticket.len.next_multiple_of(PAGE_BYTES)
+                && start.is_multiple_of(PAGE_BYTES)
+        });
+        let kind = match ticket.how {
+            How::Shared => Kind::Shared,
+            How::Private => Kind::Private,
+        };
+        match (ticket.of, range) {
+            (Offered::File(file), Some(range)) => {
+                let home = file.home_of(PageIndex::containing(offset));
+                regions.add(file, Region { range, now: range.start, home, kind, gone: false })
+            }
+            (Offered::Own(homes, kind), Some(range)) => regions.add_own(range, &homes, kind),
+            (Offered::File(_), None) => Err(Errno::INVAL),
+            (Offered::Own(homes, _), None) => {
+                regions.own.give_back(homes.range);
+                Err(Errno::INVAL)
+            }
         }
-        let home = ticket.file.home_of(PageIndex::containing(offset));
-        let private = ticket.how == How::Private;
-        regions.add(ticket.file, Region { range, now: range.start, home, private, gone: false })
     }
 
     fn stats(&self) -> Result<Reply, Errno> {
@@ -363,6 +457,7 @@ fn advise(shared: &Shared, regions: &Regions, range: VirtRange, advice: i32) -> 
     if advice == REMOVE {
         return regions.punch(range);
     }
+    regions.advise_own(range, advice);
     for (file, pages) in regions.files_in(range) {
         let object = file.handle.object;
         // Advice that can't be followed is no error.

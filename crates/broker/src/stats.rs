@@ -51,6 +51,12 @@ pub struct BrokerStats {
     pub pages_written: u64,
     /// Pages that left memory.
     pub evictions: u64,
+    /// First touches of anonymous pages.
+    pub faults_zero: u64,
+    /// Pages copied because processes had them together since a fork.
+    pub faults_copy: u64,
+    /// Pages of swap that anonymous pages have.
+    pub swap_slots_used: u64,
     /// Reads that failed.
     pub read_errors: u64,
     /// Writes that failed.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use faultless::{Delivery, PolicyKind};
 use faultless_bench::peer::Peer;
 use faultless_bench::workloads::Workload;
+use faultless_broker::Swap;
 
 use crate::order::Order;
 use crate::plan::Advice;
@@ -113,9 +114,27 @@ pub struct ServeArgs {
     /// Which page leaves when room is needed: two-list, clock, sieve or s3-fifo
     #[arg(long, default_value_t, value_parser = policy)]
     pub policy: PolicyKind,
-    /// Leave files that are shorter to the kernel
+    /// Leave files, and with --anonymous memory, that are shorter to the kernel
     #[arg(long, default_value = "1M", value_name = "SIZE")]
     pub min: Size,
+    /// Serve large private anonymous memory, too: mmap's, and malloc's from 1 MiB on
+    #[arg(long)]
+    pub anonymous: bool,
+    /// With --anonymous: how much of it may be beyond the budget, in a file without a name;
+    /// half of what is free on the disk if not said
+    #[arg(long, requires = "anonymous", value_name = "SIZE")]
+    pub swap: Option<Size>,
+    /// The directory for that file; /var/tmp if not said
+    #[arg(long, requires = "anonymous", value_name = "DIR")]
+    pub swap_dir: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Where anonymous memory leaves to, if it is served.
+    pub fn swap(&self) -> Option<Swap> {
+        let (dir, bytes) = (self.swap_dir.clone(), self.swap.map(|size| size.0));
+        self.anonymous.then_some(Swap { dir, bytes })
+    }
 }
 
 /// Arguments of `run`.
@@ -136,7 +155,7 @@ pub struct RunArgs {
     pub trace: Option<PathBuf>,
     /// Use the broker that listens there, and its budget, with the other programs that do
     #[arg(long, value_name = "PATH",
-          conflicts_with_all = ["memory", "policy", "min", "all", "stats"])]
+          conflicts_with_all = ["memory", "policy", "min", "all", "stats", "swap", "swap_dir"])]
     pub socket: Option<PathBuf>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

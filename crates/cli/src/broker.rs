@@ -25,6 +25,7 @@ pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
             client_mappings: args.client_mappings,
             client_files: args.client_files,
         },
+        swap: args.serve.swap(),
         heir: Some(heir::start()?),
         ..BrokerOptions::default()
     };

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use faultless_broker::{Broker, BrokerOptions, BrokerStats};
 use faultless_measure::problem::{Problem, Result};
-use faultless_protocol::SOCKET_VARIABLE;
+use faultless_protocol::{BLOCKS_VARIABLE, SOCKET_VARIABLE};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::Serialize;
 
@@ -65,15 +65,16 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
         Some(path) => Served::ByOther(existing(path)?),
         None => Served::Here(Box::new(start(args, dir.path())?)),
     };
-    let library = Library::write(dir.path()).map_err(Problem::on("write", dir.path()))?;
     command.env(SOCKET_VARIABLE, broker.socket());
-    command.env(library::VARIABLE, library.before(std::env::var_os(library::VARIABLE)));
+    let libraries = preload(args, dir.path(), &mut command)?;
     if let Some(trace) = &trace {
         trace.tell(&mut command);
     }
 
     let outcome = supervise(&mut command, &path)?;
     let stats = end(broker);
+    // Until now there may have been programs that begin others.
+    drop(libraries);
     let tallied = trace.as_ref().map(Trace::end);
     if let Some((file, broker)) = args.stats.as_ref().zip(stats) {
         let trace = tallied.map(|it| TraceStats { trace_lines: it.lines, trace_lost: it.lost });
@@ -82,6 +83,27 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
         std::fs::write(file, json + "\n").map_err(Problem::on("write", file))?;
     }
     Ok(outcome)
+}
+
+/// From how many bytes on blocks of malloc's are mappings, with `--anonymous`: to be given back
+/// whole, and not too many.
+const BLOCKS_MIN: u64 = 1 << 20;
+
+/// Has our libraries loaded before the program's own.
+fn preload(args: &RunArgs, dir: &Path, command: &mut Command) -> Result<Vec<Library>> {
+    let mut libraries = Vec::new();
+    let mut value = std::env::var_os(library::VARIABLE);
+    if args.serve.anonymous {
+        let library = Library::write(&library::BLOCKS, dir).map_err(Problem::on("write", dir))?;
+        value = Some(library.before(value));
+        libraries.push(library);
+        let min = args.serve.min.0.max(BLOCKS_MIN);
+        command.env(BLOCKS_VARIABLE, min.to_string());
+    }
+    let library = Library::write(&library::CALLS, dir).map_err(Problem::on("write", dir))?;
+    command.env(library::VARIABLE, library.before(value));
+    libraries.push(library);
+    Ok(libraries)
 }
 
 /// Waits for the last client of a broker of ours, and ends it.
@@ -132,6 +154,7 @@ fn start(args: &RunArgs, dir: &Path) -> Result<Broker> {
         memory: args.serve.memory.0,
         policy: args.serve.policy,
         min: if args.all { 0 } else { args.serve.min.0 },
+        swap: args.serve.swap(),
         heir: Some(heir::start()?),
         ..BrokerOptions::default()
     };

@@ -50,7 +50,13 @@ unsafe fn advised(addr: usize, len: usize, advice: i32) -> Answer {
         drop(inside);
         return call();
     }
+    let own = inside.regions.own_within(range.clone()).is_some();
     match advice {
+        advice if own && crate::own::is_special(advice) => {
+            drop(inside);
+            // SAFETY: the caller's promise is ours.
+            unsafe { crate::own::advise(range, advice) }
+        }
         libc::MADV_NORMAL | libc::MADV_RANDOM | libc::MADV_SEQUENTIAL | libc::MADV_WILLNEED => {
             let answer = call();
             inside.advise(range, advice);
@@ -147,6 +153,9 @@ impl Inside {
                 kernels(at..region.start)?;
             }
             at = region.end;
+            if region.traits.has(Traits::OWN) {
+                return Err(Errno::INVAL);
+            }
             let shared = region.traits.has(Traits::SHARED);
             if !shared || region.traits.has(Traits::SHARED_READ_ONLY) {
                 return Err(Errno::ACCESS);

@@ -5,9 +5,15 @@
 //!   prepare: inside, served ranges inheritable
 //!   fork ─────────────────────────────────────────► a socket and a userfaultfd of its own
 //!   waits until the child is attached               Hello { parent }, and each Region
-//!     (2 s at most), so that nothing changes ◄────── closes the pipe
+//!     (10 s at most), so that nothing changes ◄────── closes the pipe
 //!   ranges not inheritable again                    ranges not inheritable again
 //! ```
+//!
+//! Memory of the program's own is not inheritable, for parent and child would share it: the
+//! child maps other memory at the same addresses, of which the broker knows that it holds what
+//! the parent's does. So between the kernel's fork and that moment it has nothing there, which
+//! is why our handler is registered before any other; and what other threads of the parent
+//! store meanwhile the child may see.
 //!
 //! Without regions there is nothing to be served, and the child connects when it has to.
 
@@ -26,11 +32,13 @@ use crate::descriptor::close;
 use crate::enter::{Inside, enter};
 use crate::kernel::{self, Mmap};
 use crate::map::register;
-use crate::regions::Region;
+use crate::own;
+use crate::regions::{Region, Traits};
 use crate::say;
 
-/// How long a parent waits for its child to be attached.
-const PATIENCE: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// How long a parent waits for its child to be attached. It may be stopped by a debugger; and
+/// where it is to have much memory of its own, that takes some time.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// A fork under way. Of the thread that forks, as is the lock.
 struct Fork {
@@ -59,8 +67,12 @@ pub(crate) fn register_handlers() -> Result<(), Errno> {
 }
 
 extern "C" fn before() {
-    let Some(inside) = enter() else { return };
+    let Some(mut inside) = enter() else { return };
     let mut pipe = None;
+    if inside.regions.all().iter().any(is_own) {
+        // What has been unmapped and moved until now, the broker has heard when it answers.
+        inside.ask_plainly(Request::Region { index: u64::MAX }, None);
+    }
     if !inside.regions.all().is_empty() {
         for region in inherited(&inside) {
             advise(&region.range(), libc::MADV_DOFORK);
@@ -105,9 +117,14 @@ extern "C" fn in_child() {
     }
 }
 
+/// What the kernel gives the child.
 fn inherited(inside: &Inside) -> impl Iterator<Item = &Region> {
     let all = inside.regions.all().iter();
-    all.filter(|region| region.traits.is_inherited())
+    all.filter(|region| region.traits.is_inherited() && !region.traits.has(Traits::OWN))
+}
+
+fn is_own(region: &Region) -> bool {
+    region.traits.has(Traits::OWN)
 }
 
 fn advise(range: &Range<usize>, advice: i32) {
@@ -123,6 +140,9 @@ impl Inside {
         self.forget_what_did_not_come();
         if self.regions.all().is_empty() {
             return;
+        }
+        for region in self.regions.all().iter().filter(|region| is_own(region)) {
+            let _ = own::hold(region);
         }
         if let Err(errno) = self.attach(parent).and_then(|()| self.adopt()) {
             say::child_lost(errno);
@@ -146,10 +166,15 @@ impl Inside {
     fn adopt(&mut self) -> Result<(), Errno> {
         let uffd = self.connection().and_then(|connection| connection.userfaultfd());
         let uffd = uffd.ok_or(Errno::BADF)?;
-        for region in self.regions.all() {
+        for region in self.regions.all().iter().filter(|region| !is_own(region)) {
             // SAFETY: 1. the range is a copy of one that was served; nothing has touched it
             // since the fork.
             unsafe { register(uffd, &region.range())? };
+        }
+        let mut at = 0;
+        while let Some(region) = self.regions.own_within(at..usize::MAX) {
+            self.adopt_own(&region)?;
+            at = region.end;
         }
         for index in 0.. {
             match self.ask_plainly(Request::Region { index }, None) {

@@ -18,6 +18,7 @@ use crate::board;
 use crate::descriptor::{borrow, close, file_id};
 use crate::enter::{Inside, enter};
 use crate::kernel::{self, Answer, Mmap};
+use crate::own::Growth;
 use crate::regions::{Traits, may_be_served};
 use crate::state::{min_bytes, serves_anonymous};
 use crate::trace::{By, Call, traced, traced_at};
@@ -114,12 +115,23 @@ pub unsafe fn mprotect(addr: usize, len: usize, prot: i32) -> Answer {
 /// As mprotect(2).
 unsafe fn protected(addr: usize, len: usize, prot: i32) -> Answer {
     let range = pages(addr, len);
-    if prot & libc::PROT_WRITE != 0
-        && addr.is_multiple_of(PAGE_SIZE)
+    if addr.is_multiple_of(PAGE_SIZE)
         && may_be_served(&range)
-        && let Some(inside) = enter()
+        && let Some(mut inside) = enter()
     {
-        let never = |traits: Traits| traits.has(Traits::SHARED_READ_ONLY);
+        if inside.regions.own_within(range.clone()).is_some() {
+            inside.regions.reserve()?;
+            // SAFETY: the caller's promise is ours.
+            let answer = unsafe { kernel::mprotect(addr, len, prot)? };
+            let with = |traits: Traits| match traits.has(Traits::OWN) {
+                true => traits.with_rights(prot),
+                false => traits,
+            };
+            inside.regions.change(&range, with);
+            return Ok(answer);
+        }
+        let stores = prot & libc::PROT_WRITE != 0;
+        let never = |traits: Traits| stores && traits.has(Traits::SHARED_READ_ONLY);
         let refused = inside.regions.within(range).find(|region| never(region.traits));
         if let Some(refused) = refused {
             // What lies before it has changed, as it has with the kernel.
@@ -157,6 +169,12 @@ unsafe fn remapped(addr: usize, old: usize, new: usize, flags: i32, to: usize) -
     // Neither is done to files by Linux before 5.13, and programs know how to do without.
     if served.is_some() && (old == 0 || flags & libc::MREMAP_DONTUNMAP != 0) {
         return Err(Errno::INVAL);
+    }
+    if let Some(own) = served.filter(|served| served.traits.has(Traits::OWN))
+        && pages(addr, new).len() > from.len()
+    {
+        // SAFETY: the caller's promise is ours.
+        return unsafe { inside.grow(&own, Growth { addr, old, new, flags, to }) };
     }
     inside.regions.reserve()?;
     let start = call()?;
@@ -208,7 +226,12 @@ fn kernels(map: &Mmap) -> Option<Reason> {
     if map.flags & libc::MAP_ANONYMOUS != 0 {
         let long = map.len as u64 >= min_bytes();
         let served = kind == libc::MAP_PRIVATE && serves_anonymous() && long;
-        return (!served).then_some(Reason::Anonymous);
+        let stack = map.flags & libc::MAP_STACK != 0;
+        return match served {
+            false => Some(Reason::Anonymous),
+            // Its owner may be a thread that forks, and needs it in the child at once.
+            true => stack.then_some(Reason::Flags),
+        };
     }
     match kind {
         libc::MAP_SHARED | libc::MAP_PRIVATE => {}
@@ -271,7 +294,7 @@ struct Served {
 
 impl Inside {
     /// Does `call`; if it succeeds, none of `range` is served any more.
-    fn change(&mut self, range: &Range<usize>, call: impl FnOnce() -> Answer) -> Answer {
+    pub(crate) fn change(&mut self, range: &Range<usize>, call: impl FnOnce() -> Answer) -> Answer {
         if range.is_empty() {
             return call();
         }
@@ -296,7 +319,7 @@ impl Inside {
     ///
     /// # Safety
     /// As mmap(2).
-    unsafe fn map(&mut self, map: &Mmap) -> Result<Answer, Reason> {
+    pub(crate) unsafe fn map(&mut self, map: &Mmap) -> Result<Answer, Reason> {
         if let Err(errno) = self.regions.reserve() {
             return Ok(Err(errno));
         }
@@ -306,7 +329,7 @@ impl Inside {
         };
         let request = Request::Map {
             len: map.len as u64,
-            offset: map.offset as u64,
+            offset: if fd.is_some() { map.offset as u64 } else { 0 },
             prot: map.prot,
             flags: map.flags,
         };
@@ -399,6 +422,7 @@ impl Inside {
         // SAFETY: 1. from here on the bytes are those of the file, as the program wants them.
         unsafe { kernel::mprotect(range.start, range.len(), map.prot)? };
         Ok(match (map.flags & libc::MAP_TYPE, served.how) {
+            _ if map.flags & libc::MAP_ANONYMOUS != 0 => Traits::own(map.prot),
             (libc::MAP_PRIVATE, _) => Traits::PRIVATE,
             (_, How::Shared) => Traits::SHARED,
             (_, How::Private) => Traits::SHARED_READ_ONLY,

@@ -9,7 +9,7 @@ use crate::array::Array;
 
 /// What is to be known of a region beyond where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Traits(u8);
+pub(crate) struct Traits(u16);
 
 impl Traits {
     /// The program has asked for `MAP_PRIVATE`.
@@ -22,6 +22,36 @@ impl Traits {
     pub const NOT_INHERITED: Traits = Traits(4);
     /// Its broker is gone: what isn't in memory is SIGBUS, and what is goes nowhere.
     pub const LOST: Traits = Traits(8);
+
+    /// Memory of the program's own: private and anonymous.
+    pub const OWN: Traits = Traits(16);
+    /// Children have zeros there (`MADV_WIPEONFORK`).
+    pub const WIPED: Traits = Traits(32);
+    /// What the program may do with memory of its own.
+    const RIGHTS: [(Traits, i32); 3] = [
+        (Traits(64), libc::PROT_READ),
+        (Traits(128), libc::PROT_WRITE),
+        (Traits(256), libc::PROT_EXEC),
+    ];
+
+    /// Memory of its own, with `PROT_*`.
+    pub fn own(prot: i32) -> Traits {
+        Traits::OWN.with_rights(prot)
+    }
+
+    /// With these rights, and no others.
+    pub fn with_rights(self, prot: i32) -> Traits {
+        Traits::RIGHTS.iter().fold(self, |traits, (right, bit)| match prot & bit {
+            0 => traits.without(*right),
+            _ => traits.with(*right),
+        })
+    }
+
+    /// As `PROT_*`.
+    pub fn rights(self) -> i32 {
+        let rights = Traits::RIGHTS.iter().filter(|(right, _)| self.has(*right));
+        rights.map(|(_, bit)| bit).sum()
+    }
 
     pub fn with(self, other: Traits) -> Traits {
         Traits(self.0 | other.0)
@@ -145,6 +175,11 @@ impl Regions {
         self.within(range).next()
     }
 
+    /// The first part of `range` that is the program's own.
+    pub fn own_within(&self, range: Range<usize>) -> Option<Region> {
+        self.within(range).find(|region| region.traits.has(Traits::OWN))
+    }
+
     /// Takes `range` out; answers where it would be.
     fn cut_out(&mut self, range: &Range<usize>) -> usize {
         let (first, last) = self.split(range);
@@ -231,6 +266,15 @@ mod tests {
                     || pair[0].end == pair[1].start && pair[0].traits == pair[1].traits
             };
             assert!(!regions.all().windows(2).any(alike), "{:?}", regions.all());
+        }
+    }
+
+    #[test]
+    fn rights_are_what_they_were_set_to() {
+        for prot in 0..8 {
+            let traits = Traits::own(7).with(Traits::WIPED).with_rights(prot);
+            assert_eq!(traits.rights(), prot);
+            assert!(traits.has(Traits::OWN) && traits.has(Traits::WIPED), "{traits:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use alloc::vec;
 use faultless_addr::{FrameNo, ObjectId};
 
 use crate::anon::AnonId;
-use crate::engine::Engine;
+use crate::engine::{Addresses, Engine};
 use crate::frame::{State, Want};
 use crate::lease::Lent;
 
@@ -57,6 +57,9 @@ impl Engine {
             if let Some(no) = page.frame() {
                 assert!(!core::mem::replace(&mut cached[no.index()], true), "{no:?} twice");
                 assert_eq!(self.frames[no].key(), id.key(), "{id:?}: another's frame");
+                let shown = self.translations.count(&self.frames, no);
+                let most = if self.config.addresses == Addresses::Many { usize::MAX } else { 1 };
+                assert!(shown <= most, "{id:?}: {no:?} is at {shown} addresses");
             }
             if let Some(slot) = page.slot() {
                 let swap = self.swap.as_ref().expect("a slot is of a swap area");

@@ -89,6 +89,9 @@ pub enum Addresses {
     One,
     /// At any number.
     Many,
+    /// Pages of objects at any number, anonymous ones at one: each has a place of its own for
+    /// every address at which it may be.
+    OneIfAnonymous,
 }
 
 impl Config {
@@ -453,7 +456,7 @@ impl Engine {
         write: WriteAccess,
         plan: &mut Plan,
     ) {
-        if self.config.addresses == Addresses::One && self.frames[no].is_mapped() {
+        if self.is_elsewhere(no, site) {
             // Whoever wants it here comes again when it has left the other address.
             self.others.entry(no).or_default().push(site);
             return self.begin_leave(no, Leave::Keep, plan);

@@ -29,6 +29,7 @@
 
 use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
+use crate::anon::AnonId;
 use crate::engine::{Addresses, Engine, Joining, Losses, Scope};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::object::readahead::Ahead;
@@ -229,7 +230,7 @@ impl Engine {
             return Outcome::Resolved;
         }
         if !self.may_store(no, touch.site)
-            && (touch.access == Access::Write || self.is_elsewhere(no))
+            && (touch.access == Access::Write || self.is_elsewhere(no, touch.site))
         {
             return self.promote(no, touch, plan);
         }
@@ -282,10 +283,16 @@ impl Engine {
         })
     }
 
-    /// Is the page at the one address that the machine can show it at? Then a private
-    /// reader gets its copy early, rather than that both take it from each other.
-    fn is_elsewhere(&self, no: FrameNo) -> bool {
-        self.config.addresses == Addresses::One && self.frames[no].is_mapped()
+    /// Is the page at the one address that the machine can show it at, and that isn't `site`?
+    /// Then a private reader gets its copy early, rather than that both take it from each
+    /// other.
+    pub(crate) fn is_elsewhere(&self, no: FrameNo, site: Site) -> bool {
+        let at_one = match self.config.addresses {
+            Addresses::One => true,
+            Addresses::Many => false,
+            Addresses::OneIfAnonymous => AnonId::of(self.frames[no].key()).is_some(),
+        };
+        at_one && self.frames[no].is_mapped() && self.shown_at(no, site).is_none()
     }
 
     /// May a store at `site` go to this very page, rather than to a copy?

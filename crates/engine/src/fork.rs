@@ -63,24 +63,46 @@ impl Engine {
         let child = self.add_space(copy);
         let areas: Vec<Vma> = self.spaces[parent.index()].iter().copied().collect();
         for area in areas.iter().filter(|area| area.is_copied_at_fork()) {
-            let own: Vec<_> = self.privates[parent.index()].range(numbers(area.range)).collect();
-            for (number, id) in own {
-                self.anons[id].refs += 1;
-                self.privates[child.index()].insert(number, id);
-            }
+            self.fork_range(parent, child, area.range);
         }
         self.show(child, bounds);
         child
     }
 
+    /// What the parent has stored in a range is the child's, too, in its area there, but where
+    /// it has stored something itself. To be followed by
+    /// [`fork_range_step`](Self::fork_range_step).
+    pub fn fork_range(&mut self, parent: SpaceId, child: SpaceId, range: VirtRange) {
+        let own: Vec<_> = self.privates[parent.index()].range(numbers(range)).collect();
+        for (number, id) in own {
+            let childs = &mut self.privates[child.index()];
+            if childs.get(number).is_none() {
+                childs.insert(number, id);
+                self.anons[id].refs += 1;
+            }
+        }
+    }
+
     /// Goes on with a fork: stops stores to what child and parent share. Answers a frame
     /// that has to settle first, or `None` when all are stopped.
     pub fn fork_step(&mut self, parent: SpaceId, plan: &mut Plan) -> Option<FrameNo> {
+        let bounds = self.spaces[parent.index()].config().bounds;
+        self.fork_range_step(parent, bounds, plan)
+    }
+
+    /// As [`fork_step`](Self::fork_step), for a range.
+    pub fn fork_range_step(
+        &mut self,
+        parent: SpaceId,
+        range: VirtRange,
+        plan: &mut Plan,
+    ) -> Option<FrameNo> {
         if self.has(Canary::UnsplitAfterFork) {
             return None;
         }
         let mut wait = None;
-        for (_, id) in self.privates[parent.index()].clone().iter() {
+        let own: Vec<_> = self.privates[parent.index()].range(numbers(range)).collect();
+        for (_, id) in own {
             let Some(no) = self.anons[id].frame() else { continue };
             if self.anons[id].refs < 2 || !(self.frames[no].writable || self.may_be_writable(no)) {
                 continue;

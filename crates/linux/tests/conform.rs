@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use faultless_addr::{FrameNo, PAGE_BYTES, SpaceId, VirtAddr, VirtRange};
-use faultless_linux::shared::{Region, SharedConfig, SharedMachine};
+use faultless_linux::shared::{Kind, Region, SharedConfig, SharedMachine};
 use faultless_linux::{LinuxMachine, THREAD};
 use faultless_machine::Machine;
 use faultless_machine::conform::{self, Act, Attempt, Subject};
@@ -116,7 +116,7 @@ impl Shared {
             range,
             now: range.start,
             home: home.start,
-            private: false,
+            kind: Kind::Shared,
             gone: false,
         });
         Shared { machine, region }

@@ -73,6 +73,10 @@ pub const TALLY_VARIABLE: &str = "FAULTLESS_TRACE_TALLY";
 /// The environment variable that says when the trace began: `CLOCK_MONOTONIC`, nanoseconds.
 pub const START_VARIABLE: &str = "FAULTLESS_TRACE_START";
 
+/// The environment variable that says from how many bytes on blocks of memory are mappings of
+/// their own.
+pub const BLOCKS_VARIABLE: &str = "FAULTLESS_BLOCKS";
+
 /// A message that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {

@@ -34,11 +34,13 @@ pub enum Reason {
     ClientMappings,
     /// The client maps as many files as it may.
     ClientFiles,
+    /// The broker has no addresses left for it.
+    NoAddresses,
 }
 
 impl Reason {
     /// All, by number.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::NotServed,
         Reason::Arguments,
         Reason::Executable,
@@ -54,6 +56,7 @@ impl Reason {
         Reason::Unregistered,
         Reason::ClientMappings,
         Reason::ClientFiles,
+        Reason::NoAddresses,
     ];
 
     /// Its name in traces and counters.
@@ -74,6 +77,7 @@ impl Reason {
             Reason::Unregistered => "unregistered",
             Reason::ClientMappings => "client_mappings",
             Reason::ClientFiles => "client_files",
+            Reason::NoAddresses => "no_addresses",
         }
     }
 

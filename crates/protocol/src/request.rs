@@ -21,7 +21,8 @@ pub enum Request {
     /// With a memfd of [`STAGING_BYTES`](crate::STAGING_BYTES), for what
     /// [`Write`](Request::Write) carries and [`Stats`](Request::Stats) answers.
     Staging,
-    /// With the file: may it be mapped so, and by whom?
+    /// With the file, or without one for memory of the client's own: may it be mapped so, and
+    /// by whom?
     Map {
         /// mmap's length.
         len: u64,
@@ -62,7 +63,7 @@ pub enum Request {
         flags: i32,
     },
     /// madvise, where it is more than what the kernel does to the range: WILLNEED, RANDOM,
-    /// SEQUENTIAL, NORMAL.
+    /// SEQUENTIAL, NORMAL; for memory of the client's own, DONTNEED.
     Advise {
         /// The first address.
         start: u64,
@@ -110,6 +111,33 @@ pub enum Request {
     },
     /// Counters, as JSON in the staging memory.
     Stats,
+    /// What the parent has of its own in a range, this client is to have in its own memory
+    /// there, which it has just mapped.
+    Inherit {
+        /// The first address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Before mremap: may own memory become longer in its place? To be followed by
+    /// [`Grown`](Request::Grown), with its bytes of before if nothing has come of it.
+    Grow {
+        /// The first address of the region.
+        start: u64,
+        /// Its bytes.
+        old: u64,
+        /// The bytes that it is to have.
+        new: u64,
+    },
+    /// What own memory holds is to be in other own memory, which holds nothing.
+    Carry {
+        /// The first address of the one.
+        from: u64,
+        /// The first address of the other.
+        to: u64,
+        /// Bytes.
+        len: u64,
+    },
 }
 
 impl Request {
@@ -136,6 +164,9 @@ impl Request {
             Request::Settle => [12, 0, 0, 0, 0],
             Request::Region { index } => [13, index, 0, 0, 0],
             Request::Stats => [14, 0, 0, 0, 0],
+            Request::Inherit { start, len } => [15, start, len, 0, 0],
+            Request::Grow { start, old, new } => [16, start, old, new, 0],
+            Request::Carry { from, to, len } => [17, from, to, len, 0],
         };
         fields[..values.len()].copy_from_slice(&values);
         to_bytes(fields)
@@ -159,6 +190,9 @@ impl Request {
             12 => Request::Settle,
             13 => Request::Region { index: a },
             14 => Request::Stats,
+            15 => Request::Inherit { start: a, len: b },
+            16 => Request::Grow { start: a, old: b, new: c },
+            17 => Request::Carry { from: a, to: b, len: c },
             number => return Err(Malformed::Number(number)),
         })
     }
@@ -177,7 +211,7 @@ mod tests {
 
         #[test]
         fn what_decodes_encodes_to_what_decodes_to_the_same(
-            number in 1u64..15,
+            number in 1u64..18,
             values in prop::array::uniform4(any::<i32>()),
         ) {
             let mut fields = Fields::default();

@@ -4,15 +4,17 @@
 //! tells what it has heard of it. Areas here have all the rights that the client's descriptor
 //! gave.
 
-use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtRange};
-use faultless_engine::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
+use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtAddr, VirtRange};
+use faultless_engine::space::{
+    Backing, MapRequest, Merge, Place, RemapFlags, RemapRequest, Sharing, VmaFlags,
+};
 use faultless_engine::{Engine, Plan};
 use faultless_machine::Machine;
 
 use crate::core::Core;
 use crate::error::Error;
 use crate::objects::ObjectHandle;
-use crate::private::no_addresses;
+use crate::private::{no_addresses, request};
 
 impl<M: Machine> Core<M> {
     /// A space for a process, with addresses in `bounds`.
@@ -47,6 +49,43 @@ impl<M: Machine> Core<M> {
         mapped.map_err(|why| no_addresses(range.len(), why))?;
         self.wait_until_quiet(space, range);
         Ok(())
+    }
+
+    /// Memory of the process's own is at `range`, where nothing is: zeros.
+    pub fn show_own(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
+        let place = Place::FixedNoReplace(range.start);
+        let merge = Merge::Yes;
+        let request = MapRequest { merge, ..request(place, Backing::Anonymous, range.len()) };
+        let mapped = self.engine.lock().map(space, request);
+        mapped.map_err(|why| no_addresses(range.len(), why))?;
+        self.wait_until_quiet(space, range);
+        Ok(())
+    }
+
+    /// What the process has of its own at `from` it has at `to` from now on, in place of the
+    /// zeros that may be there.
+    pub fn carry(&self, space: SpaceId, from: VirtRange, to: VirtAddr) -> Result<(), Error> {
+        let moved = RemapRequest {
+            old: from.start,
+            old_len: from.len(),
+            new_len: from.len(),
+            flags: RemapFlags::MAY_MOVE | RemapFlags::FIXED,
+            new: to,
+        };
+        let carried = self.take_away(space, from, |engine, plan| engine.remap(space, moved, plan));
+        carried.map_err(|why| Error::refused("carry", from, why.errno(), why))?;
+        Ok(())
+    }
+
+    /// What a process has of its own in a range is its child's, too, which has the same memory
+    /// there and has never touched it. When this returns no store of either is the other's.
+    pub fn fork_range(&self, parent: SpaceId, child: SpaceId, range: VirtRange) {
+        let mut worker = self.worker();
+        self.engine.lock().fork_range(parent, child, range);
+        let step =
+            |engine: &mut Engine, plan: &mut Plan| engine.fork_range_step(parent, range, plan);
+        self.finish_steps(&mut worker, step);
+        self.rest(worker);
     }
 
     /// Nothing is shown at `range` any more.

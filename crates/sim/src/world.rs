@@ -158,8 +158,12 @@ impl World {
             guard_pages: 0,
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..8),
-            // As on machines with memory of their own, and as on Linux.
-            addresses: if rng.u32(..4) == 0 { Addresses::One } else { Addresses::Many },
+            // As on machines with memory of their own, on Linux, and in a broker.
+            addresses: match rng.u32(..8) {
+                0 | 1 => Addresses::One,
+                2 => Addresses::OneIfAnonymous,
+                _ => Addresses::Many,
+            },
             references: if rng.u32(..4) == 0 { References::Bits } else { References::ByFault },
             #[cfg(feature = "canary")]
             canary: options.engine_bug(),

@@ -86,6 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faultless-protocol", &[]),
     ("faultless-client", &["faultless-addr", "faultless-sys", "faultless-protocol"]),
     ("faultless-preload", &["faultless-client", "faultless-protocol"]),
+    ("faultless-preload-heap", &["faultless-protocol"]),
     ("faultless-c", &["faultless"]),
     (
         "faultless-broker",

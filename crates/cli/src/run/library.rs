@@ -1,5 +1,5 @@
-//! The library that is loaded before a program's own: it is in the tool, and becomes a file
-//! as long as programs run.
+//! The libraries that are loaded before a program's own: they are in the tool, and become
+//! files as long as programs run.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -9,8 +9,23 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, StatVfsMountFlags};
 
-/// The library's bytes (`build.rs`).
-static BYTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libfaultless_preload.so"));
+/// Takes the place of calls about mappings and files (`build.rs`).
+pub static CALLS: Bytes = Bytes {
+    name: "libfaultless.so",
+    bytes: include_bytes!(concat!(env!("OUT_DIR"), "/libfaultless_preload.so")),
+};
+
+/// Takes the place of malloc and its family. To be loaded after that.
+pub static BLOCKS: Bytes = Bytes {
+    name: "libfaultless-heap.so",
+    bytes: include_bytes!(concat!(env!("OUT_DIR"), "/libfaultless_preload_heap.so")),
+};
+
+/// A library's bytes.
+pub struct Bytes {
+    name: &'static str,
+    bytes: &'static [u8],
+}
 
 /// What tells the loader to load it.
 pub const VARIABLE: &str = "LD_PRELOAD";
@@ -24,15 +39,16 @@ pub struct Library {
 
 impl Library {
     /// Makes the file in `dir`, or in memory where the loader couldn't use it there.
-    pub fn write(dir: &Path) -> io::Result<Library> {
+    pub fn write(library: &Bytes, dir: &Path) -> io::Result<Library> {
+        let Bytes { name, bytes } = library;
         if is_fit(dir)? {
-            let path = dir.join("libfaultless.so");
-            std::fs::write(&path, BYTES)?;
+            let path = dir.join(name);
+            std::fs::write(&path, bytes)?;
             return Ok(Library { path, _memory: None });
         }
-        let memory = rustix::fs::memfd_create("libfaultless.so", MemfdFlags::CLOEXEC)?;
+        let memory = rustix::fs::memfd_create(*name, MemfdFlags::CLOEXEC)?;
         let path = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
-        std::fs::write(&path, BYTES)?;
+        std::fs::write(&path, bytes)?;
         Ok(Library { path: path.into(), _memory: Some(memory) })
     }
 
@@ -65,7 +81,7 @@ mod tests {
         let odd = tempfile::Builder::new().prefix("with space").tempdir().unwrap();
         let plain = tempfile::tempdir().unwrap();
         for dir in [odd.path(), plain.path()] {
-            let library = Library::write(dir).unwrap();
+            let library = Library::write(&CALLS, dir).unwrap();
             let value = library.before(None).into_string().unwrap();
             assert!(!value.contains(' '), "{value}");
             assert_eq!(&std::fs::read(value).unwrap()[..4], b"\x7fELF");
@@ -75,7 +91,7 @@ mod tests {
     #[test]
     fn what_was_to_be_loaded_before_still_is() {
         let dir = tempfile::tempdir().unwrap();
-        let library = Library::write(dir.path()).unwrap();
+        let library = Library::write(&CALLS, dir.path()).unwrap();
         let ours = library.before(Some("".into())).into_string().unwrap();
         assert_eq!(library.before(Some("a.so:b.so".into())), *format!("{ours}:a.so:b.so"));
     }

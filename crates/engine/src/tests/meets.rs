@@ -145,9 +145,9 @@ fn meet(verbs: &[Verb]) {
             continue;
         }
         for start in [Start::Untouched, Start::Loaded, Start::Stored] {
-            for addresses in [Addresses::Many, Addresses::One] {
+            for addresses in [Addresses::Many, Addresses::One, Addresses::OneIfAnonymous] {
                 // fork shows a page at two addresses.
-                if addresses == Addresses::Many || !verbs.contains(&Verb::Fork) {
+                if addresses != Addresses::One || !verbs.contains(&Verb::Fork) {
                     orders += meet_on(verbs, page, start, addresses);
                 }
             }

@@ -15,7 +15,29 @@ use faultless_sys::Errno;
 use faultless_sys::process::EventFd;
 use faultless_sys::uffd::{Event, PageFault, Stopped, Userfaultfd};
 
-/// A part of an object that a client maps.
+/// Whose a region's memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An object's; the client's stores are, too.
+    Shared,
+    /// An object's; the client's stores are its own, in copies that its kernel makes
+    /// (`MAP_PRIVATE`).
+    Private,
+    /// The client's alone: each page has its home in memory that no other process maps.
+    Own {
+        /// Memory was promised for all of it.
+        promised: bool,
+    },
+}
+
+impl Kind {
+    /// Has the client the memory for itself?
+    pub fn is_own(self) -> bool {
+        matches!(self, Kind::Own { .. })
+    }
+}
+
+/// A part of an object that a client maps, or of its own memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Its addresses as the engine knows them.
@@ -24,13 +46,18 @@ pub struct Region {
     pub now: VirtAddr,
     /// Where its first page is seen by the broker.
     pub home: VirtAddr,
-    /// The client's stores are its own (`MAP_PRIVATE`).
-    pub private: bool,
+    /// Whose memory it is.
+    pub kind: Kind,
     /// The client has unmapped it: nothing is shown there any more.
     pub gone: bool,
 }
 
 impl Region {
+    /// Where the broker sees all of it.
+    pub fn homes(&self) -> VirtRange {
+        VirtRange { start: self.home, end: VirtAddr(self.home.0 + self.range.len()) }
+    }
+
     /// Where the broker sees the page at `at`.
     pub fn home_of(&self, at: VirtAddr) -> VirtAddr {
         VirtAddr(self.home.0 + (at.0 - self.range.start.0))
@@ -289,7 +316,7 @@ mod tests {
     }
 
     fn region(range: VirtRange) -> Region {
-        Region { range, now: range.start, home: VirtAddr(0), private: false, gone: false }
+        Region { range, now: range.start, home: VirtAddr(0), kind: Kind::Shared, gone: false }
     }
 
     #[test]

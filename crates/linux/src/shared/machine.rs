@@ -16,7 +16,7 @@ use faultless_sys::uffd::{Features, PageFault, Protect, Stopped, Userfaultfd};
 use rustix::event::epoll;
 
 use super::buffers::Buffers;
-use super::client::{Client, Region};
+use super::client::{Client, Kind, Region};
 use super::places::Places;
 use super::store::Store;
 use super::turns::Turns;
@@ -203,7 +203,7 @@ impl SharedMachine {
         self.follow(client, range, |part, now| {
             let protect = match write {
                 WriteAccess::Allowed => Protect::No,
-                _ if part.private => Protect::No,
+                _ if part.kind == Kind::Private => Protect::No,
                 WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
             };
             let (mut done, mut span) = (0, now.pages());
@@ -238,7 +238,7 @@ impl SharedMachine {
         let found = client.find_now(fault.addr);
         // What a client stores in private memory is its own: it needs the page to copy it.
         let access = match found {
-            Some((region, _)) if region.private => Access::Read,
+            Some((region, _)) if region.kind == Kind::Private => Access::Read,
             _ => fault.access,
         };
         let (space, addr) = (client.space, found.map_or(fault.addr, |(_, at)| at));
@@ -396,10 +396,12 @@ impl Machine for SharedMachine {
         };
         // Where the client itself has unmapped the page, it has left, and stays for others. Where
         // it has moved it, stores have been stopped there, and it stays, too: whoever writes it
-        // at home would write to another page than its frame's.
+        // at home would write to another page than its frame's. Memory of its own nobody else
+        // sees, and its home may be another page's before long.
         let has_left = |at: VirtAddr| {
             let region = client.as_ref().and_then(|client| client.find(at));
-            space != STORE && region.is_none_or(|region| region.has_left())
+            let stays = |region: Region| region.has_left() && !region.kind.is_own();
+            space != STORE && region.is_none_or(stays)
         };
         let leave = pages.iter().filter(|(at, _)| then == Then::Drop || !has_left(*at));
         self.leave_store(leave.map(|(_, frame)| *frame), then);
@@ -424,9 +426,9 @@ impl Machine for SharedMachine {
             WriteAccess::Allowed => Protect::No,
             WriteAccess::Tracked | WriteAccess::Forbidden => Protect::Yes,
         };
-        self.follow(&client, range, |part, now| match part.private {
-            true => Ok(()),
-            false => {
+        self.follow(&client, range, |part, now| match part.kind {
+            Kind::Private => Ok(()),
+            Kind::Shared | Kind::Own { .. } => {
                 let protected = client.uffd.write_protect_now(now, protect);
                 protected.map_err(|errno| Stopped { done: 0, errno })
             }

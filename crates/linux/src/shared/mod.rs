@@ -17,6 +17,10 @@
 //! page from one address only: a page that leaves, leaves everywhere
 //! ([`Machine::leaves_at_once`]).
 //!
+//! Memory of a client's *own* ([`Kind::Own`]) is a memfd, too, which only this client has. A
+//! page that a fork has left with two owners has two homes therefore, and is at neither of
+//! them but aside, or at one.
+//!
 //! What clients do to their addresses by themselves (munmap, mremap, madvise, mprotect, their
 //! death) takes translations away, never adds one where stores pass unseen, but for mremap,
 //! which moves them. The kernel tells; [`Event`]s are for whoever owns the engine.
@@ -40,6 +44,6 @@ mod places;
 mod store;
 mod turns;
 
-pub use client::{Client, Region};
+pub use client::{Client, Kind, Region};
 pub use faultless_sys::uffd::Event;
 pub use machine::{STORE, SharedConfig, SharedMachine};
