@@ -27,6 +27,9 @@ const FIRST: u64 = 4 << 30;
 /// No memfd has more, but for a mapping that needs more.
 const MOST: u64 = 64 << 30;
 
+/// Addresses that one client may have here: the files of all need some, too.
+const ALL: u64 = 1 << 40;
+
 /// One client's homes.
 pub(crate) struct Own {
     core: Arc<SharedCore>,
@@ -64,13 +67,18 @@ impl Own {
         Own { core, chunks: Mutex::default() }
     }
 
-    /// So many bytes, whole pages. ENOMEM where there are no addresses for a memfd more.
+    /// So many bytes, whole pages. ENOMEM where there are no addresses for a memfd more, or
+    /// the client has as many as it may.
     pub fn take(&self, len: u64) -> Result<Homes, Errno> {
         let mut chunks = self.lock();
         if let Some(homes) = chunks.iter_mut().find_map(|chunk| chunk.take(len)) {
             return Ok(homes);
         }
         let usual = (FIRST << chunks.len().min(8)).min(MOST);
+        let before: u64 = chunks.iter().map(|chunk| chunk.range.len()).sum();
+        if before.saturating_add(usual.max(len)) > ALL {
+            return Err(Errno::NOMEM);
+        }
         let mut chunk = Chunk::new(&self.core, usual.max(len))?;
         let homes = chunk.take(len).ok_or(Errno::NOMEM);
         chunks.push(chunk);

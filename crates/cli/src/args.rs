@@ -166,6 +166,12 @@ const RUN_EXAMPLE: &str = r#"The program needn't be rebuilt; what it starts is s
 others run as they would without Faultless. The exit code is the program's, or 128 and the
 number of the signal that ended it.
 
+A program that needs more memory than there is, or is to have, with the rest on the disk:
+
+  $ faultless run --memory 256M --anonymous --swap 8G -- python3 big.py
+
+Served are its private anonymous mappings from --min on, and blocks of malloc's from 1 MiB on.
+
 Which of a program's mappings are served, and why the others aren't:
 
   $ faultless run --trace calls.jsonl -- sqlite3 big.db 'select count(*) from t'
@@ -177,7 +183,7 @@ Which of a program's mappings are served, and why the others aren't:
 
 `us` is microseconds since the start; a call that fails has `errno` instead of `result`. The
 calls are mmap, munmap, mprotect, mremap, madvise, posix_madvise and msync, of all processes,
-but not those that the C library makes for itself (malloc). A line that can't be written (no
+but not those that the C library makes for itself. A line that can't be written (no
 room, a pipe that nobody empties) is lost, and counted: the program goes on, and is told
 nothing."#;
 

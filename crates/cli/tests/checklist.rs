@@ -38,10 +38,22 @@ const DIFFERENT: [(&str, &str); 7] = [
 const AREAS: &str = "/proc/self/maps shows the broker's memory, which children don't inherit by \
                      the kernel but by Faultless";
 
+/// And where private anonymous memory is served, besides.
+const DIFFERENT_ANONYMOUS: [(&str, &str); 0] = [];
+
 #[test]
 fn every_line_is_as_without_or_named_here() {
+    compare(&[], &DIFFERENT);
+}
+
+#[test]
+fn so_it_is_with_anonymous_memory() {
+    compare(&["--anonymous"], &[&DIFFERENT[..], &DIFFERENT_ANONYMOUS].concat());
+}
+
+fn compare(options: &[&str], different: &[(&str, &str)]) {
     let mut command = tool();
-    command.args(["run", "--memory", "16M", "--all", "--"]);
+    command.args(["run", "--memory", "16M", "--all"]).args(options).arg("--");
     command.arg(std::env::current_exe().expect("the test's name"));
     command.args(["--exact", "played", "--ignored", "--nocapture"]);
     let output = run_to_end(&mut command, PATIENCE);
@@ -52,7 +64,7 @@ fn every_line_is_as_without_or_named_here() {
     let right = found.values().filter(|verdict| **verdict == "right").count();
     println!("{} cases, {right} right", found.len());
     for (what, verdict) in &found {
-        let named = DIFFERENT.iter().any(|(different, _)| different == what);
+        let named = different.iter().any(|(different, _)| different == what);
         match *verdict {
             "right" => assert!(!named, "{what}: is right, and named as different"),
             "not played" => {}

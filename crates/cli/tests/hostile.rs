@@ -147,11 +147,13 @@ impl Harm {
     /// A message whose form is right, with whatever in it.
     fn request(&mut self) -> [u8; MESSAGE_BYTES] {
         let mut bytes = [0; MESSAGE_BYTES];
-        let number = self.rng.u64(1..15);
+        let number = self.rng.u64(1..18);
         bytes[..8].copy_from_slice(&number.to_ne_bytes());
         for field in 1..5 {
             let value = match self.rng.bool() {
                 true => self.number(),
+                // Private anonymous memory, for which nothing is promised.
+                false if self.rng.u8(..4) == 0 => 0x4022,
                 // Flags, modes, advice.
                 false => self.rng.u64(..8),
             };
@@ -215,7 +217,9 @@ fn harm_is_done_to_nobody() {
     let bait = bait(dir.path());
     let (seed, rounds) =
         (from_environment("FAULTLESS_SEED", 1), from_environment("FAULTLESS_ROUNDS", 60));
-    let service = Service::start(dir.path(), "3M");
+    let mut broker = Service::command(dir.path(), "3M");
+    broker.args(["--anonymous", "--swap", "64M"]);
+    let service = Service::begin(broker, dir.path());
     let before = service.held();
     std::thread::scope(|scope| {
         let honest = scope.spawn(|| {

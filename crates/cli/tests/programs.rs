@@ -15,6 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a program says, and how it ends, is the same both times.
 fn is_the_same<S: AsRef<OsStr>>(name: &str, memory: &str, arguments: &[S]) -> String {
+    is_the_same_with(&["--all"], name, memory, arguments)
+}
+
+/// As [`is_the_same`], run with these options.
+fn is_the_same_with<S: AsRef<OsStr>>(
+    options: &[&str],
+    name: &str,
+    memory: &str,
+    arguments: &[S],
+) -> String {
     let dir = disk_dir();
     let program = compiled(dir.path(), name);
     let here = |what: &str| {
@@ -25,7 +35,7 @@ fn is_the_same<S: AsRef<OsStr>>(name: &str, memory: &str, arguments: &[S]) -> St
     let plain = Command::new(&program).args(arguments).current_dir(here("plain")).output();
     let plain = plain.expect("it runs");
     let mut under = tool();
-    under.args(["run", "--all", "--memory", memory, "--"]).arg(&program).args(arguments);
+    under.arg("run").args(options).args(["--memory", memory, "--"]).arg(&program).args(arguments);
     let ours = run_to_end(under.current_dir(here("ours")), PATIENCE);
     assert_eq!(stderr(&ours), stderr(&plain));
     let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
@@ -86,8 +96,10 @@ fn random_calls_come_to_the_same() {
         let arguments = [dir.path().to_str().expect("a name"), &seed.to_string(), "3000"];
         let without = run_to_end(Command::new(&program).args(arguments), PATIENCE);
         let mut under = tool();
-        under.args(["run", "--memory", "1M", "--all", "--"]).arg(&program).args(arguments);
-        let with = run_to_end(&mut under, PATIENCE);
+        under.args(["run", "--memory", "1M", "--all"]);
+        // Private anonymous memory is another's every second time.
+        under.args((seed % 2 == 0).then_some("--anonymous"));
+        let with = run_to_end(under.arg("--").arg(&program).args(arguments), PATIENCE);
         assert_eq!(with.status.code(), Some(0), "{}", stderr(&with));
         assert_eq!(without.status.code(), Some(0), "{}", stderr(&without));
         let lines = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();

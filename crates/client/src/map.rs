@@ -19,7 +19,7 @@ use crate::descriptor::{borrow, close, file_id};
 use crate::enter::{Inside, enter};
 use crate::kernel::{self, Answer, Mmap};
 use crate::own::Growth;
-use crate::regions::{Traits, may_be_served};
+use crate::regions::{Region, Traits, may_be_served};
 use crate::state::{min_bytes, serves_anonymous};
 use crate::trace::{By, Call, traced, traced_at};
 
@@ -115,35 +115,29 @@ pub unsafe fn mprotect(addr: usize, len: usize, prot: i32) -> Answer {
 /// As mprotect(2).
 unsafe fn protected(addr: usize, len: usize, prot: i32) -> Answer {
     let range = pages(addr, len);
-    if addr.is_multiple_of(PAGE_SIZE)
-        && may_be_served(&range)
-        && let Some(mut inside) = enter()
-    {
-        if inside.regions.own_within(range.clone()).is_some() {
-            inside.regions.reserve()?;
-            // SAFETY: the caller's promise is ours.
-            let answer = unsafe { kernel::mprotect(addr, len, prot)? };
-            let with = |traits: Traits| match traits.has(Traits::OWN) {
-                true => traits.with_rights(prot),
-                false => traits,
-            };
-            inside.regions.change(&range, with);
-            return Ok(answer);
-        }
-        let stores = prot & libc::PROT_WRITE != 0;
-        let never = |traits: Traits| stores && traits.has(Traits::SHARED_READ_ONLY);
-        let refused = inside.regions.within(range).find(|region| never(region.traits));
-        if let Some(refused) = refused {
-            // What lies before it has changed, as it has with the kernel.
-            if refused.start > addr {
-                // SAFETY: the caller's promise is ours.
-                unsafe { kernel::mprotect(addr, refused.start - addr, prot)? };
-            }
-            return Err(Errno::ACCESS);
-        }
-    }
+    let concerned = addr.is_multiple_of(PAGE_SIZE) && may_be_served(&range);
+    let inside = concerned.then(enter).flatten();
     // SAFETY: the caller's promise is ours.
-    unsafe { kernel::mprotect(addr, len, prot) }
+    let call = |len: usize| unsafe { kernel::mprotect(addr, len, prot) };
+    let Some(mut inside) = inside else { return call(len) };
+    let stores = prot & libc::PROT_WRITE != 0;
+    let never = |region: &Region| stores && region.traits.has(Traits::SHARED_READ_ONLY);
+    let refused = inside.regions.within(range.clone()).find(never);
+    let changed = range.start..refused.map_or(range.end, |refused| refused.start);
+    if inside.regions.own_within(changed.clone()).is_none() && refused.is_none() {
+        drop(inside);
+        return call(len);
+    }
+    inside.regions.reserve()?;
+    if !changed.is_empty() {
+        // Also what lies before a region that refuses has changed, as it has with the kernel.
+        call(changed.len())?;
+        inside.regions.change(&changed, |traits| match traits.has(Traits::OWN) {
+            true => traits.with_rights(prot),
+            false => traits,
+        });
+    }
+    if refused.is_some() { Err(Errno::ACCESS) } else { Ok(0) }
 }
 
 /// mremap(2).

@@ -8,10 +8,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 
-use faultless_addr::{FrameNo, PAGE_BYTES, SpaceId, VirtAddr, VirtRange};
-use faultless_linux::shared::{Kind, Region, SharedConfig, SharedMachine};
+use faultless_addr::{FrameNo, PAGE_BYTES, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_linux::shared::{Client, Kind, Region, SharedConfig, SharedMachine};
 use faultless_linux::{LinuxMachine, THREAD};
-use faultless_machine::Machine;
+use faultless_machine::{Machine, Stores, Then};
 use faultless_machine::conform::{self, Act, Attempt, Subject};
 use faultless_sys::memory::Reservation;
 use faultless_sys::shared::SharedMemory;
@@ -88,6 +88,8 @@ fn refuses(at: VirtAddr) -> bool {
 struct Shared {
     machine: SharedMachine,
     region: Reservation,
+    client: Arc<Client>,
+    memory: Arc<SharedMemory>,
 }
 
 /// The client's space.
@@ -97,7 +99,7 @@ const CLIENT: SpaceId = SpaceId(1);
 const PAGES: u64 = 64;
 
 impl Shared {
-    fn new() -> Shared {
+    fn new(kind: Kind) -> Shared {
         let config = SharedConfig { store_bytes: 1 << 30, ..SharedConfig::new(16) };
         let machine = SharedMachine::new(config).expect("a machine");
         let home = VirtRange::from_len(machine.store().start, PAGES * PAGE_BYTES).unwrap();
@@ -116,10 +118,10 @@ impl Shared {
             range,
             now: range.start,
             home: home.start,
-            kind: Kind::Shared,
+            kind,
             gone: false,
         });
-        Shared { machine, region }
+        Shared { machine, region, client, memory }
     }
 }
 
@@ -165,5 +167,25 @@ fn real_pointers_do_what_every_machine_does() {
 
 #[test]
 fn memory_of_clients_does_what_every_machine_does() {
-    conform::all(Shared::new);
+    for kind in [Kind::Shared, Kind::Own { promised: true }] {
+        conform::all(|| Shared::new(kind));
+    }
+}
+
+/// An object's page stays at its home for others when a client has unmapped it; a page of the
+/// client's own has no others, and its home is given to another page.
+#[test]
+fn what_is_a_clients_own_leaves_its_home_when_the_client_has_unmapped_it() {
+    for (kind, left) in [(Kind::Shared, PAGE_BYTES), (Kind::Own { promised: false }, 0)] {
+        let shared = Shared::new(kind);
+        let (at, frame) = (shared.base(), FrameNo(3));
+        shared.machine.back(&[frame]).expect("memory");
+        shared.fill(frame, 7);
+        shared.machine.map(CLIENT, at, &[frame], WriteAccess::Allowed).expect("mapped");
+        assert_eq!(shared.memory.used(), Ok(PAGE_BYTES));
+        shared.client.mark_gone(VirtRange::page(at));
+        shared.machine.unmap(CLIENT, &[(at, frame)], Then::Keep(Stores::Pass)).expect("left");
+        assert_eq!(shared.memory.used(), Ok(left), "{kind:?}");
+        assert_eq!(shared.byte(frame), 7, "{kind:?}");
+    }
 }

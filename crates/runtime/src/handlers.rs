@@ -5,7 +5,7 @@
 //! and maps pages as their reads end. So a few handlers keep the disk's queue full
 //! for any number of held threads.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use faultless_addr::VirtRange;
@@ -59,6 +59,18 @@ struct Handler {
     /// There may be faults that nobody has taken.
     look: bool,
     armed: Armed,
+}
+
+/// Who is sent SIGBUS can't know why: it is said, once.
+fn say_no_frame() {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        say(format_args!(
+            "no page has left memory for {} s: budget and swap are full, or nothing can be \
+             written; an access ends in SIGBUS",
+            PATIENCE.as_secs()
+        ));
+    }
 }
 
 impl<M: Machine> Core<M> {
@@ -142,7 +154,10 @@ impl<M: Machine> Core<M> {
                 handler.stalled.push(came);
                 return self.carry_out(&mut handler.worker, Reads::Queue);
             }
-            Outcome::NoFrame(_) => Signal::Bus,
+            Outcome::NoFrame(_) => {
+                say_no_frame();
+                Signal::Bus
+            }
         };
         match signal {
             Signal::Bus => engine.will_mark(held.space, held.addr),

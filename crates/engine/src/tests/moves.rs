@@ -321,3 +321,37 @@ fn who_faults_elsewhere_while_a_page_is_being_mapped_is_let_go_there() {
     let wakes = |op: &Op| matches!(op, Op::Wake { range, .. } if range.contains(addr(21)));
     assert!(it.plan.ops.iter().any(wakes), "the store waits for ever: {:?}", it.plan.ops);
 }
+
+/// Where an anonymous page can be at one address only, child and parent have a frame each once
+/// both have looked at it, and the page that they had together is one's own then.
+#[test]
+fn a_range_is_forked_and_a_page_of_both_is_at_one_address() {
+    let config = Config {
+        guard_pages: 0,
+        addresses: Addresses::OneIfAnonymous,
+        ..Config::new(16, std::vec![pages(0, 64)])
+    };
+    let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
+    it.map(pages(0, 4), Backing::Anonymous, Sharing::Private);
+    for page in 0..4 {
+        it.touch(SPACE, page, Access::Write).unwrap();
+    }
+    let child = it.engine.create_space(pages(0, 64));
+    let request = Fixture::request(pages(0, 4), Backing::Anonymous, Sharing::Private);
+    it.engine.map(child, request).unwrap();
+    it.touch(child, 1, Access::Write).unwrap();
+    it.engine.fork_range(SPACE, child, pages(0, 3));
+    while it.engine.fork_range_step(SPACE, pages(0, 3), &mut it.plan).is_some() {
+        it.carry_out();
+    }
+    let parents = (0..4).map(|page| it.shown(SPACE, page).unwrap()).collect::<Vec<_>>();
+    let childs = [0, 1, 2].map(|page| it.touch(child, page, Access::Read).unwrap());
+    assert!(childs.iter().all(|no| !parents.contains(no)), "{childs:?} {parents:?}");
+    // Nothing of the parent's is taken away by that, and its stores go to what is its own.
+    for page in 0..4 {
+        let no = parents[page as usize];
+        assert_eq!(it.shown(SPACE, page), Some(no));
+        assert_eq!(it.touch(SPACE, page, Access::Write).unwrap(), no);
+    }
+    assert_eq!(it.engine.private_pages(child), 3, "the fourth is beyond the range");
+}
