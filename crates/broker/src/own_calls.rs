@@ -89,8 +89,11 @@ impl Regions {
         self.stay();
         let range = grown(start, old, new)?;
         let region = self.client.find(VirtAddr(range.start.0 - 1)).ok_or(Errno::FAULT)?;
-        if !region.kind.is_own() || region.gone || region.range.end != range.start {
+        if !region.kind.is_own() || region.gone {
             return Err(Errno::FAULT);
+        }
+        if region.range.end != range.start {
+            return Err(Errno::NOMEM);
         }
         let home = region.home_of(range.start);
         let homes = VirtRange { start: home, end: VirtAddr(home.0 + range.len()) };

@@ -92,7 +92,8 @@ fn what_the_kernel_keeps_has_its_reason() {
     let text = fs::read_to_string(&trace).expect("the trace");
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     let of = |line: &Value| line["args"]["length"].as_u64().map(|length| length >> 20);
-    let maps: Vec<_> = lines.filter(|line| line["call"] == "mmap" && of(line) >= Some(64)).collect();
+    let maps: Vec<_> =
+        lines.filter(|line| line["call"] == "mmap" && of(line) >= Some(64)).collect();
     let by = |mib: u64| {
         let line = maps.iter().find(|line| of(line) == Some(mib)).expect("it was mapped");
         line["reason"].as_str().or(line["by"].as_str()).unwrap_or_default().to_owned()

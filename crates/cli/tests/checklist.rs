@@ -39,7 +39,37 @@ const AREAS: &str = "/proc/self/maps shows the broker's memory, which children d
                      the kernel but by Faultless";
 
 /// And where private anonymous memory is served, besides.
-const DIFFERENT_ANONYMOUS: [(&str, &str); 0] = [];
+const DIFFERENT_ANONYMOUS: [(&str, &str); 20] = [
+    ("FIXED: not aligned, too high, in place of what is there", AREAS),
+    ("munmap: parameters; holes", AREAS),
+    ("a split past vm.max_map_count", AREAS),
+    ("mprotect, DONTFORK and mlock split areas, and back", AREAS),
+    ("marks: MERGEABLE, HUGEPAGE, DONTDUMP; COLLAPSE of a little", AREAS),
+    ("WIPEONFORK, KEEPONFORK", AREAS),
+    ("fork: copied, shared, left out, wiped, not locked", AREAS),
+    ("RLIMIT_AS and RLIMIT_DATA", "RLIMIT_DATA counts private memory, which this isn't"),
+    ("neighbours are one area if all is the same", "what is alike can be made longer together"),
+    ("mseal", SEALS),
+    ("mseal: advice that loses bytes", SEALS),
+    (
+        "the same size to another place, over several areas (6.17)",
+        "mremap moves several areas only without holes between them",
+    ),
+    ("DONTUNMAP of a part unlocks the whole area", "as DONTUNMAP of a file"),
+    ("and goes on counting it", "as above"),
+    ("locked memory up to the limit", LOCKS),
+    ("an ordinary user and the limit", LOCKS),
+    ("MCL_FUTURE", LOCKS),
+    ("holes, past the end, PROT_NONE; lengths", "mincore says of it what it says of shared memory"),
+    ("GUARD_INSTALL, GUARD_REMOVE", "a child has no guards"),
+    ("growing in place, shrinking", AREAS),
+];
+
+const SEALS: &str = "for the kernel it is shared memory: a seal doesn't stop advice there, and an \
+                     unmap that a seal stops halfway has been told before";
+
+const LOCKS: &str = "MAP_LOCKED and MCL_FUTURE lock what is mapped without looking at limits, or \
+                     not at all, as of files; and memory that grows elsewhere isn't locked";
 
 #[test]
 fn every_line_is_as_without_or_named_here() {

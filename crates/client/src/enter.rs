@@ -10,7 +10,7 @@
 //! |---|---|---|---|
 //! | a thread | the same | the same | waits for the lock |
 //! | `vfork`, `posix_spawn` | the same | the same | waits as a thread does; if it dies inside, the next one goes on |
-//! | `fork` | a copy | empty | [`fork`](crate::fork) attaches it |
+//! | `fork`; `syscall(SYS_clone, …)` | a copy | empty | [`fork`](crate::fork) attaches it |
 //! | a bare `clone` | a copy without served ranges | empty | begins anew |
 
 #![allow(unsafe_code)]

@@ -30,7 +30,7 @@ use rustix::pipe::PipeFlags;
 
 use crate::descriptor::close;
 use crate::enter::{Inside, enter};
-use crate::kernel::{self, Mmap};
+use crate::kernel::{self, Answer, Mmap};
 use crate::map::register;
 use crate::own;
 use crate::regions::{Region, Traits};
@@ -64,6 +64,18 @@ pub(crate) fn register_handlers() -> Result<(), Errno> {
         0 => Ok(()),
         errno => Err(Errno::from_raw_os_error(errno)),
     }
+}
+
+/// A fork that the C library knows nothing of: `call` is a system call that returns in the
+/// child as well, whose memory is a copy.
+pub fn forked(call: impl FnOnce() -> Answer) -> Answer {
+    before();
+    let answer = call();
+    match answer {
+        Ok(0) => in_child(),
+        _ => in_parent(),
+    }
+    answer
 }
 
 extern "C" fn before() {

@@ -171,7 +171,13 @@ unsafe fn remapped(addr: usize, old: usize, new: usize, flags: i32, to: usize) -
         return unsafe { inside.grow(&own, Growth { addr, old, new, flags, to }) };
     }
     inside.regions.reserve()?;
-    let start = call()?;
+    let start = match call() {
+        Err(Errno::FAULT) if served.is_some() && fixed && from.len() == aim.len() => {
+            // SAFETY: the caller's promise is ours.
+            return unsafe { inside.move_all(&from, to) };
+        }
+        answer => answer?,
+    };
     if fixed {
         inside.regions.remove(&aim);
     }

@@ -116,6 +116,9 @@ impl Inside {
         if own.start != from.start || own.end < from.end {
             return Err(Errno::FAULT);
         }
+        // A seal says so.
+        // SAFETY: 1. the rights are those that it has.
+        unsafe { kernel::mprotect(from.start, old, own.traits.rights())? };
         if !fixed {
             // SAFETY: the caller's promise is ours.
             match unsafe { self.grow_here(own, old, new) } {
@@ -126,49 +129,105 @@ impl Inside {
         }
         let place = if fixed { (to, libc::MAP_FIXED) } else { (0, 0) };
         // SAFETY: the caller's promise is ours.
-        unsafe { self.grow_elsewhere(own, &from, new, place) }
+        unsafe { self.carry(&from, new, place) }
     }
 
+    /// mremap(2) of several areas to a fixed address, where the kernel can't: these are, for
+    /// it, of shared memory that is served.
+    ///
+    /// # Safety
+    /// As mremap(2).
+    pub(crate) unsafe fn move_all(&mut self, from: &Range<usize>, to: usize) -> Answer {
+        let own = self.regions.within(from.clone()).filter(|it| it.traits.has(Traits::OWN));
+        let aim = to..to + from.len();
+        let apart = aim.end <= from.start || from.end <= aim.start;
+        if own.map(|region| region.len()).sum::<usize>() < from.len() || !apart {
+            return Err(Errno::FAULT);
+        }
+        // SAFETY: the caller's promise is ours.
+        unsafe { self.carry(from, from.len(), (to, libc::MAP_FIXED)) }
+    }
+
+    /// Where the homes behind it are free, it stays one area for the kernel; else what is new
+    /// is another one.
+    ///
     /// # Safety
     /// As mremap(2).
     unsafe fn grow_here(&mut self, own: &Region, old: usize, new: usize) -> Result<(), Errno> {
         self.regions.reserve()?;
-        let start = own.start as u64;
+        let (start, behind) = (own.start as u64, own.start + old..own.start + new);
         let told = |new: usize| Request::Grown { start, old: old as u64, new: new as u64 };
         let grow = Request::Grow { start, old: old as u64, new: new as u64 };
-        done(self.ask_plainly(grow, None))?;
+        if done(self.ask_plainly(grow, None)).is_err() {
+            // SAFETY: the caller's promise is ours.
+            return unsafe { self.map_behind(own, &behind) };
+        }
+        // Of its last page, for it may be several areas already.
+        let last = behind.start - PAGE_SIZE;
         // SAFETY: the caller's promise is ours.
-        if let Err(errno) = unsafe { kernel::mremap(own.start, old, new, 0, 0) } {
+        let grown = unsafe { kernel::mremap(last, PAGE_SIZE, PAGE_SIZE + behind.len(), 0, 0) };
+        if let Err(errno) = grown {
             self.ask_plainly(told(old), None);
             return Err(errno);
         }
         if let Err(errno) = done(self.ask_plainly(told(new), None)) {
             // SAFETY: 1. what is behind the old end has been mapped just now.
-            let _ = unsafe { kernel::munmap(own.start + old, new - old) };
+            let _ = unsafe { kernel::munmap(behind.start, behind.len()) };
             return Err(errno);
         }
-        self.regions.insert(own.start + old..own.start + new, own.traits);
+        self.regions.insert(behind, own.traits);
         Ok(())
     }
 
     /// # Safety
     /// As mremap(2).
-    unsafe fn grow_elsewhere(
+    unsafe fn map_behind(&mut self, own: &Region, behind: &Range<usize>) -> Result<(), Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let (addr, len, prot) = (behind.start, behind.len(), own.traits.rights());
+        let map = Mmap { addr, len, prot, flags, fd: -1, offset: 0 };
+        // SAFETY: 1. nothing that is there is replaced.
+        match unsafe { self.map(&map) } {
+            Ok(Ok(_)) => {}
+            Ok(Err(Errno::EXIST)) | Err(_) => return Err(Errno::NOMEM),
+            Ok(Err(errno)) => return Err(errno),
+        }
+        self.regions.reserve()?;
+        self.regions.change(behind, |_| own.traits);
+        Ok(())
+    }
+
+    /// Has what is at `from` be in new memory, as long or longer; the rest has the rights of
+    /// the last part.
+    ///
+    /// # Safety
+    /// As mremap(2).
+    unsafe fn carry(
         &mut self,
-        own: &Region,
         from: &Range<usize>,
         new: usize,
         (addr, fixed): (usize, i32),
     ) -> Answer {
+        let first = self.regions.own_within(from.clone()).ok_or(Errno::FAULT)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | fixed;
-        let map = Mmap { addr, len: new, prot: own.traits.rights(), flags, fd: -1, offset: 0 };
+        let map = Mmap { addr, len: new, prot: first.traits.rights(), flags, fd: -1, offset: 0 };
         // SAFETY: 1. where it is fixed, the caller has said what may be replaced.
         let start = unsafe { self.map(&map) }.unwrap_or(Err(Errno::NOMEM))?;
-        self.regions.reserve()?;
-        self.regions.change(&(start..start + new), |_| own.traits);
+        let (mut ready, mut at, moved) = (Ok(()), from.start, |at: usize| at - from.start + start);
+        while let Some(part) = self.regions.own_within(at..from.end).filter(|_| ready.is_ok()) {
+            let end = if part.end == from.end { start + new } else { moved(part.end) };
+            let (to, rights) = (moved(part.start)..end, part.traits.rights());
+            // SAFETY: 1. nobody knows of the new addresses yet; 2. the rights are those of the
+            // part that is there now.
+            ready = unsafe { kernel::mprotect(to.start, to.len(), rights).map(drop) };
+            ready = ready.and(self.regions.reserve());
+            if ready.is_ok() {
+                self.regions.change(&to, |_| part.traits);
+            }
+            at = part.end;
+        }
         let carry =
             Request::Carry { from: from.start as u64, to: start as u64, len: from.len() as u64 };
-        let carried = done(self.ask_plainly(carry, None));
+        let carried = ready.and_then(|()| done(self.ask_plainly(carry, None)));
         let gone = if carried.is_ok() { from.clone() } else { start..start + new };
         // SAFETY: 1. nothing is there any more, by the caller's promise; or nothing is there
         // yet.

@@ -11,8 +11,8 @@ use std::thread;
 use faultless_addr::{FrameNo, PAGE_BYTES, SpaceId, VirtAddr, VirtRange, WriteAccess};
 use faultless_linux::shared::{Client, Kind, Region, SharedConfig, SharedMachine};
 use faultless_linux::{LinuxMachine, THREAD};
-use faultless_machine::{Machine, Stores, Then};
 use faultless_machine::conform::{self, Act, Attempt, Subject};
+use faultless_machine::{Machine, Stores, Then};
 use faultless_sys::memory::Reservation;
 use faultless_sys::shared::SharedMemory;
 use faultless_sys::uffd::{Features, Userfaultfd};
@@ -114,13 +114,7 @@ impl Shared {
             .expect("registered");
         let client = machine.add_client(CLIENT, uffd.into()).expect("a client");
         let range = region.range();
-        client.add(Region {
-            range,
-            now: range.start,
-            home: home.start,
-            kind,
-            gone: false,
-        });
+        client.add(Region { range, now: range.start, home: home.start, kind, gone: false });
         Shared { machine, region, client, memory }
     }
 }

@@ -43,8 +43,18 @@ impl Next {
     }
 }
 
+/// While it is looked for: a block of the C library's can't be had so, which is an answer.
+extern "C" fn none(_: *mut *mut c_void, _: usize, _: usize) -> c_int {
+    libc::ENOMEM
+}
+
+/// While it is looked for, nobody can know more of a block.
+extern "C" fn nothing(_: *mut c_void) -> usize {
+    0
+}
+
 macro_rules! next {
-    ($($static:ident = $symbol:literal: fn $name:ident($($parameter:ident: $type:ty),*) $(-> $answer:ty)?, or $or:expr;)+) => {
+    ($($static:ident = $symbol:literal: fn $name:ident($($parameter:ident: $type:ty),*) $(-> $answer:ty)?, or $or:ident;)+) => {
         $(
             static $static: Next = Next::new($symbol);
 
@@ -53,15 +63,14 @@ macro_rules! next {
             /// # Safety
             /// As that function.
             pub unsafe fn $name($($parameter: $type),*) $(-> $answer)? {
-                let function = $static.get();
-                if function.is_null() {
-                    let or: unsafe fn($($type),*) $(-> $answer)? = $or;
-                    // SAFETY: the caller's promise is ours.
-                    return unsafe { or($($parameter),*) };
-                }
                 type Function = unsafe extern "C" fn($($type),*) $(-> $answer)?;
-                // SAFETY: 1. it is a function of that name, which has these parameters.
-                let function = unsafe { std::mem::transmute::<*mut c_void, Function>(function) };
+                let found = $static.get();
+                let function: Function = if found.is_null() {
+                    $or
+                } else {
+                    // SAFETY: 1. it is a function of that name, which has these parameters.
+                    unsafe { std::mem::transmute::<*mut c_void, Function>(found) }
+                };
                 // SAFETY: the caller's promise is ours.
                 unsafe { function($($parameter),*) }
             }
@@ -71,18 +80,16 @@ macro_rules! next {
 }
 
 next! {
-    MALLOC = c"malloc": fn malloc(len: usize) -> *mut c_void, or |len| unsafe { __libc_malloc(len) };
-    CALLOC = c"calloc": fn calloc(count: usize, each: usize) -> *mut c_void,
-        or |count, each| unsafe { __libc_calloc(count, each) };
-    REALLOC = c"realloc": fn realloc(at: *mut c_void, len: usize) -> *mut c_void,
-        or |at, len| unsafe { __libc_realloc(at, len) };
-    FREE = c"free": fn free(at: *mut c_void), or |at| unsafe { __libc_free(at) };
-    MEMALIGN = c"memalign": fn memalign(alignment: usize, len: usize) -> *mut c_void,
-        or |alignment, len| unsafe { __libc_memalign(alignment, len) };
-    ALIGNED_ALLOC = c"aligned_alloc": fn aligned_alloc(alignment: usize, len: usize) -> *mut c_void,
-        or |alignment, len| unsafe { __libc_memalign(alignment, len) };
+    MALLOC = c"malloc": fn malloc(len: usize) -> *mut c_void, or __libc_malloc;
+    CALLOC = c"calloc": fn calloc(count: usize, each: usize) -> *mut c_void, or __libc_calloc;
+    REALLOC = c"realloc": fn realloc(at: *mut c_void, len: usize) -> *mut c_void, or __libc_realloc;
+    FREE = c"free": fn free(at: *mut c_void), or __libc_free;
+    MEMALIGN = c"memalign":
+        fn memalign(alignment: usize, len: usize) -> *mut c_void, or __libc_memalign;
+    ALIGNED_ALLOC = c"aligned_alloc":
+        fn aligned_alloc(alignment: usize, len: usize) -> *mut c_void, or __libc_memalign;
     POSIX_MEMALIGN = c"posix_memalign":
-        fn posix_memalign(at: *mut *mut c_void, alignment: usize, len: usize) -> c_int,
-        or |_, _, _| libc::ENOMEM;
-    USABLE = c"malloc_usable_size": fn malloc_usable_size(at: *mut c_void) -> usize, or |_| 0;
+        fn posix_memalign(at: *mut *mut c_void, alignment: usize, len: usize) -> c_int, or none;
+    USABLE = c"malloc_usable_size":
+        fn malloc_usable_size(at: *mut c_void) -> usize, or nothing;
 }

@@ -32,6 +32,18 @@ crate::hooks! {
 /// As the system call with this number.
 unsafe fn ours(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> Option<c_long> {
     let (fd, pointer) = (a as c_int, b as *mut c_void);
+    let forks = match number {
+        // A copy of the memory, that goes on on a copy of this stack.
+        libc::SYS_clone => a & libc::CLONE_VM as usize == 0 && b == 0,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_fork => true,
+        _ => false,
+    };
+    if forks {
+        // SAFETY: the caller's promise is ours.
+        let call = || unsafe { client::call(number, [a, b, c, d, e, f]) };
+        return Some(errno::answer(client::forked(call)));
+    }
     // SAFETY: 1. each function has the parameters of the system call, in their order, but
     // for those said otherwise; the rest is the caller's promise.
     Some(unsafe {
