@@ -19,6 +19,9 @@
 //!                    3f mapped, and nothing forbids it   somebody was quicker: try again
 //!   4 private store  4a to an object's page              promote it: a copy of its own
 //!                    4b to a page shared after a fork    promote it
+//!   5 at one address 5a another's private page, or one   promote it, also for a load
+//!                       shared after a fork, is shown
+//!                       where alone it can be
 //! ```
 //!
 //! A fault never blocks. It changes the page's state, adds to the plan, and says

@@ -9,7 +9,8 @@
 //!
 //! Whether a pointer that the program gives back is of such a block has to be known of all
 //! pointers. Most lie outside of the hull of all blocks; of the rest most don't lie at such a
-//! place in their page; and of those, what is before them says so.
+//! place in their page; and of those, what is before them says so. What is before a pointer to
+//! the start of a page may not be there, so blocks that begin with a page are listed.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -48,6 +49,41 @@ pub fn choose_mark() {
     MARK.store(mark ^ 0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
 }
 
+/// Blocks that begin with a page; 0 where there is none. Not many are asked for.
+static LISTED: [AtomicUsize; 1024] = [const { AtomicUsize::new(0) }; 1024];
+
+/// No entry from here on was ever used.
+static LISTED_END: AtomicUsize = AtomicUsize::new(0);
+
+/// Writes `to` where `from` stands in the list; false if that stands nowhere.
+fn relist(from: usize, to: usize) -> bool {
+    let end = match from {
+        0 => LISTED.len(),
+        _ => LISTED_END.load(Ordering::Acquire),
+    };
+    let (order, failed) = (Ordering::AcqRel, Ordering::Relaxed);
+    let is_it = |entry: &AtomicUsize| {
+        entry.load(Ordering::Relaxed) == from
+            && entry.compare_exchange(from, to, order, failed).is_ok()
+    };
+    let at = LISTED[..end].iter().position(is_it);
+    at.inspect(|at| drop(LISTED_END.fetch_max(at + 1, Ordering::AcqRel))).is_some()
+}
+
+fn is_listed(at: usize) -> bool {
+    let end = LISTED_END.load(Ordering::Acquire);
+    LISTED[..end].iter().any(|entry| entry.load(Ordering::Acquire) == at)
+}
+
+/// Why there is no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBlock {
+    /// No memory.
+    Memory,
+    /// As many as may be begin with a page: another allocator may have one.
+    List,
+}
+
 /// A block that there is.
 pub struct Block {
     at: usize,
@@ -56,21 +92,27 @@ pub struct Block {
 
 impl Block {
     /// A new one, of zeros.
-    pub fn map(len: usize, alignment: usize) -> Option<Block> {
+    pub fn map(len: usize, alignment: usize) -> Result<Block, NoBlock> {
         let alignment = alignment.max(HEAD);
         // A mapping begins between pages, so a larger alignment needs room to be found in.
-        let before = if alignment <= PAGE { alignment } else { alignment.checked_add(PAGE)? };
-        let whole = len.checked_add(before)?.checked_next_multiple_of(PAGE)?;
+        let before = if alignment <= PAGE { Some(alignment) } else { alignment.checked_add(PAGE) };
+        let whole = before.and_then(|before| len.checked_add(before));
+        let whole = whole.and_then(|whole| whole.checked_next_multiple_of(PAGE));
+        let whole = whole.ok_or(NoBlock::Memory)?;
         let (rights, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: 1. the kernel chooses addresses where nothing is.
         let start = unsafe { libc::mmap(ptr::null_mut(), whole, rights, flags, -1, 0) };
         if start == libc::MAP_FAILED {
-            return None;
+            return Err(NoBlock::Memory);
         }
-        let start = start as usize;
-        let at = (start + HEAD).next_multiple_of(alignment);
-        Some(Block::write(at, start, whole))
+        let at = (start as usize + HEAD).next_multiple_of(alignment);
+        if at.is_multiple_of(PAGE) && !relist(0, at) {
+            // SAFETY: 1. it has been mapped just now, and nobody knows of it.
+            unsafe { libc::munmap(start, whole) };
+            return Err(NoBlock::List);
+        }
+        Ok(Block::write(at, start as usize, whole))
     }
 
     /// The block that begins there, if it is one.
@@ -79,12 +121,16 @@ impl Block {
         let is_within =
             LOWEST.load(Ordering::Relaxed) <= at && at < HIGHEST.load(Ordering::Relaxed);
         let place = at % PAGE;
-        if !is_within || !(place == 0 || place >= HEAD && place.is_power_of_two()) {
+        let may_be = is_within
+            && match place {
+                0 => is_listed(at),
+                _ => place >= HEAD && place.is_power_of_two(),
+            };
+        if !may_be {
             return None;
         }
-        // SAFETY: 1. any allocator has a word at least before what it gives out at the start
-        // of a page, and nobody gives out a page's 64th byte and not what is before it: the
-        // page is there.
+        // SAFETY: 1. the block is listed, and so is ours; or it begins within a page, which
+        // is there, and has so many bytes before it.
         let head = unsafe { ((at - HEAD) as *const Head).read_volatile() };
         (head.mark == mark_of(at)).then_some(Block { at, head })
     }
@@ -121,11 +167,18 @@ impl Block {
         if to == libc::MAP_FAILED {
             return None;
         }
-        Some(Block::write(to as usize + before, to as usize, whole).start())
+        let at = to as usize + before;
+        if at.is_multiple_of(PAGE) {
+            relist(self.at, at);
+        }
+        Some(Block::write(at, to as usize, whole).start())
     }
 
     /// It is no more.
     pub fn unmap(self) {
+        if self.at.is_multiple_of(PAGE) {
+            relist(self.at, 0);
+        }
         // SAFETY: 1. the mapping is the block's, which its owner has given back.
         unsafe { libc::munmap(self.head.start as *mut c_void, self.head.len) };
     }

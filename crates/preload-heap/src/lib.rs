@@ -17,7 +17,7 @@ mod next;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use block::{Block, PAGE};
+use block::{Block, NoBlock, PAGE};
 
 /// Blocks of so many bytes are mappings of their own.
 static LARGE: AtomicUsize = AtomicUsize::new(usize::MAX);
@@ -60,14 +60,28 @@ fn is_large(len: usize) -> bool {
 }
 
 /// A new block of zeros; null, and ENOMEM, where there is none.
-fn new(len: usize, alignment: usize) -> *mut c_void {
-    match Block::map(len, alignment) {
-        Some(block) => block.start(),
-        None => {
-            set_errno(libc::ENOMEM);
-            std::ptr::null_mut()
-        }
+fn new(len: usize) -> *mut c_void {
+    or_errno(Block::map(len, 0).map_or(std::ptr::null_mut(), |block| block.start()))
+}
+
+/// A new block with an alignment, if such a one is ours to give out.
+fn new_aligned(len: usize, alignment: usize) -> Option<*mut c_void> {
+    if !is_large(len) || !alignment.is_power_of_two() {
+        return None;
     }
+    match Block::map(len, alignment) {
+        Ok(block) => Some(block.start()),
+        Err(NoBlock::Memory) => Some(std::ptr::null_mut()),
+        Err(NoBlock::List) => None,
+    }
+}
+
+/// Null, and ENOMEM, where there is no block.
+fn or_errno(block: *mut c_void) -> *mut c_void {
+    if block.is_null() {
+        set_errno(libc::ENOMEM);
+    }
+    block
 }
 
 fn set_errno(errno: c_int) {
@@ -89,7 +103,7 @@ fn errno() -> c_int {
 // that follow.
 pub unsafe extern "C" fn malloc(len: usize) -> *mut c_void {
     if is_large(len) {
-        return new(len, 0);
+        return new(len);
     }
     // SAFETY: the caller's promise is ours.
     unsafe { next::malloc(len) }
@@ -103,7 +117,7 @@ pub unsafe extern "C" fn malloc(len: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn calloc(count: usize, each: usize) -> *mut c_void {
     match count.checked_mul(each) {
-        Some(len) if is_large(len) => new(len, 0),
+        Some(len) if is_large(len) => new(len),
         // SAFETY: the caller's promise is ours.
         _ => unsafe { next::calloc(count, each) },
     }
@@ -127,7 +141,7 @@ pub unsafe extern "C" fn realloc(at: *mut c_void, len: usize) -> *mut c_void {
         Some(block) => block.len(),
         // SAFETY: the caller's promise is ours.
         None if !is_large(len) => return unsafe { next::realloc(at, len) },
-        None if at.is_null() => return new(len, 0),
+        None if at.is_null() => return new(len),
         // SAFETY: the caller's promise is ours: it is a block of theirs.
         None => unsafe { next::malloc_usable_size(at) },
     };
@@ -199,11 +213,11 @@ pub unsafe extern "C" fn reallocarray(at: *mut c_void, count: usize, each: usize
 // SAFETY: as for `malloc`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memalign(alignment: usize, len: usize) -> *mut c_void {
-    if is_large(len) && alignment.is_power_of_two() {
-        return new(len, alignment);
+    match new_aligned(len, alignment) {
+        Some(block) => or_errno(block),
+        // SAFETY: the caller's promise is ours.
+        None => unsafe { next::memalign(alignment, len) },
     }
-    // SAFETY: the caller's promise is ours.
-    unsafe { next::memalign(alignment, len) }
 }
 
 /// aligned_alloc(3).
@@ -213,11 +227,11 @@ pub unsafe extern "C" fn memalign(alignment: usize, len: usize) -> *mut c_void {
 // SAFETY: as for `malloc`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn aligned_alloc(alignment: usize, len: usize) -> *mut c_void {
-    if is_large(len) && alignment.is_power_of_two() {
-        return new(len, alignment);
+    match new_aligned(len, alignment) {
+        Some(block) => or_errno(block),
+        // SAFETY: the caller's promise is ours.
+        None => unsafe { next::aligned_alloc(alignment, len) },
     }
-    // SAFETY: the caller's promise is ours.
-    unsafe { next::aligned_alloc(alignment, len) }
 }
 
 /// posix_memalign(3), which answers an errno.
@@ -231,17 +245,16 @@ pub unsafe extern "C" fn posix_memalign(
     alignment: usize,
     len: usize,
 ) -> c_int {
-    if !is_large(len) || !alignment.is_power_of_two() || alignment < size_of::<usize>() {
+    let fits = alignment >= size_of::<usize>();
+    match fits.then(|| new_aligned(len, alignment)).flatten() {
         // SAFETY: the caller's promise is ours.
-        return unsafe { next::posix_memalign(at, alignment, len) };
-    }
-    match Block::map(len, alignment) {
+        None => unsafe { next::posix_memalign(at, alignment, len) },
+        Some(block) if block.is_null() => libc::ENOMEM,
         Some(block) => {
             // SAFETY: 1. the caller's word for the answer.
-            unsafe { *at = block.start() };
+            unsafe { *at = block };
             0
         }
-        None => libc::ENOMEM,
     }
 }
 
