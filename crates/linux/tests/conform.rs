@@ -87,9 +87,10 @@ fn refuses(at: VirtAddr) -> bool {
 /// The machine of a broker, and a client's region over the first pages of an object.
 struct Shared {
     machine: SharedMachine,
-    region: Reservation,
     client: Arc<Client>,
     memory: Arc<SharedMemory>,
+    /// Its end is told to the client's descriptor, as long as there is one.
+    region: Reservation,
 }
 
 /// The client's space.
@@ -115,7 +116,7 @@ impl Shared {
         let client = machine.add_client(CLIENT, uffd.into()).expect("a client");
         let range = region.range();
         client.add(Region { range, now: range.start, home: home.start, kind, gone: false });
-        Shared { machine, region, client, memory }
+        Shared { machine, client, memory, region }
     }
 }
 
