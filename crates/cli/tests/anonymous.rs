@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -185,4 +186,27 @@ fn what_is_held_is_the_budget_and_what_is_left_is_nothing() {
     let after = service.held();
     assert!(after.0 <= before.0 + 3 && after.1 == 0, "descriptors, threads: {before:?} {after:?}");
     service.end();
+}
+
+#[test]
+fn when_the_broker_is_killed_what_is_not_there_is_an_error() {
+    let dir = disk_dir();
+    let program = compiled(dir.path(), "left");
+    let mut command = Service::command(dir.path(), "4M");
+    command.args(["--anonymous", "--swap", "1G"]);
+    let mut service = Service::begin(command, dir.path());
+    let mut command = tool();
+    command.args(["run", "--anonymous", "--socket"]).arg(&service.socket).arg("--").arg(&program);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut line = || lines.next().expect("a line").expect("text");
+    assert_eq!(line(), "ready");
+    service.child.kill().expect("it runs");
+    service.child.wait().expect("it ends");
+    child.stdin.take().expect("piped").write_all(b"go\n").expect("it reads");
+    let said = line();
+    assert!(child.wait().expect("it ends").success(), "{said}");
+    let counts: Vec<u64> = said.split(' ').map(|word| word.parse().expect("a number")).collect();
+    assert!(counts[0] > 0 && counts[1] > 4096, "{said}");
 }

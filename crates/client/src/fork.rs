@@ -81,6 +81,10 @@ pub fn forked(call: impl FnOnce() -> Answer) -> Answer {
 extern "C" fn before() {
     let Some(mut inside) = enter() else { return };
     let mut pipe = None;
+    let here = &raw const pipe as usize;
+    if inside.regions.own_within(here..here + 1).is_some() {
+        say::child_without_stack();
+    }
     if inside.regions.all().iter().any(is_own) {
         // What has been unmapped and moved until now, the broker has heard when it answers.
         inside.ask_plainly(Request::Region { index: u64::MAX }, None);

@@ -36,6 +36,12 @@ pub(crate) fn child_lost(errno: Errno) {
     say(format_args!("a child of fork has lost its parent's mappings: {errno}"));
 }
 
+/// A child of fork will have no stack: the thread that forks has one in memory of its own
+/// that is served, which children are given only when they run.
+pub(crate) fn child_without_stack() {
+    write_line(format_args!("a child of fork can't live: its stack is in memory that is served"));
+}
+
 fn say(text: fmt::Arguments<'_>) {
     if LOUD.load(Ordering::Relaxed) {
         write_line(text);
