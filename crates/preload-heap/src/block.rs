@@ -66,8 +66,9 @@ fn relist(from: usize, to: usize) -> bool {
         entry.load(Ordering::Relaxed) == from
             && entry.compare_exchange(from, to, order, failed).is_ok()
     };
-    let at = LISTED[..end].iter().position(is_it);
-    at.inspect(|at| drop(LISTED_END.fetch_max(at + 1, Ordering::AcqRel))).is_some()
+    let Some(at) = LISTED[..end].iter().position(is_it) else { return false };
+    LISTED_END.fetch_max(at + 1, Ordering::AcqRel);
+    true
 }
 
 fn is_listed(at: usize) -> bool {
