@@ -273,16 +273,20 @@ impl Shared {
         self.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
     }
 
-    /// The client that has this name.
+    /// The client that has this name, if it isn't about to leave.
     pub fn member(&self, token: u64) -> Option<Arc<Regions>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner).get(&token)?.upgrade()
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let member = members.get(&token)?.upgrade();
+        drop(members);
+        member.filter(|regions| !regions.has_ended())
     }
 
     /// Bytes of anonymous memory that clients have been promised.
     pub fn promised(&self) -> u64 {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        let members: Vec<_> = members.values().filter_map(Weak::upgrade).collect();
-        members.iter().map(|regions| regions.promised()).sum()
+        let here: Vec<_> = members.values().filter_map(Weak::upgrade).collect();
+        drop(members);
+        here.iter().map(|regions| regions.promised()).sum()
     }
 
     pub fn stats(&self) -> BrokerStats {

@@ -221,6 +221,11 @@ impl Regions {
         result
     }
 
+    /// Is it going, or gone?
+    pub fn has_ended(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Everything goes: the client is gone, or is not ours any more.
     pub fn end(&self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;

@@ -435,12 +435,13 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.tickets.clear();
         let Some(member) = self.member.take() else { return };
-        self.shared.leave(member.token);
         let space = member.regions.client.space;
         member.regions.end();
         // Nothing more comes from it, and whoever still waits is let go, or is the heir's.
         self.shared.core.machine().remove_client(space);
         self.shared.core.remove_space(space);
+        // Only now is nothing left of it.
+        self.shared.leave(member.token);
         self.shared.will.leave(member.token);
     }
 }
