@@ -57,7 +57,7 @@ fn assert_held(stats: &Value) {
 
 #[test]
 fn memory_is_what_it_is_without_in_a_quarter_of_it() {
-    let (output, stats) = run("own", "8M", &[], "32");
+    let (output, stats) = run("own", "5M", &[], "20");
     let expected = "filled\nforked\nforked in part\ngiven up\nforbidden\nmoved\nforked\ncut\n";
     assert_eq!(said(&output), expected, "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -67,7 +67,7 @@ fn memory_is_what_it_is_without_in_a_quarter_of_it() {
 
 #[test]
 fn blocks_are_what_they_are_without_in_a_quarter_of_it() {
-    let (output, stats) = run("blocks", "8M", &[], "32");
+    let (output, stats) = run("blocks", "5M", &[], "20");
     assert_eq!(said(&output), "filled\ngrown\naligned\nmixed\n", "{}", stderr(&output));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_held(&stats);
@@ -126,15 +126,15 @@ fn what_has_no_room_is_refused() {
 fn python_runs_in_an_eighth_of_its_memory() {
     let script = "\
 import os, random
-big = bytearray(48 << 20)
+big = bytearray(24 << 20)
 for n in range(0, len(big), 4096): big[n] = n // 4096 % 251
-numbers = list(range(1_500_000))
-texts = [str(n) for n in range(0, 1_500_000, 5)]
+numbers = list(range(600_000))
+texts = [str(n) for n in range(0, 600_000, 5)]
 assert all(big[n] == n // 4096 % 251 for n in range(0, len(big), 4096))
-assert sum(numbers) == 1_124_999_250_000 and texts[1000] == '5000'
+assert sum(numbers) == 179_999_700_000 and texts[1000] == '5000'
 child = os.fork()
 if child == 0:
-    assert big[4096 * 7] == 7 and numbers[-1] == 1_499_999
+    assert big[4096 * 7] == 7 and numbers[-1] == 599_999
     big[0] = 9
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0 and big[0] == 0
@@ -142,7 +142,7 @@ print('ok')
 ";
     let dir = disk_dir();
     let (output, stats) =
-        run_program(Path::new("python3"), dir.path(), "16M", &[], &["-c", script]);
+        run_program(Path::new("python3"), dir.path(), "8M", &[], &["-c", script]);
     assert_eq!(said(&output), "ok\n", "{}", stderr(&output));
     assert_held(&stats);
 }
@@ -153,7 +153,7 @@ print('ok')
 fn what_is_held_is_the_budget_and_what_is_left_is_nothing() {
     let dir = disk_dir();
     let program = compiled(dir.path(), "own");
-    let mut command = Service::command(dir.path(), "16M");
+    let mut command = Service::command(dir.path(), "8M");
     command.args(["--anonymous", "--swap", "1G"]);
     let service = Service::begin(command, dir.path());
     let run = |mib: &str| {
@@ -162,18 +162,18 @@ fn what_is_held_is_the_budget_and_what_is_left_is_nothing() {
         command.arg(&program).arg(mib);
         command
     };
-    let output = run_to_end(&mut run("32"), PATIENCE);
+    let output = run_to_end(&mut run("24"), PATIENCE);
     assert_eq!(output.status.code(), Some(0), "{}{}", said(&output), stderr(&output));
     // The budget, tables of what is in swap, and itself.
-    let (peak, allowed) = (service.peak(), 48 << 20);
+    let (peak, allowed) = (service.peak(), 40 << 20);
     assert!(peak < allowed, "{peak} bytes of {allowed}");
     sleep(Duration::from_millis(400));
     let before = service.held();
-    for round in 0..5 {
-        let mut command = run("32");
+    for round in 0..3 {
+        let mut command = run("24");
         command.stdout(Stdio::null()).process_group(0);
         let mut child = command.spawn().expect("it starts");
-        sleep(Duration::from_millis(150 + 200 * round));
+        sleep(Duration::from_millis(150 + 300 * round));
         let group = format!("-{}", child.id());
         let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
         assert!(killed.expect("kill").success());
