@@ -141,8 +141,7 @@ assert os.waitpid(child, 0)[1] == 0 and big[0] == 0
 print('ok')
 ";
     let dir = disk_dir();
-    let (output, stats) =
-        run_program(Path::new("python3"), dir.path(), "8M", &[], &["-c", script]);
+    let (output, stats) = run_program(Path::new("python3"), dir.path(), "8M", &[], &["-c", script]);
     assert_eq!(said(&output), "ok\n", "{}", stderr(&output));
     assert_held(&stats);
 }

@@ -12,7 +12,7 @@
 //! Memory of the program's own is not inheritable, for parent and child would share it: the
 //! child maps other memory at the same addresses, of which the broker knows that it holds what
 //! the parent's does. So between the kernel's fork and that moment it has nothing there, which
-//! is why our handler is registered before any other; and what other threads of the parent
+//! is why our handlers are registered before any others (`preload/src/fork.rs`); and what other threads of the parent
 //! store meanwhile the child may see.
 //!
 //! Without regions there is nothing to be served, and the child connects when it has to.
@@ -21,6 +21,7 @@
 
 use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use faultless_protocol::{Reply, Request};
 use faultless_sys::Errno;
@@ -56,8 +57,13 @@ struct Slot(std::cell::UnsafeCell<Option<Fork>>);
 // the thread that has stayed inside, or in the child's only thread.
 unsafe impl Sync for Slot {}
 
-/// Has the C library call us around each fork.
-pub(crate) fn register_handlers() -> Result<(), Errno> {
+/// Has the C library call us around each fork; once. Before there is a broker nothing comes of
+/// it.
+pub fn register_handlers() -> Result<(), Errno> {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if REGISTERED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     // SAFETY: 1. the three are functions that live as long as the program; 2. in the child
     // they do nothing but system calls, and what needs no lock of the C library's.
     match unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) } {

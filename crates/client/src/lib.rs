@@ -47,7 +47,7 @@ mod trace;
 pub use advice::{madvise, msync, posix_madvise};
 pub use faultless_sys::Errno;
 pub use faultless_sys::call::{IS_DIRECT, call};
-pub use fork::forked;
+pub use fork::{forked, register_handlers};
 pub use map::{mmap, mprotect, mremap, munmap};
 pub use mapping::{Hint, Mapping};
 pub use say::{be_loud, tell_refusals};

@@ -8,6 +8,7 @@
 //! | `size` | truncate, fallocate, and open where it truncates |
 //! | `settle` | fsync and its like, close |
 //! | `stream` | fopen and freopen |
+//! | `fork` | pthread_atfork, to be the first |
 //! | `number` | `syscall` |
 //! | `next` | the functions that these take the place of |
 //!
@@ -17,6 +18,7 @@
 //! until it was opened, and writes to it are those of a program without Faultless.
 
 mod errno;
+mod fork;
 mod memory;
 mod next;
 mod number;
