@@ -56,8 +56,7 @@ fn what_is_in_swap_is_divided_as_well() {
     let at = map(&mut system, parent, 8, MapFlags::PRIVATE);
     store(&mut system, parent, at, 8);
     let child = system.fork(parent).unwrap();
-    let other = map(&mut system, parent, 64, MapFlags::PRIVATE);
-    store(&mut system, parent, other, 64);
+    (0..8).for_each(|_| system.press(16));
     let usage = system.usage(child, at, 8 * PAGE);
     assert_eq!((usage.swap, usage.proportional_swap_bytes), (8, 4 * PAGE));
     assert_eq!(usage.resident(), 0);
