@@ -95,10 +95,14 @@ impl Own {
 
     /// They are nobody's any more: no page is there, and the client maps them nowhere.
     pub fn give_back(&self, homes: VirtRange) {
-        let mut chunks = self.lock();
-        if let Some(chunk) = chunks.iter_mut().find(|chunk| chunk.range.encloses(homes)) {
-            // What the client may have put there past its mappings goes.
-            let _ = chunk.memory.punch(homes.start.0 - chunk.range.start.0, homes.len());
+        let is_of = |chunk: &Chunk| chunk.range.encloses(homes);
+        let place = |chunk: &Chunk| (chunk.memory.clone(), homes.start.0 - chunk.range.start.0);
+        let found = self.lock().iter().find(|chunk| is_of(chunk)).map(place);
+        let Some((memory, offset)) = found else { return };
+        // What the client may have put there past its mappings goes. They are taken as yet, and
+        // it may take long: nobody waits for it.
+        let _ = memory.punch(offset, homes.len());
+        if let Some(chunk) = self.lock().iter_mut().find(|chunk| is_of(chunk)) {
             chunk.give_back(homes);
         }
     }

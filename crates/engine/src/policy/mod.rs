@@ -23,7 +23,7 @@
 //!
 //! Both have this in common: **a page arrives referenced**, by the access that brought
 //! it in (or, read ahead, because it was mapped at once). So the first reference that
-//! a policy sees says nothing. Every policy here takes it away before it judges:
+//! a policy sees says nothing. Whoever judges by references takes it away before:
 //!
 //! ```text
 //!            insert             Unreference             referenced again?
@@ -33,7 +33,8 @@
 //! ```
 //!
 //! A fresh page that is *not* referenced (read ahead, on a machine with bits, and
-//! nobody came) needs no probe and can go at once.
+//! nobody came) needs no probe and can go at once. [`TwoList`] lets newcomers go without one
+//! in any case, and judges those that come back.
 
 mod clock;
 mod ghost;

@@ -141,6 +141,8 @@ impl Cache {
                 Verdict::Unreference(_) => state.referenced = false,
                 Verdict::Evict(_) if state.dirty => (state.dirty, state.writing) = (false, 20),
                 Verdict::Evict(_) => {
+                    let asks_all = self.policy.name() != PolicyKind::TwoList.name();
+                    assert!(!(state.referenced && asks_all), "a page goes without a probe");
                     return self.drop_page(frame, Departure::Evicted);
                 }
             }
