@@ -151,7 +151,7 @@ impl<M: Machine> Core<M> {
                 _ => {}
             }
         }
-        self.report_ended(worker);
+        self.report_ended(worker, 0);
     }
 
     /// Where a page leaves all its addresses with the first, no store may pass at another.
@@ -338,7 +338,7 @@ impl<M: Machine> Core<M> {
                 return;
             }
             worker.io.wait();
-            self.report_ended(worker);
+            self.report_ended(worker, usize::MAX);
             std::mem::swap(&mut worker.plan, &mut worker.next);
         }
     }
@@ -363,16 +363,17 @@ impl<M: Machine> Core<M> {
         self.finish(worker);
     }
 
-    /// Reports jobs that have ended, without waiting; what follows is added to the plan.
-    pub(crate) fn reap(&self, worker: &mut Worker) {
+    /// Reports jobs that have ended, without waiting, of those that the kernel worked on at
+    /// most `most`; what follows is added to the plan.
+    pub(crate) fn reap(&self, worker: &mut Worker, most: usize) {
         debug_assert!(worker.plan.is_empty());
-        self.report_ended(worker);
+        self.report_ended(worker, most);
         std::mem::swap(&mut worker.plan, &mut worker.next);
     }
 
-    fn report_ended(&self, worker: &mut Worker) {
+    fn report_ended(&self, worker: &mut Worker, most: usize) {
         let Worker { next, io, ended, .. } = worker;
-        io.ended(ended);
+        io.ended(most, ended);
         // Those that went well, which are nearly all, under one taking of the lock.
         let went_well = |(job, result): &(Job, io::Result<u64>)| {
             let whole = result.as_ref().is_ok_and(|bytes| *bytes >= job.bytes);

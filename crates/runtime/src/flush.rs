@@ -173,7 +173,7 @@ impl<M: Machine> Core<M> {
     fn keep_depth(&self, worker: &mut Worker) {
         while worker.io.in_flight() >= DEPTH {
             worker.io.wait();
-            self.reap(worker);
+            self.reap(worker, usize::MAX);
             self.carry_out(worker, Reads::Queue);
         }
     }

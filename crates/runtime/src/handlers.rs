@@ -28,6 +28,10 @@ const TOKEN_HELD_ALL: u64 = TOKEN_POLL + 2;
 /// How soon a fault that found no frame is tried again, if no bell rings before.
 const RETRY: Duration = Duration::from_millis(2);
 
+/// Reads whose end a handler sees to before it looks for faults again: threads go on as soon
+/// as their pages are there, and the disk should not wait until all are.
+const REAPED_AT_ONCE: usize = 4;
+
 /// Faults that a handler takes at a time. If there were more, another is told.
 const TAKEN_AT_ONCE: usize = 4;
 
@@ -107,9 +111,11 @@ impl<M: Machine> Core<M> {
             } else if !(held_up || handler.look || goes_on) {
                 self.wait_for_work(&mut handler);
             }
-            self.reap(&mut handler.worker);
+            self.reap(&mut handler.worker, REAPED_AT_ONCE);
             self.hear_polls(&mut handler);
             self.carry_out(&mut handler.worker, Reads::Queue);
+            // Threads whose pages came may have come for more.
+            handler.look |= handler.worker.io.has_ended();
         }
         let _active = Active::enter();
         self.finish(&mut handler.worker);
@@ -137,6 +143,7 @@ impl<M: Machine> Core<M> {
         handler.held = new;
         handler.held.clear();
         self.carry_out(&mut handler.worker, Reads::Queue);
+        handler.worker.io.flush();
     }
 
     fn serve_held(&self, handler: &mut Handler, came: Came) {

@@ -335,11 +335,18 @@ impl Io {
         std::mem::take(&mut self.polls)
     }
 
-    /// The jobs that have ended: what the kernel or the pager said.
-    pub fn ended(&mut self, out: &mut Vec<(Job, io::Result<u64>)>) {
+    /// May [`ended`](Io::ended) have more to tell at once?
+    pub fn has_ended(&mut self) -> bool {
+        let RingState::Ready(ring) = &mut self.ring else { return !self.ended.is_empty() };
+        ring.completions().len() > 0 || !self.ended.is_empty()
+    }
+
+    /// The jobs that have ended: what the pager said, and of what the kernel did, at most
+    /// `most` things.
+    pub fn ended(&mut self, most: usize, out: &mut Vec<(Job, io::Result<u64>)>) {
         out.append(&mut self.ended);
         let RingState::Ready(ring) = &mut self.ring else { return };
-        for completion in ring.completions() {
+        for completion in ring.completions().take(most) {
             if completion.token >= TOKEN_POLL {
                 self.polls.fired |= 1 << (completion.token - TOKEN_POLL);
                 self.polls.over |= !completion.more;
@@ -361,7 +368,7 @@ impl Drop for Io {
         let mut ended = Vec::new();
         while self.submitted.len() > self.free.len() {
             self.wait();
-            self.ended(&mut ended);
+            self.ended(usize::MAX, &mut ended);
         }
     }
 }

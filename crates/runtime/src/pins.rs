@@ -71,7 +71,7 @@ impl<M: Machine> Core<M> {
             self.carry_out(worker, Reads::Queue);
             while worker.io.in_flight() >= DEPTH {
                 worker.io.wait();
-                self.reap(worker);
+                self.reap(worker, usize::MAX);
                 self.carry_out(worker, Reads::Queue);
             }
             let Some(stopped) = stopped else { continue };
@@ -129,7 +129,7 @@ impl<M: Machine> Core<M> {
     fn finish_some(&self, worker: &mut Worker) {
         if worker.io.in_flight() > 0 {
             worker.io.wait();
-            self.reap(worker);
+            self.reap(worker, usize::MAX);
             self.carry_out(worker, Reads::Queue);
         }
         if worker.io.in_flight() == 0 {

@@ -231,7 +231,7 @@ impl Ring {
     }
 
     /// Takes the completions that are there.
-    pub fn completions(&mut self) -> impl Iterator<Item = Completion> + '_ {
+    pub fn completions(&mut self) -> impl ExactSizeIterator<Item = Completion> + '_ {
         self.ring.completion().map(|entry| Completion {
             token: entry.user_data(),
             result: entry.result(),
