@@ -30,8 +30,8 @@ play() {
         until grep -q mapped mapped; do sleep 0.01; done
         zstd -q -T2 -3 text -o text.zst
         zstd -q -d -c text.zst | cmp - text
-        zstd -q --long=27 --patch-from=text changed -o patch.zst
-        zstd -q --long=27 -d --patch-from=text patch.zst -o patched
+        zstd -q --long=29 --patch-from=text changed -o patch.zst
+        zstd -q --long=29 -d --patch-from=text patch.zst -o patched
         cmp patched changed
         exec 9>&-
         wait'

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use faultless_addr::PAGE_BYTES;
+use faultless_addr::{PAGE_BYTES, SpaceId};
 use faultless_engine::{Addresses, Config, Losses, PolicyKind};
 use faultless_linux::shared::{SharedConfig, SharedMachine};
 use faultless_protocol::Reason;
@@ -25,7 +26,7 @@ use rustix::net::{
 use crate::error::BrokerError;
 use crate::files::Files;
 use crate::heir::Will;
-use crate::limits::{Limits, Places};
+use crate::limits::{CLIENT_MEMORY_MIN, Limits, Places};
 use crate::regions::Regions;
 use crate::served::SharedCore;
 use crate::session::Session;
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
     /// served.
     pub room_bytes: u64,
     pub limits: Limits,
+    /// What [`Limits::client_memory`] is in frames.
+    pub frames_of_client: Option<u32>,
     pub places: Arc<Places>,
     pub will: Will,
     /// Readable when the broker ends.
@@ -102,6 +105,8 @@ pub(crate) struct Counters {
     maps_kernel: [AtomicU64; Reason::ALL.len()],
     pub maps_refused: AtomicU64,
     pub malformed: AtomicU64,
+    /// The most frames that a client has had, where they are counted.
+    client_frames_max: AtomicU64,
 }
 
 impl Counters {
@@ -129,6 +134,7 @@ impl Broker {
         let fits = (16..1 << 29).contains(&pages);
         let pages = u32::try_from(pages).ok().filter(|_| fits);
         let pages = pages.ok_or(BrokerError::Memory(options.memory))?;
+        let frames_of_client = options.limits.client_memory.map(frames_of_client).transpose()?;
         let spare = (pages / 64).clamp(2, 256);
         let frames = pages - spare;
         let machine = SharedMachine::new(SharedConfig { spare, ..SharedConfig::new(frames) })?;
@@ -152,6 +158,7 @@ impl Broker {
             min: options.min,
             room_bytes,
             limits: options.limits,
+            frames_of_client,
             places: Places::new(options.limits.clients),
             will: Will::new(options.heir),
             stop: EventFd::new().map_err(setup("an eventfd"))?,
@@ -268,6 +275,12 @@ impl Shared {
         }
     }
 
+    /// How much a client has had counts beyond its end.
+    pub fn note_account(&self, space: SpaceId) {
+        let most = self.core.account(space).map_or(0, |account| account.used_max);
+        self.counters.client_frames_max.fetch_max(u64::from(most), Ordering::Relaxed);
+    }
+
     /// A client less.
     pub fn leave(&self, token: u64) {
         self.members.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
@@ -292,7 +305,11 @@ impl Shared {
     pub fn stats(&self) -> BrokerStats {
         let engine = self.core.stats();
         let (files, idle) = self.files.count();
-        let clients = self.members.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let here: Vec<_> = members.values().filter_map(Weak::upgrade).collect();
+        let clients = members.len();
+        drop(members);
+        here.iter().for_each(|regions| self.note_account(regions.client.space));
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let kernels = Reason::ALL.map(|it| (it, count(&self.counters.maps_kernel[it as usize])));
         let seen = kernels.iter().filter(|(_, count)| *count > 0);
@@ -310,6 +327,7 @@ impl Shared {
             frames_total: engine.frames_total,
             frames_used: engine.frames_used,
             frames_used_max: engine.frames_used_max,
+            client_frames_max: count(&self.counters.client_frames_max),
             faults_major: engine.faults_major,
             faults_minor: engine.faults_minor,
             faults_write: engine.faults_write,
@@ -323,6 +341,13 @@ impl Shared {
             read_errors: engine.read_errors,
             write_errors: engine.write_errors,
         }
+    }
+}
+
+fn frames_of_client(bytes: NonZeroU64) -> Result<u32, BrokerError> {
+    match bytes.get() {
+        few if few < CLIENT_MEMORY_MIN => Err(BrokerError::ClientMemory(few)),
+        bytes => Ok(u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX)),
     }
 }
 

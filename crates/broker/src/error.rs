@@ -29,6 +29,9 @@ pub enum BrokerError {
     /// A budget that is too small, or too large.
     #[error("a budget of {0} bytes: give 64 KiB to 2 TiB")]
     Memory(u64),
+    /// A client's part of the budget that is too small.
+    #[error("{0} bytes for a client: give 1 MiB or more")]
+    ClientMemory(u64),
     /// The swap file could not be made.
     #[error("a swap file in {dir}: {source}; give another directory: --swap-dir DIR")]
     Swap {

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use faultless_addr::{ByteRange, PageRange};
+use faultless_addr::{ByteRange, PageRange, SpaceId};
 use faultless_protocol::{Reply, Request, STAGING_BYTES};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ pub(crate) fn serve(
     request: Request,
     file: BorrowedFd<'_>,
     staging: Option<BorrowedFd<'_>>,
+    client: SpaceId,
 ) -> Result<Reply, Errno> {
     let Some(served) = files.find(file)? else { return Ok(Reply::NotServed) };
     match request {
@@ -26,13 +27,15 @@ pub(crate) fn serve(
             served.flush(PageRange::all(), &mut seen)?;
             Ok(Reply::Done { bytes: 0, size: served.size() })
         }
-        Request::Write { offset, len } => write(&served, file, offset, len, staging),
+        Request::Write { offset, len } => write(&served, (file, client), offset, len, staging),
         Request::Truncate { size } => {
             may_write(&served, file)?;
             served.truncate(size)?;
             Ok(Reply::Done { bytes: 0, size })
         }
-        Request::Allocate { mode, offset, len } => allocate(&served, file, mode, offset, len),
+        Request::Allocate { mode, offset, len } => {
+            allocate(&served, (file, client), mode, offset, len)
+        }
         _ => Err(Errno::INVAL),
     }
 }
@@ -59,7 +62,7 @@ fn may_write(served: &Use, file: BorrowedFd<'_>) -> Result<(), Errno> {
 
 fn write(
     served: &Use,
-    file: BorrowedFd<'_>,
+    (file, client): (BorrowedFd<'_>, SpaceId),
     offset: u64,
     len: u64,
     staging: Option<BorrowedFd<'_>>,
@@ -75,7 +78,7 @@ fn write(
     let end = match flags & OFlags::RWMODE {
         OFlags::RDWR => {
             served.allow_writes(file)?;
-            served.write_at(at, &bytes)?
+            served.write_at(client, at, &bytes)?
         }
         OFlags::WRONLY => served.write_past(file, at, &bytes)?,
         _ => return Err(Errno::BADF),
@@ -89,7 +92,7 @@ fn write(
 
 fn allocate(
     served: &Use,
-    file: BorrowedFd<'_>,
+    (file, client): (BorrowedFd<'_>, SpaceId),
     mode: i32,
     offset: u64,
     len: u64,
@@ -100,7 +103,7 @@ fn allocate(
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     match flags {
         _ if len == 0 => return Err(Errno::INVAL),
-        _ if flags == punch => served.punch(offset, len)?,
+        _ if flags == punch => served.punch(client, offset, len)?,
         _ if flags.is_empty() || flags == FallocateFlags::KEEP_SIZE => {
             rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len)?;
             if flags.is_empty() && end > served.size() {
@@ -111,7 +114,7 @@ fn allocate(
             if end > served.size() {
                 served.truncate(end)?;
             }
-            served.punch(offset, len)?;
+            served.punch(client, offset, len)?;
         }
         // What moves bytes about in the file.
         _ => return Err(Errno::OPNOTSUPP),

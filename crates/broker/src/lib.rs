@@ -51,6 +51,6 @@ pub use broker::{Broker, BrokerOptions};
 pub use error::BrokerError;
 pub use faultless_sys::process::allow_most_descriptors;
 pub use heir::be_heir;
-pub use limits::Limits;
+pub use limits::{CLIENT_MEMORY_MIN, Limits};
 pub use stats::BrokerStats;
 pub use swap::Swap;

@@ -1,5 +1,7 @@
 //! [`Limits`]: how much of a broker one client may have, and how many clients there may be.
 //!
+//! A client at the limit of its memory loses pages of its own, and nobody else does.
+//!
 //! A mapping beyond a client's limits is the kernel's, if nobody has the file by the broker:
 //! then it is the kernel's for all from there on. Of a file that is served there would be two
 //! truths: such a mapping is ENOMEM, as one beyond the kernel's own limit is
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-/// Limits on counts; without one there is none.
+/// Limits; without one there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Processes that are served at once. A child that is forked from one, with its mappings,
@@ -23,7 +25,15 @@ pub struct Limits {
     pub client_mappings: Option<NonZeroU64>,
     /// Files that one process may map.
     pub client_files: Option<NonZeroU64>,
+    /// Bytes of the budget that one process may have, together with the children that are
+    /// forked from it: those of pages that it was the first to need. At least
+    /// [`CLIENT_MEMORY_MIN`].
+    pub client_memory: Option<NonZeroU64>,
 }
+
+/// Less than this would let a client hardly go on: a step of its writes to mapped files takes
+/// a sixteenth of it.
+pub const CLIENT_MEMORY_MIN: u64 = 1 << 20;
 
 /// Is there room for one more than there are?
 pub(crate) fn has_room(limit: Option<NonZeroU64>, are: usize) -> bool {

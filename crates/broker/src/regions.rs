@@ -202,7 +202,7 @@ impl Regions {
             if region.kind == Kind::Private {
                 return Err(Errno::ACCESS);
             }
-            file.punch(pages.start.offset(), pages.len() * PAGE_BYTES)?;
+            file.punch(self.space(), pages.start.offset(), pages.len() * PAGE_BYTES)?;
         }
         Ok(())
     }

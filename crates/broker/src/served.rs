@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faultless_addr::{ByteRange, PAGE_BYTES, PageIndex, PageRange, Prot, VirtAddr};
+use faultless_addr::{ByteRange, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtAddr};
 use faultless_engine::{ErrorsSeen, ObjectOptions, PinFor, Rights};
 use faultless_linux::shared::{STORE, SharedMachine};
 use faultless_pager::{FilePager, Pager, Rights as FileRights};
@@ -184,7 +184,7 @@ impl Served {
 
     /// write: the bytes go to the pages in memory; where they end beyond the file, it grows.
     /// `at` is `None` for its end. Answers where they ended.
-    pub fn write_at(&self, at: Option<u64>, bytes: &[u8]) -> Result<u64, Errno> {
+    pub fn write_at(&self, client: SpaceId, at: Option<u64>, bytes: &[u8]) -> Result<u64, Errno> {
         let _length = self.lock_length();
         let start = at.unwrap_or_else(|| self.size());
         let end = start.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
@@ -197,15 +197,15 @@ impl Served {
             // Up to where a step ends: steps are whole pages but for the first and the last.
             let room = (STEP - offset % PAGE_BYTES) as usize;
             let part = &bytes[done..bytes.len().min(done + room)];
-            self.write_part(offset, part)?;
+            self.write_part(client, offset, part)?;
             done += part.len();
         }
         Ok(end)
     }
 
-    fn write_part(&self, offset: u64, part: &[u8]) -> Result<(), Errno> {
+    fn write_part(&self, client: SpaceId, offset: u64, part: &[u8]) -> Result<(), Errno> {
         let pages = ByteRange::new(offset, offset + part.len() as u64).pages();
-        let pin = self.core.pin(self.handle.object, pages, PinFor::Write);
+        let pin = self.core.pin_of(client, self.handle.object, pages, PinFor::Write);
         let pin = pin.map_err(|error| errno_of(&error))?;
         let written = write_all(self.memory.writer(), offset, part);
         self.core.unpin(pin);
@@ -234,7 +234,7 @@ impl Served {
 
     /// Bytes of the file read as zeros from now on: whole pages are taken out of it, and zeros
     /// written to the parts of others.
-    pub fn punch(&self, offset: u64, len: u64) -> Result<(), Errno> {
+    pub fn punch(&self, client: SpaceId, offset: u64, len: u64) -> Result<(), Errno> {
         let _length = self.lock_length();
         let end = offset.saturating_add(len).min(self.size());
         if offset >= end {
@@ -245,7 +245,8 @@ impl Served {
         for part in [offset..first, last..end] {
             if !part.is_empty() {
                 let zeros = [0; PAGE_BYTES as usize];
-                self.write_part(part.start, &zeros[..(part.end - part.start) as usize])?;
+                let zeros = &zeros[..(part.end - part.start) as usize];
+                self.write_part(client, part.start, zeros)?;
             }
         }
         if first == last {

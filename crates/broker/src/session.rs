@@ -224,7 +224,8 @@ impl Session {
             | Request::Settle => {
                 let file = descriptor.ok_or(Errno::BADF)?;
                 let staging = self.staging.as_ref().map(AsFd::as_fd);
-                file_calls::serve(&self.shared.files, request, file.as_fd(), staging)?
+                let client = regions.client.space;
+                file_calls::serve(&self.shared.files, request, file.as_fd(), staging, client)?
             }
         };
         Ok((reply, Beside::Nothing))
@@ -252,7 +253,12 @@ impl Session {
         let core = &self.shared.core;
         let space = core.create_space(USER);
         let again = uffd.try_clone().map_err(|_| Errno::MFILE)?;
-        let client = core.machine().add_client(space, uffd)?;
+        match &parent {
+            Some(parent) => core.join_account(space, parent.client.space),
+            None => self.shared.frames_of_client.iter().for_each(|n| core.open_account(space, *n)),
+        }
+        let client = core.machine().add_client(space, uffd);
+        let client = client.inspect_err(|_| core.remove_space(space))?;
         let regions = Arc::new(Regions::new(core.clone(), client));
         let token = self.shared.enter(&regions);
         let _ = self.shared.will.name(token, again.as_fd());
@@ -437,6 +443,7 @@ impl Drop for Session {
         let Some(member) = self.member.take() else { return };
         let space = member.regions.client.space;
         member.regions.end();
+        self.shared.note_account(space);
         // Nothing more comes from it, and whoever still waits is let go, or is the heir's.
         self.shared.core.machine().remove_client(space);
         self.shared.core.remove_space(space);
@@ -466,7 +473,7 @@ fn advise(shared: &Shared, regions: &Regions, range: VirtRange, advice: i32) -> 
             0 => shared.core.advise(object, Pattern::Normal),
             1 => shared.core.advise(object, Pattern::Random),
             2 => shared.core.advise(object, Pattern::Sequential),
-            3 => shared.core.prefetch(object, std::iter::once(pages)).map(drop),
+            3 => shared.core.prefetch_of(regions.client.space, object, pages).map(drop),
             _ => Ok(()),
         };
     }

@@ -37,6 +37,8 @@ pub struct BrokerStats {
     pub frames_used: u64,
     /// The most there were.
     pub frames_used_max: u64,
+    /// The most that one client had, where that is limited.
+    pub client_frames_max: u64,
     /// Faults that had to read.
     pub faults_major: u64,
     /// Faults on pages in memory.

@@ -196,7 +196,12 @@ Where one program is not to take all from the others:
 
 A program for which there is no room runs without the broker, and says so. A mapping beyond
 what its process may have is the kernel's, if nobody has mapped the file by the broker, and
-ENOMEM if somebody has. The budget is shared by all: it has no part for each.")]
+ENOMEM if somebody has.
+
+The budget is shared by all; with --client-memory, none takes more of it than that, and a
+program that needs more makes room among its own pages:
+
+  $ faultless broker --socket /run/faultless --memory 4G --client-memory 512M")]
 pub struct BrokerArgs {
     /// Where to listen: programs are told by the environment variable FAULTLESS_SOCKET
     #[arg(long, value_name = "PATH")]
@@ -213,6 +218,10 @@ pub struct BrokerArgs {
     /// The most files that one process may map
     #[arg(long, value_name = "NUMBER")]
     pub client_files: Option<NonZeroU64>,
+    /// The most of the budget that one process may have, with the children that are forked
+    /// from it; a page counts for the one that needed it first, while it is in memory
+    #[arg(long, value_name = "SIZE")]
+    pub client_memory: Option<Size>,
 }
 
 /// Arguments of `demo`.

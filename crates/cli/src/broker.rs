@@ -1,5 +1,7 @@
 //! `faultless broker`: one cache and one budget for the programs that connect to it.
 
+use std::num::NonZeroU64;
+
 use faultless_broker::{Broker, BrokerOptions, BrokerStats, Limits};
 use faultless_protocol::Reason;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -24,6 +26,7 @@ pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
             clients: args.clients,
             client_mappings: args.client_mappings,
             client_files: args.client_files,
+            client_memory: args.client_memory.and_then(|size| NonZeroU64::new(size.0)),
         },
         swap: args.serve.swap(),
         heir: Some(heir::start()?),
@@ -55,6 +58,9 @@ fn text(stats: &BrokerStats) -> String {
         stats.frames_used_max,
         stats.frames_total,
     );
+    if stats.client_frames_max > 0 {
+        text += &format!("at most {} of them one client's\n", stats.client_frames_max);
+    }
     let beyond = |reason: Reason| stats.maps_kernel_by_reason.get(reason.name()).unwrap_or(&0);
     let left = beyond(Reason::ClientMappings) + beyond(Reason::ClientFiles);
     if stats.clients_refused + stats.maps_refused + left > 0 {

@@ -80,6 +80,54 @@ fn a_client_maps_so_many_files_and_no_more() {
     service.end();
 }
 
+/// A file of so many pages, each with its number in its first word.
+fn numbered(path: &Path, pages: u64) {
+    let page = |number: u64| {
+        let mut page = vec![0; 4096];
+        page[..8].copy_from_slice(&number.to_ne_bytes());
+        page
+    };
+    fs::write(path, (0..pages).flat_map(page).collect::<Vec<u8>>()).expect("a file");
+}
+
+#[test]
+fn a_client_at_the_limit_of_its_memory_takes_none_of_others() {
+    let dir = disk_dir();
+    compiled(dir.path(), "greedy");
+    numbered(&dir.path().join("large"), 4096);
+    numbered(&dir.path().join("small"), 512);
+    let mut command = Service::command(dir.path(), "16M");
+    command.args(["--client-memory", "2M"]);
+    let service = Service::begin(command, dir.path());
+    let run = |role: &str, file: &str| {
+        let mut command = service.run(&dir.path().join("greedy"));
+        command.arg(role).arg(dir.path().join(file));
+        command
+    };
+    let mut modest = run("modest", "small");
+    let mut modest = modest.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("runs");
+    let mut says = BufReader::new(modest.stdout.take().expect("piped")).lines();
+    assert_eq!(says.next().expect("a line").expect("text"), "there");
+
+    let greedy = run_to_end(&mut run("greedy", "large"), PATIENCE);
+    assert_eq!(String::from_utf8_lossy(&greedy.stdout), "right\n", "{}", stderr(&greedy));
+
+    modest.stdin.take().expect("piped").write_all(b"go on\n").expect("it lives");
+    assert_eq!(says.next().expect("a line").expect("text"), "0 had left");
+    assert!(modest.wait().expect("it ends").success());
+    let end = service.end();
+    assert!(end.contains("at most 512 of them one client's"), "{end}");
+}
+
+#[test]
+fn memory_for_a_client_has_a_least_size() {
+    let dir = disk_dir();
+    let mut command = Service::command(dir.path(), "16M");
+    let output = run_to_end(command.args(["--client-memory", "64K"]), PATIENCE);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("give 1 MiB or more"), "{}", stderr(&output));
+}
+
 /// A program that stays until its input ends, and is connected.
 fn stays(service: &Service) -> Child {
     let mut command = service.run(Path::new("cat"));

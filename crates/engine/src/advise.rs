@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use faultless_addr::{FrameNo, ObjectId, PageRange, SpaceId, VirtRange};
 
 use crate::Tick;
+use crate::account::Payer;
 use crate::anon::numbers;
 use crate::engine::{Engine, Leave};
 use crate::frame::State;
@@ -27,11 +28,32 @@ impl Engine {
     /// Begins to read the absent pages of a range, as far as free frames allow
     /// (`MADV_WILLNEED`). Returns the page where it stopped.
     pub fn prefetch(&mut self, object: ObjectId, pages: PageRange, plan: &mut Plan) -> PageRange {
+        self.prefetch_for(None, object, pages, plan)
+    }
+
+    /// As [`prefetch`](Self::prefetch), on a space's account.
+    pub fn prefetch_of(
+        &mut self,
+        space: SpaceId,
+        object: ObjectId,
+        pages: PageRange,
+        plan: &mut Plan,
+    ) -> PageRange {
+        self.prefetch_for(self.accounts.payer(space), object, pages, plan)
+    }
+
+    fn prefetch_for(
+        &mut self,
+        payer: Payer,
+        object: ObjectId,
+        pages: PageRange,
+        plan: &mut Plan,
+    ) -> PageRange {
         let mut rest = pages.intersect(self.object(object).pages());
         while !rest.is_empty() {
             let key = PageKey { object, page: rest.start };
             let there = self.lookup(object, rest.start).is_some();
-            if !there && self.read_ahead_page(key, plan).is_none() {
+            if !there && self.read_ahead_page(key, payer, plan).is_none() {
                 break;
             }
             rest.start = rest.start.next();
@@ -42,17 +64,19 @@ impl Engine {
     /// Begins to bring back what has left a range of a space: pages in swap, and those of
     /// objects, as far as free frames allow (`MADV_WILLNEED`).
     pub fn will_need(&mut self, space: SpaceId, range: VirtRange, plan: &mut Plan) {
+        let payer = self.accounts.payer(space);
         for piece in self.pieces(space, range) {
             if let (Some(object), Some(first)) = (piece.object(), piece.page_at(piece.range.start))
             {
-                self.prefetch(object, PageRange::from_len(first, piece.range.pages()), plan);
+                let pages = PageRange::from_len(first, piece.range.pages());
+                self.prefetch_of(space, object, pages, plan);
             }
             if piece.sharing == Sharing::Private {
                 let own = self.privates[space.index()].range(numbers(piece.range));
                 let absent: Vec<_> =
                     own.filter(|(_, id)| self.anons[*id].frame().is_none()).collect();
-                for (_, id) in absent.into_iter().take(self.spare_frames() as usize) {
-                    let Some(no) = self.take_frame(id.key()) else { return };
+                for (_, id) in absent.into_iter().take(self.spare_frames(payer) as usize) {
+                    let Ok(no) = self.take_frame(id.key(), payer) else { return };
                     self.stats.pages_ahead += 1;
                     self.push_anon_read(id, no, plan);
                 }

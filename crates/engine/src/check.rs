@@ -15,6 +15,7 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.frames.check_invariants();
         self.policy.check_invariants();
+        self.accounts.check_invariants(|no| self.frames[no].state == State::Free);
         self.translations.check_invariants(&self.frames);
         for space in &self.spaces {
             space.check_invariants();

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtRange, WriteAccess};
 
 use crate::Tick;
+use crate::account::{AccountId, Accounts, Payer};
 use crate::anon::{AnonId, AnonMap, AnonPages};
 use crate::canary::Canary;
 use crate::frame::{Busy, FrameTable, Site, State};
@@ -122,6 +123,8 @@ pub enum Scope {
     All,
     /// Within one object's own limit.
     Object(ObjectId),
+    /// Within what some spaces may have together.
+    Account(AccountId),
 }
 
 /// All state of one virtual-memory system, and the verbs on it.
@@ -143,6 +146,7 @@ pub struct Engine {
     /// The anonymous pages of each space.
     pub(crate) privates: Vec<AnonMap>,
     pub(crate) anons: AnonPages,
+    pub(crate) accounts: Accounts,
     pub(crate) swap: Option<Swap>,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) now: Tick,
@@ -182,6 +186,7 @@ impl Engine {
             spaces_free: Vec::new(),
             privates: config.spaces.iter().map(|_| AnonMap::default()).collect(),
             anons: AnonPages::default(),
+            accounts: Accounts::default(),
             swap: None,
             policy: config.policy.build(config.frames),
             now: 0,
@@ -304,6 +309,7 @@ impl Engine {
         self.frames.bookkeeping_bytes()
             + self.translations.bookkeeping_bytes()
             + self.anons.bookkeeping_bytes()
+            + self.accounts.bookkeeping_bytes()
             + self.privates.iter().map(AnonMap::bookkeeping_bytes).sum::<usize>()
             + self.swap.as_ref().map_or(0, Swap::bookkeeping_bytes)
             + self.nodes.bookkeeping_bytes()
@@ -322,9 +328,14 @@ impl Engine {
         self.object(object).cache.get(page, &self.nodes, &self.frames)
     }
 
-    /// A frame for an absent page, its bytes on their way.
-    pub(crate) fn take_frame(&mut self, key: PageKey) -> Option<FrameNo> {
-        let no = self.frames.take(key)?;
+    /// A frame for an absent page, its bytes on their way; else, where one has to become free
+    /// first.
+    pub(crate) fn take_frame(&mut self, key: PageKey, payer: Payer) -> Result<FrameNo, Scope> {
+        if let Some(account) = payer.filter(|_| self.accounts.left(payer) == 0) {
+            return Err(Scope::Account(account));
+        }
+        let no = self.frames.take(key).ok_or(Scope::All)?;
+        self.accounts.charge(no, payer);
         match AnonId::of(key) {
             Some(id) => self.anons[id].set_frame(Some(no)),
             None => {
@@ -337,7 +348,7 @@ impl Engine {
         self.in_flight += 1;
         self.stats.frames_used += 1;
         self.stats.frames_used_max = self.stats.frames_used_max.max(self.stats.frames_used);
-        Some(no)
+        Ok(no)
     }
 
     /// The page leaves memory; its frame becomes free.
@@ -355,6 +366,7 @@ impl Engine {
             object.resident -= 1;
         }
         self.frames.give_back(no);
+        self.accounts.release(no);
         if let Some(swap) = &mut self.swap {
             swap.refused.remove(&no);
         }

@@ -30,8 +30,9 @@
 //! In private memory a page is looked for in two layers: among the space's own
 //! anonymous pages, then in the object. (Case 4 is in `promote`, 2d in `swapping`.)
 
-use faultless_addr::{Access, FrameNo, SpaceId, VirtAddr, VirtRange, WriteAccess};
+use faultless_addr::{Access, FrameNo, ObjectId, SpaceId, VirtAddr, VirtRange, WriteAccess};
 
+use crate::account::Payer;
 use crate::anon::AnonId;
 use crate::engine::{Addresses, Engine, Joining, Losses, Scope};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
@@ -166,7 +167,10 @@ impl Engine {
         if let Some(no) = self.lookup(key.object, key.page) {
             return self.fault_cached(no, touch, plan);
         }
-        let Some(no) = self.take_frame(key) else { return self.no_frame(Scope::All) };
+        let no = match self.take_frame(key, self.payer(touch)) {
+            Ok(no) => no,
+            Err(scope) => return self.no_frame(scope),
+        };
         self.frames[no].kind = Kind::Substitute;
         plan.push_read(key.object, key.page, no, Source::Zeros, self.config.run_max);
         self.want(no, touch)
@@ -180,12 +184,12 @@ impl Engine {
         touch: Touch,
         plan: &mut Plan,
     ) -> Outcome {
-        match self.start_read(key, plan) {
+        match self.start_read(key, self.payer(touch), plan) {
             Ok(no) => {
                 self.object_mut(key.object).looked_at = (touch.site, key.page);
                 self.stats.faults_major += 1;
                 if private && touch.access == Access::Write {
-                    if !self.is_short() {
+                    if !self.is_short(self.payer(touch)) {
                         return self.come_again(no, touch);
                     }
                     // Aside, it would leave before it is copied: it is to be seen in use.
@@ -203,7 +207,7 @@ impl Engine {
         // all the more reason to ask for the window after.
         if self.frames[no].kind == Kind::Marker {
             self.frames[no].kind = Kind::Plain;
-            self.read_next_window(self.frames[no].key(), plan);
+            self.read_next_window(self.frames[no].key(), self.payer(touch), plan);
         }
         let frame = &self.frames[no];
         if !frame.is_idle() {
@@ -343,65 +347,76 @@ impl Engine {
         }
     }
 
+    /// Who pays for what a fault brings in.
+    pub(crate) fn payer(&self, touch: Touch) -> Payer {
+        self.accounts.payer(touch.site.space())
+    }
+
     pub(crate) fn no_frame(&mut self, scope: Scope) -> Outcome {
         self.starved = true;
         Outcome::NoFrame(scope)
     }
 
     /// How many frames may be spent on pages that nobody has asked for yet.
-    fn allowance(&self, object: faultless_addr::ObjectId) -> u64 {
+    fn allowance(&self, object: ObjectId, payer: Payer) -> u64 {
         let object = self.object(object);
         let own = object.options.limit.saturating_sub(object.resident) / 2;
-        u64::from(own.min(self.spare_frames()))
+        u64::from(own.min(self.spare_frames(payer)))
     }
 
     /// Free frames beyond those kept for whoever needs one at once: one at least, for the
     /// copy of a page that has to come first.
-    pub(crate) fn spare_frames(&self) -> u32 {
-        self.frames.free().saturating_sub((self.water_low() / 2).max(1))
+    pub(crate) fn spare_frames(&self, payer: Payer) -> u32 {
+        let spare = self.frames.free().saturating_sub((self.water_low() / 2).max(1));
+        spare.min(self.accounts.left(payer) / 2)
     }
 
     /// Takes a frame for an absent page and begins to read it, its granule, and
     /// what is likely to be needed next.
-    pub(crate) fn start_read(&mut self, key: PageKey, plan: &mut Plan) -> Result<FrameNo, Scope> {
+    pub(crate) fn start_read(
+        &mut self,
+        key: PageKey,
+        payer: Payer,
+        plan: &mut Plan,
+    ) -> Result<FrameNo, Scope> {
         let object = self.object(key.object);
         if object.resident >= object.options.limit {
             return Err(Scope::Object(key.object));
         }
         let granule = object.granule_of(key.page);
         let zeros = object.options.backing == Backing::Zeros;
-        let no = self.take_frame(key).ok_or(Scope::All)?;
+        let no = self.take_frame(key, payer)?;
         self.stats.pages_demanded += 1;
         if zeros {
             plan.push_read(key.object, key.page, no, Source::Zeros, self.config.run_max);
             return Ok(no);
         }
-        let longest = self.allowance(key.object).min(u64::from(self.config.ahead_max));
+        let longest = self.allowance(key.object, payer).min(u64::from(self.config.ahead_max));
         let ahead = self.object_mut(key.object).ahead.note(key.page, longest);
         for page in granule.iter() {
             if page == key.page {
                 plan.push_read(key.object, page, no, Source::Pager, self.config.run_max);
             } else {
-                self.read_ahead_page(PageKey { page, ..key }, plan);
+                self.read_ahead_page(PageKey { page, ..key }, payer, plan);
             }
         }
-        self.read_ahead(key.object, ahead, plan);
+        self.read_ahead((key.object, payer), ahead, plan);
         Ok(no)
     }
 
     /// The marker of a window was touched: the window after it.
-    fn read_next_window(&mut self, key: PageKey, plan: &mut Plan) {
-        let longest = self.allowance(key.object).min(u64::from(self.config.ahead_max));
+    fn read_next_window(&mut self, key: PageKey, payer: Payer, plan: &mut Plan) {
+        let longest = self.allowance(key.object, payer).min(u64::from(self.config.ahead_max));
         let ahead = self.object_mut(key.object).ahead.note_marker(key.page, longest);
-        self.read_ahead(key.object, ahead, plan);
+        self.read_ahead((key.object, payer), ahead, plan);
     }
 
-    fn read_ahead(&mut self, object: faultless_addr::ObjectId, ahead: Ahead, plan: &mut Plan) {
+    fn read_ahead(&mut self, (object, payer): (ObjectId, Payer), ahead: Ahead, plan: &mut Plan) {
         match ahead {
             Ahead::Nothing => {}
             Ahead::Window { pages, marker } => {
                 for page in pages.intersect(self.object(object).pages()).iter() {
-                    let no = self.read_ahead_page(PageKey { object, page }, plan);
+                    let no = self.read_ahead_page(PageKey { object, page }, payer, plan);
                     if let Some(no) = no.filter(|_| page == marker) {
                         self.frames[no].kind = Kind::Marker;
                     }
@@ -413,19 +428,25 @@ impl Engine {
                     let page = page.map(faultless_addr::PageIndex);
                     let page = page.filter(|page| self.object(object).pages().contains(*page));
                     let Some(page) = page else { break };
-                    self.read_ahead_page(PageKey { object, page }, plan);
+                    self.read_ahead_page(PageKey { object, page }, payer, plan);
                 }
             }
         }
     }
 
     /// Begins to read a page that nobody asked for, unless it is there or frames are short.
-    pub(crate) fn read_ahead_page(&mut self, key: PageKey, plan: &mut Plan) -> Option<FrameNo> {
+    pub(crate) fn read_ahead_page(
+        &mut self,
+        key: PageKey,
+        payer: Payer,
+        plan: &mut Plan,
+    ) -> Option<FrameNo> {
         let lent = self.object(key.object).options.backing == Backing::Device;
-        if lent || self.lookup(key.object, key.page).is_some() || self.allowance(key.object) == 0 {
+        let there = self.lookup(key.object, key.page).is_some();
+        if lent || there || self.allowance(key.object, payer) == 0 {
             return None;
         }
-        let no = self.take_frame(key)?;
+        let no = self.take_frame(key, payer).ok()?;
         self.stats.pages_ahead += 1;
         plan.push_read(key.object, key.page, no, Source::Pager, self.config.run_max);
         Some(no)

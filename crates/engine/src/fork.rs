@@ -52,6 +52,7 @@ impl Engine {
     pub fn remove_space(&mut self, id: SpaceId) {
         assert!(self.spaces[id.index()].is_empty(), "a space with areas is removed");
         assert_eq!(self.privates[id.index()].len(), 0, "a space with pages is removed");
+        self.accounts.leave(id);
         self.spaces_free.push(id);
     }
 
@@ -61,6 +62,7 @@ impl Engine {
         let bounds = self.spaces[parent.index()].config().bounds;
         let copy = self.spaces[parent.index()].fork();
         let child = self.add_space(copy);
+        self.join_account(child, parent);
         let areas: Vec<Vma> = self.spaces[parent.index()].iter().copied().collect();
         for area in areas.iter().filter(|area| area.is_copied_at_fork()) {
             self.fork_range(parent, child, area.range);

@@ -39,6 +39,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod account;
 mod advise;
 pub mod anon;
 mod area;
@@ -79,6 +80,7 @@ mod tests;
 mod usage;
 pub mod writeback;
 
+pub use account::{Account, AccountId};
 pub use canary::Canary;
 pub use change::{InChange, Look};
 pub use device::LendError;

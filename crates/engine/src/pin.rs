@@ -5,8 +5,9 @@
 //! until all are mapped. Pins never take so many frames that faults could not
 //! make progress: a pin that doesn't fit is refused at once.
 
-use faultless_addr::{Access, FrameNo, ObjectId, PageIndex, PageRange};
+use faultless_addr::{Access, FrameNo, ObjectId, PageIndex, PageRange, SpaceId};
 
+use crate::account::Payer;
 use crate::engine::{Engine, Scope};
 use crate::fault::{Touch, Waiter};
 use crate::frame::{Busy, Site, State, Want};
@@ -36,12 +37,19 @@ pub struct Pin {
     taken: u64,
     /// The budget has set the pages aside.
     admitted: bool,
+    /// Whose account pages count on that it brings in.
+    space: Option<SpaceId>,
 }
 
 impl Pin {
     /// A pin that holds nothing yet.
     pub fn new(object: ObjectId, pages: PageRange, purpose: PinFor) -> Pin {
-        Pin { object, pages, purpose, taken: 0, admitted: false }
+        Pin { object, pages, purpose, taken: 0, admitted: false, space: None }
+    }
+
+    /// What it brings in counts as if the space had.
+    pub fn on_account_of(self, space: SpaceId) -> Pin {
+        Pin { space: Some(space), ..self }
     }
 }
 
@@ -157,7 +165,9 @@ impl Engine {
         }
         while pin.taken < pin.pages.len() {
             let page = pin.pages.start.plus(pin.taken);
-            match self.pin_page(PageKey { object: pin.object, page }, pin.purpose, plan) {
+            let payer = pin.space.and_then(|space| self.accounts.payer(space));
+            let key = PageKey { object: pin.object, page };
+            match self.pin_page(key, payer, pin.purpose, plan) {
                 Ok(()) => pin.taken += 1,
                 Err(step) => return step,
             }
@@ -199,13 +209,19 @@ impl Engine {
     }
 
     /// Takes one page, beginning to read it where it is absent.
-    fn pin_page(&mut self, key: PageKey, purpose: PinFor, plan: &mut Plan) -> Result<(), PinStep> {
+    fn pin_page(
+        &mut self,
+        key: PageKey,
+        payer: Payer,
+        purpose: PinFor,
+        plan: &mut Plan,
+    ) -> Result<(), PinStep> {
         if !self.is_allowed(key, purpose) {
             return Err(PinStep::Refused(PinError::Denied(key.page)));
         }
         let no = match self.lookup(key.object, key.page) {
             Some(no) => no,
-            None => self.start_read(key, plan).map_err(|scope| {
+            None => self.start_read(key, payer, plan).map_err(|scope| {
                 self.starved = true;
                 PinStep::NoFrame(scope)
             })?,

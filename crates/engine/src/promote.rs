@@ -16,8 +16,9 @@
 
 use faultless_addr::{FrameNo, WriteAccess};
 
+use crate::account::Payer;
 use crate::anon::AnonId;
-use crate::engine::{Engine, Scope};
+use crate::engine::Engine;
 use crate::fault::{Outcome, Touch};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::plan::{Leaver, Op, Plan, Source};
@@ -37,7 +38,7 @@ impl Engine {
     /// Case 4: a store at `touch.site` must not go to frame `no`, which is idle.
     pub(crate) fn promote(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
         if self.shown_at(no, touch.site).is_some() {
-            if self.is_short() && self.may_become_own(no) {
+            if self.is_short(self.payer(touch)) && self.may_become_own(no) {
                 let id = self.anons.create();
                 return self.become_own(no, id, touch, plan);
             }
@@ -47,12 +48,15 @@ impl Engine {
             return self.come_again(no, touch);
         }
         let id = self.anons.create();
-        let Some(copy) = self.take_frame(id.key()) else {
-            if self.may_become_own(no) && !self.frames[no].is_mapped() {
+        let copy = match self.take_frame(id.key(), self.payer(touch)) {
+            Ok(copy) => copy,
+            Err(_) if self.may_become_own(no) && !self.frames[no].is_mapped() => {
                 return self.become_own(no, id, touch, plan);
             }
-            self.drop_reference(id, plan);
-            return self.no_frame(Scope::All);
+            Err(scope) => {
+                self.drop_reference(id, plan);
+                return self.no_frame(scope);
+            }
         };
         self.stats.faults_copy += 1;
         let before = self.privates[touch.site.space().index()].insert(touch.site.number(), id);
@@ -66,8 +70,8 @@ impl Engine {
     }
 
     /// Are there so few frames that one which nobody uses at the moment won't stay?
-    pub(crate) fn is_short(&self) -> bool {
-        self.frames.free() <= self.water_low().max(4)
+    pub(crate) fn is_short(&self, payer: Payer) -> bool {
+        self.frames.free() <= self.water_low().max(4) || self.accounts.left(payer) <= 4
     }
 
     /// Can the page be had again from where it came, with nobody needing it but who stores
@@ -124,9 +128,12 @@ impl Engine {
     /// Case 2c in anonymous memory: a page of zeros.
     pub(crate) fn fault_zeros(&mut self, touch: Touch, plan: &mut Plan) -> Outcome {
         let id = self.anons.create();
-        let Some(no) = self.take_frame(id.key()) else {
-            self.drop_reference(id, plan);
-            return self.no_frame(Scope::All);
+        let no = match self.take_frame(id.key(), self.payer(touch)) {
+            Ok(no) => no,
+            Err(scope) => {
+                self.drop_reference(id, plan);
+                return self.no_frame(scope);
+            }
         };
         self.stats.faults_zero += 1;
         self.privates[touch.site.space().index()].insert(touch.site.number(), id);
@@ -139,11 +146,14 @@ impl Engine {
         if let Some(no) = self.anons[id].frame() {
             return self.fault_cached(no, touch, plan);
         }
-        let Some(no) = self.take_frame(id.key()) else { return self.no_frame(Scope::All) };
+        let no = match self.take_frame(id.key(), self.payer(touch)) {
+            Ok(no) => no,
+            Err(scope) => return self.no_frame(scope),
+        };
         self.stats.faults_major += 1;
         self.stats.pages_demanded += 1;
         self.push_anon_read(id, no, plan);
-        self.read_cluster(id, plan);
+        self.read_cluster(id, self.payer(touch), plan);
         self.want(no, touch)
     }
 

@@ -171,6 +171,7 @@ impl Engine {
         match scope {
             Scope::All => self.reclaim_any(target, accessed, Locked::Stay, plan),
             Scope::Object(object) => self.reclaim_of(object, target, plan),
+            Scope::Account(account) => self.reclaim_of_account(account, target, plan),
         }
     }
 
@@ -255,11 +256,10 @@ impl Engine {
         1
     }
 
-    /// Begins to free a frame out of turn, if it can go.
-    pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) {
-        if frames_view!(self, &|_, _| true, Locked::Stay, &BTreeSet::new()).is_movable(no) {
-            self.evict(no, plan);
-        }
+    /// Begins to free a frame out of turn, if it can go; returns how many leave with it.
+    pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
+        let view = frames_view!(self, &|_, _| true, Locked::Stay, &BTreeSet::new());
+        if view.is_movable(no) { self.evict(no, plan) } else { 0 }
     }
 
     /// Writes a dirty page that is to leave, and its dirty neighbours on the way.
@@ -293,10 +293,7 @@ impl Engine {
                 continue;
             };
             self.object_mut(object).hand = page.next();
-            let view = frames_view!(self, &|_, _| true, Locked::Stay, &BTreeSet::new());
-            if view.is_movable(no) {
-                begun += self.evict(no, plan);
-            }
+            begun += self.evict_if_movable(no, plan);
         }
         begun
     }

@@ -8,6 +8,7 @@
 
 use faultless_addr::{FrameNo, ObjectId};
 
+use crate::account::Payer;
 use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
 use crate::frame::{Busy, Kind};
@@ -167,7 +168,7 @@ impl Engine {
     }
 
     /// Reads the slots around a page's, as far as frames are to spare.
-    pub(crate) fn read_cluster(&mut self, id: AnonId, plan: &mut Plan) {
+    pub(crate) fn read_cluster(&mut self, id: AnonId, payer: Payer, plan: &mut Plan) {
         let (Some(slot), Some(swap)) = (self.anons[id].slot(), &mut self.swap) else { return };
         let window = swap.window.next(slot);
         let (object, cluster) = (swap.object, swap.map.cluster_of(slot, window));
@@ -178,10 +179,10 @@ impl Engine {
             if self.anons[owner].frame().is_some() || self.anons[owner].slot() != Some(slot) {
                 continue;
             }
-            if self.spare_frames() == 0 {
+            if self.spare_frames(payer) == 0 {
                 return;
             }
-            let Some(no) = self.take_frame(owner.key()) else { return };
+            let Ok(no) = self.take_frame(owner.key(), payer) else { return };
             self.stats.pages_ahead += 1;
             self.frames[no].kind = Kind::Ahead;
             plan.push_read(object, slot.page(), no, Source::Pager, self.config.run_max);

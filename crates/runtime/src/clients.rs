@@ -8,7 +8,7 @@ use faultless_addr::{ObjectId, PageIndex, PageRange, Prot, SpaceId, VirtAddr, Vi
 use faultless_engine::space::{
     Backing, MapRequest, Merge, Place, RemapFlags, RemapRequest, Sharing, VmaFlags,
 };
-use faultless_engine::{Engine, Plan};
+use faultless_engine::{Account, Engine, Plan};
 use faultless_machine::Machine;
 
 use crate::core::Core;
@@ -20,6 +20,21 @@ impl<M: Machine> Core<M> {
     /// A space for a process, with addresses in `bounds`.
     pub fn create_space(&self, bounds: VirtRange) -> SpaceId {
         self.engine.lock().create_space(bounds)
+    }
+
+    /// The process, and those that are forked from it, have at most so many frames.
+    pub fn open_account(&self, space: SpaceId, frames: u32) {
+        self.engine.lock().open_account(space, frames);
+    }
+
+    /// The process has been forked from another one, whose frames count together with its own.
+    pub fn join_account(&self, space: SpaceId, parent: SpaceId) {
+        self.engine.lock().join_account(space, parent);
+    }
+
+    /// How many frames a process has, if they are counted.
+    pub fn account(&self, space: SpaceId) -> Option<Account> {
+        self.engine.lock().account(space)
     }
 
     /// The process is gone, and everything has been hidden from it.

@@ -1,6 +1,6 @@
 //! Pins and prefetch: pages brought in without a fault.
 
-use faultless_addr::{ObjectId, PageRange};
+use faultless_addr::{ObjectId, PageRange, SpaceId};
 use faultless_engine::{Failure, Pin, PinError, PinFor, PinStep, Plan, Scope};
 use faultless_machine::Machine;
 
@@ -18,8 +18,22 @@ const GATHERED: usize = 16;
 impl<M: Machine> Core<M> {
     /// Brings pages in and holds them at their addresses until `unpin`.
     pub fn pin(&self, object: ObjectId, pages: PageRange, purpose: PinFor) -> Result<Pin, Error> {
+        self.begin_pin(Pin::new(object, pages, purpose))
+    }
+
+    /// As [`pin`](Self::pin), on the account of a space.
+    pub fn pin_of(
+        &self,
+        space: SpaceId,
+        object: ObjectId,
+        pages: PageRange,
+        purpose: PinFor,
+    ) -> Result<Pin, Error> {
+        self.begin_pin(Pin::new(object, pages, purpose).on_account_of(space))
+    }
+
+    fn begin_pin(&self, mut pin: Pin) -> Result<Pin, Error> {
         self.check_birthplace()?;
-        let mut pin = Pin::new(object, pages, purpose);
         if self.engine.lock().pin_at_once(&mut pin) {
             return Ok(pin);
         }
@@ -190,6 +204,25 @@ impl<M: Machine> Core<M> {
         object: ObjectId,
         ranges: impl Iterator<Item = PageRange>,
     ) -> Result<u64, Error> {
+        self.prefetch_for(None, object, ranges)
+    }
+
+    /// As [`prefetch`](Self::prefetch), on the account of a space.
+    pub fn prefetch_of(
+        &self,
+        space: SpaceId,
+        object: ObjectId,
+        pages: PageRange,
+    ) -> Result<u64, Error> {
+        self.prefetch_for(Some(space), object, core::iter::once(pages))
+    }
+
+    fn prefetch_for(
+        &self,
+        space: Option<SpaceId>,
+        object: ObjectId,
+        ranges: impl Iterator<Item = PageRange>,
+    ) -> Result<u64, Error> {
         self.check_birthplace()?;
         let mut worker = self.worker();
         // Beyond half the budget, what is brought in pushes out what was before.
@@ -199,18 +232,27 @@ impl<M: Machine> Core<M> {
             let asked = PageRange::from_len(range.start, range.len().min(room));
             left_out += range.len() - asked.len();
             room -= asked.len();
-            left_out += self.prefetch_range(&mut worker, object, asked);
+            left_out += self.prefetch_range(&mut worker, space, object, asked);
         }
         self.finish(&mut worker);
         self.rest(worker);
         Ok(left_out)
     }
 
-    fn prefetch_range(&self, worker: &mut Worker, object: ObjectId, range: PageRange) -> u64 {
+    fn prefetch_range(
+        &self,
+        worker: &mut Worker,
+        space: Option<SpaceId>,
+        object: ObjectId,
+        range: PageRange,
+    ) -> u64 {
         let mut rest = range;
         for _attempt in 0..8 {
             let mut engine = self.engine.lock();
-            rest = engine.prefetch(object, rest, &mut worker.plan);
+            rest = match space {
+                Some(space) => engine.prefetch_of(space, object, rest, &mut worker.plan),
+                None => engine.prefetch(object, rest, &mut worker.plan),
+            };
             let short = engine.shortage().min(64);
             if short > 0 {
                 engine.reclaim(Scope::All, short, &mut worker.plan);

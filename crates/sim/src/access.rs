@@ -165,7 +165,10 @@ impl World {
             Outcome::NoFrame(scope) => {
                 let target = self.rng.u32(1..6);
                 let begun = self.reclaim(scope, target);
-                if begun == 0 && self.tasks.is_empty() && scope == Scope::All {
+                if matches!(scope, Scope::Account(_)) {
+                    self.tally.note("fault: an account at its limit");
+                }
+                if begun == 0 && self.tasks.is_empty() && !matches!(scope, Scope::Object(_)) {
                     self.let_time_pass();
                     self.starved += 10;
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use faultless_addr::{ObjectId, PAGE_SIZE, PageIndex};
+use faultless_addr::{ObjectId, PAGE_SIZE, PageIndex, SpaceId};
 use faultless_engine::Engine;
 use faultless_software::SoftwareMachine;
 
@@ -52,6 +52,9 @@ impl World {
     /// An engine and a machine that know nothing yet; files are as they are.
     pub(crate) fn boot(&mut self) {
         self.engine = Engine::new(self.engine_config.clone());
+        if let Some(frames) = self.account {
+            self.engine.open_account(SpaceId(0), frames);
+        }
         self.machine = SoftwareMachine::new(self.machine_config);
         self.machine_spaces = self.machine_config.spaces;
         (self.marked, self.failing) = (false, false);

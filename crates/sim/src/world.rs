@@ -146,6 +146,8 @@ pub(crate) struct World {
     pub(crate) marked: bool,
     pub(crate) now: u32,
     pub(crate) machine_spaces: u32,
+    /// The first process and those that are forked from it may have so many frames.
+    pub(crate) account: Option<u32>,
 }
 
 impl World {
@@ -209,6 +211,7 @@ impl World {
             marked: false,
             now: 0,
             machine_spaces: 0,
+            account: (rng.u32(..4) == 0).then(|| frames * rng.u32(6..16) / 16),
             rng,
         };
         world.boot();

@@ -1,6 +1,7 @@
 //! The engine driven by a machine in memory, with every operation of every plan
 //! carried out one at a time in an order that a seed chooses.
 
+mod account;
 mod cases;
 mod change;
 mod device;

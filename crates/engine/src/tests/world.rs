@@ -116,6 +116,9 @@ impl World {
             limit: if rng.one_in(3) { 6 + rng.below(10) as u32 } else { u32::MAX },
             ..ObjectOptions::file(pages * PAGE_BYTES, Rights::ReadWrite)
         });
+        if rng.one_in(3) {
+            engine.open_account(SPACE, 6 + rng.below(10) as u32);
+        }
         let prot = Prot::READ | Prot::WRITE;
         let range = engine.map_object(SPACE, object, PageIndex(0), pages, prot).unwrap();
         let file: Vec<u64> = (0..pages).map(|page| 1_000_000 + page).collect();
