@@ -50,6 +50,7 @@ impl Engine {
         plan: &mut Plan,
     ) -> PageRange {
         let mut rest = pages.intersect(self.object(object).pages());
+        self.reserve.note_batch(rest.len());
         while !rest.is_empty() {
             let key = PageKey { object, page: rest.start };
             let there = self.lookup(object, rest.start).is_some();

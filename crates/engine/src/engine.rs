@@ -19,6 +19,7 @@ use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
 use crate::plan::{Leaver, Op, Plan, Wakes};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
+use crate::reserve::Reserve;
 use crate::shown::{Translation, Translations};
 use crate::space::AddressSpace;
 use crate::stats::Stats;
@@ -147,6 +148,7 @@ pub struct Engine {
     pub(crate) privates: Vec<AnonMap>,
     pub(crate) anons: AnonPages,
     pub(crate) accounts: Accounts,
+    pub(crate) reserve: Reserve,
     pub(crate) swap: Option<Swap>,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) now: Tick,
@@ -187,6 +189,7 @@ impl Engine {
             privates: config.spaces.iter().map(|_| AnonMap::default()).collect(),
             anons: AnonPages::default(),
             accounts: Accounts::default(),
+            reserve: Reserve::default(),
             swap: None,
             policy: config.policy.build(config.frames),
             now: 0,

@@ -413,8 +413,9 @@ impl Engine {
 
     fn read_ahead(&mut self, (object, payer): (ObjectId, Payer), ahead: Ahead, plan: &mut Plan) {
         match ahead {
-            Ahead::Nothing => {}
+            Ahead::Nothing => self.reserve.note_alone(),
             Ahead::Window { pages, marker } => {
+                self.reserve.note_batch(pages.len());
                 for page in pages.intersect(self.object(object).pages()).iter() {
                     let no = self.read_ahead_page(PageKey { object, page }, payer, plan);
                     if let Some(no) = no.filter(|_| page == marker) {
@@ -423,6 +424,7 @@ impl Engine {
                 }
             }
             Ahead::Strided { first, stride, count } => {
+                self.reserve.note_batch(count);
                 for n in 0..count {
                     let page = first.0.checked_add_signed(stride * n as i64);
                     let page = page.map(faultless_addr::PageIndex);

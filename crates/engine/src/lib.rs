@@ -66,6 +66,7 @@ pub mod policy;
 mod promote;
 pub mod reclaim;
 mod report;
+mod reserve;
 mod resize;
 mod rules;
 mod settle;

@@ -4,14 +4,7 @@
 //! clean page goes at once, a dirty one is written first, with its dirty
 //! neighbours, and leaves when the write has ended well. Pages are unmapped in
 //! batches, because a batch costs little more than a page. What a locked area shows
-//! stays.
-//!
-//! ```text
-//!   free frames   0 ........ low ........ high .............. all
-//!                 │          │            └ reclaim stops
-//!                 │          └ reclaim begins, in the background
-//!                 └ whoever needs a frame reclaims
-//! ```
+//! stays. When it begins and stops is in `reserve`.
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr};
 
@@ -130,12 +123,12 @@ impl Frames<'_> {
 impl Engine {
     /// Below this many free frames, the background begins to reclaim.
     pub fn water_low(&self) -> u32 {
-        (self.frames.count() / 16).max(1)
+        self.reserve.low(self.frames.count())
     }
 
     /// Up to this many.
     pub fn water_high(&self) -> u32 {
-        (self.frames.count() / 8).max(2)
+        2 * self.water_low()
     }
 
     /// How many frames the background should get back now.
