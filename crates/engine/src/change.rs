@@ -80,7 +80,8 @@ impl Engine {
         plan: &mut Plan,
     ) -> Option<FrameNo> {
         let (mut rest, mut wait) = (pages, None);
-        loop {
+        // Mostly there is none, of as many pages as there are.
+        while self.object(id).doomed > 0 {
             let cache = &self.object(id).cache;
             let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { break };
             rest.start = page.next();

@@ -7,7 +7,7 @@ use faultless_addr::{FrameNo, ObjectId};
 
 use crate::anon::AnonId;
 use crate::engine::{Addresses, Engine};
-use crate::frame::{State, Want};
+use crate::frame::{Busy, State, Want};
 use crate::lease::Lent;
 
 impl Engine {
@@ -30,7 +30,7 @@ impl Engine {
         let mut cached = vec![false; self.frames.iter().count()];
         for (n, object) in self.objects.iter().enumerate() {
             let Some(object) = object else { continue };
-            let (mut resident, mut dirty) = (0, 0);
+            let (mut resident, mut dirty, mut writing, mut doomed) = (0, 0, 0, 0);
             object.cache.check_invariants(&self.nodes, &self.frames, &mut |page, no| {
                 let frame = &self.frames[no];
                 assert!(!core::mem::replace(&mut cached[no.index()], true), "{no:?} twice");
@@ -38,9 +38,13 @@ impl Engine {
                 assert_ne!(frame.state, State::Free, "a free frame is cached");
                 resident += 1;
                 dirty += u32::from(frame.dirty);
+                writing += u32::from(frame.busy == Busy::Writing);
+                doomed += u32::from(frame.doomed);
             });
             assert_eq!(object.resident, resident, "object {n}: resident");
             assert_eq!(object.dirty, dirty, "object {n}: dirty");
+            assert_eq!(object.writing, writing, "object {n}: being written");
+            assert_eq!(object.doomed, doomed, "object {n}: doomed");
         }
         cached
     }

@@ -367,6 +367,7 @@ impl Engine {
             let object = object.expect("the object exists");
             object.cache.remove(key.page, &mut self.nodes, &self.frames);
             object.resident -= 1;
+            object.doomed -= u32::from(self.frames[no].doomed);
         }
         self.frames.give_back(no);
         self.accounts.release(no);
@@ -395,13 +396,42 @@ impl Engine {
     pub(crate) fn begin(&mut self, no: FrameNo, busy: Busy, parts: usize) {
         self.frames[no].begin(busy, parts as u16);
         self.in_flight += 1;
+        if busy == Busy::Writing
+            && let Some(object) = self.object_of(no)
+        {
+            object.writing += 1;
+        }
     }
 
     /// Ends a part of it; answers whether that was the last.
     pub(crate) fn end(&mut self, no: FrameNo, busy: Busy) -> bool {
         let last = self.frames[no].end(busy);
         self.in_flight -= u32::from(last);
+        if last
+            && busy == Busy::Writing
+            && let Some(object) = self.object_of(no)
+        {
+            object.writing -= 1;
+        }
         last
+    }
+
+    /// The page in a frame is no more: the frame comes back as soon as nothing is being done
+    /// with it and no pin holds it.
+    pub(crate) fn doom(&mut self, no: FrameNo) {
+        let before = core::mem::replace(&mut self.frames[no].doomed, true);
+        if !before && let Some(object) = self.object_of(no) {
+            object.doomed += 1;
+        }
+    }
+
+    /// The object whose page is in a frame; anonymous pages have none.
+    fn object_of(&mut self, no: FrameNo) -> Option<&mut Object> {
+        let key = self.frames[no].key();
+        match AnonId::of(key) {
+            Some(_) => None,
+            None => Some(self.object_mut(key.object)),
+        }
     }
 
     /// What is about to be done at the frame's address lets go whom the machine holds there.
@@ -444,20 +474,17 @@ impl Engine {
         if !frame.dirty && !frame.is_substitute() && !frame.is_device() {
             frame.dirty = true;
             frame.dirty_since = now;
-            let key = frame.key();
-            if AnonId::of(key).is_none() {
-                self.object_mut(key.object).dirty += 1;
+            if let Some(object) = self.object_of(no) {
+                object.dirty += 1;
             }
             self.stats.pages_dirty += 1;
         }
     }
 
     pub(crate) fn set_clean(&mut self, no: FrameNo) {
-        let frame = &mut self.frames[no];
-        if core::mem::take(&mut frame.dirty) {
-            let key = frame.key();
-            if AnonId::of(key).is_none() {
-                self.object_mut(key.object).dirty -= 1;
+        if core::mem::take(&mut self.frames[no].dirty) {
+            if let Some(object) = self.object_of(no) {
+                object.dirty -= 1;
             }
             self.stats.pages_dirty -= 1;
         }

@@ -177,7 +177,7 @@ impl Engine {
         match self.anons[id].frame() {
             None => self.remove_anon(id),
             Some(no) => {
-                self.frames[no].doomed = true;
+                self.doom(no);
                 self.frames[no].waited &= !self.frames[no].is_idle();
                 self.settle(no, plan);
             }

@@ -104,7 +104,7 @@ impl Engine {
             let cache = &self.object(id).cache;
             let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
             rest.start = page.next();
-            self.frames[no].doomed = true;
+            self.doom(no);
             self.frames[no].waited &= self.frames[no].busy != crate::frame::Busy::Idle;
             self.settle(no, plan);
         }

@@ -167,7 +167,7 @@ impl Engine {
     /// Are writes of pages in `range` still under way? Then one frame to wait for.
     pub fn writing_in(&mut self, object: ObjectId, range: PageRange) -> Option<FrameNo> {
         let mut rest = range;
-        loop {
+        while self.object(object).writing > 0 {
             let cache = &self.object(object).cache;
             let (page, no) = cache.first_in(rest, &self.nodes, &self.frames)?;
             if self.frames[no].busy == Busy::Writing {
@@ -176,6 +176,7 @@ impl Engine {
             }
             rest.start = page.next();
         }
+        None
     }
 
     /// Begins to write pages that have been dirty for `age` ticks, looking at

@@ -144,6 +144,10 @@ pub struct Object {
     pub(crate) resident: u32,
     /// Those of them that are dirty.
     pub(crate) dirty: u32,
+    /// Those that are being written.
+    pub(crate) writing: u32,
+    /// Those whose pages are no more.
+    pub(crate) doomed: u32,
     /// Those that pins hold or have set aside.
     pub(crate) pinned: u32,
     /// Where to look next for a page to evict under the object's own limit.
@@ -173,6 +177,8 @@ impl Object {
             looked_at: (Site::NONE, PageIndex(0)),
             resident: 0,
             dirty: 0,
+            writing: 0,
+            doomed: 0,
             pinned: 0,
             hand: PageIndex(0),
             write_failed: None,
