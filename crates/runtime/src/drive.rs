@@ -364,14 +364,15 @@ impl<M: Machine> Core<M> {
     }
 
     /// Reports jobs that have ended, without waiting, of those that the kernel worked on at
-    /// most `most`; what follows is added to the plan.
-    pub(crate) fn reap(&self, worker: &mut Worker, most: usize) {
+    /// most `most`; what follows is added to the plan. Answers whether pages have come.
+    pub(crate) fn reap(&self, worker: &mut Worker, most: usize) -> bool {
         debug_assert!(worker.plan.is_empty());
-        self.report_ended(worker, most);
+        let come = self.report_ended(worker, most);
         std::mem::swap(&mut worker.plan, &mut worker.next);
+        come
     }
 
-    fn report_ended(&self, worker: &mut Worker, most: usize) {
+    fn report_ended(&self, worker: &mut Worker, most: usize) -> bool {
         let Worker { next, io, ended, .. } = worker;
         io.ended(most, ended);
         // Those that went well, which are nearly all, under one taking of the lock.
@@ -382,7 +383,8 @@ impl<M: Machine> Core<M> {
         for (job, _) in ended.iter().filter(|end| went_well(end)) {
             zero(&job.buffers, job.bytes);
         }
-        if ended.iter().any(went_well) {
+        let come = ended.iter().any(went_well);
+        if come {
             let mut engine = self.engine.lock();
             for (job, _) in ended.iter().filter(|end| went_well(end)) {
                 engine.read_ended(job.first, &job.frames, ReadEnd::GOOD, next);
@@ -395,6 +397,7 @@ impl<M: Machine> Core<M> {
                 Direction::Write => self.report_write(&job, result, next),
             }
         }
+        come
     }
 
     /// A read came up short or failed: page by page, to tell the good from the bad.

@@ -110,12 +110,15 @@ impl<M: Machine> Core<M> {
                 wait_outside(|| self.handoff.has_some() || self.is_stopping());
             } else if !(held_up || handler.look || goes_on) {
                 self.wait_for_work(&mut handler);
+            } else {
+                // It goes on, and the disk has something to do meanwhile.
+                handler.worker.io.flush();
             }
-            self.reap(&mut handler.worker, REAPED_AT_ONCE);
+            let come = self.reap(&mut handler.worker, REAPED_AT_ONCE);
             self.hear_polls(&mut handler);
             self.carry_out(&mut handler.worker, Reads::Queue);
             // Threads whose pages came may have come for more.
-            handler.look |= handler.worker.io.has_ended();
+            handler.look |= come && handler.worker.io.has_ended();
         }
         let _active = Active::enter();
         self.finish(&mut handler.worker);
@@ -143,7 +146,6 @@ impl<M: Machine> Core<M> {
         handler.held = new;
         handler.held.clear();
         self.carry_out(&mut handler.worker, Reads::Queue);
-        handler.worker.io.flush();
     }
 
     fn serve_held(&self, handler: &mut Handler, came: Came) {
