@@ -22,6 +22,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
     socket_with, sockopt,
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::error::BrokerError;
 use crate::files::Files;
@@ -262,17 +263,12 @@ impl Shared {
         std::mem::take(&mut *self.sessions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A client more; answers what names it to its children.
-    pub fn enter(&self, regions: &Arc<Regions>) -> u64 {
+    /// A client more. Who knows its name may say that it is a child, and is given what the
+    /// client has: nobody guesses a [new name](new_name).
+    pub fn enter(&self, name: u64, regions: &Arc<Regions>) {
         self.counters.clients.fetch_add(1, Ordering::Relaxed);
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let token = fastrand::u64(1..);
-            if let std::collections::btree_map::Entry::Vacant(entry) = members.entry(token) {
-                entry.insert(Arc::downgrade(regions));
-                return token;
-            }
-        }
+        members.insert(name, Arc::downgrade(regions));
     }
 
     /// How much a client has had counts beyond its end.
@@ -340,6 +336,18 @@ impl Shared {
             swap_slots_used: engine.swap_slots_used,
             read_errors: engine.read_errors,
             write_errors: engine.write_errors,
+        }
+    }
+}
+
+/// A name for a client: a number by chance, of the kernel's best, and never 0.
+pub(crate) fn new_name() -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    loop {
+        match getrandom(&mut bytes, GetRandomFlags::empty()) {
+            Ok(8) if bytes != [0; 8] => return Ok(u64::from_ne_bytes(bytes)),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
         }
     }
 }

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::broker::Shared;
+use crate::broker::{Shared, new_name};
 use crate::file_calls;
 use crate::files::Use;
 use crate::limits::{Comes, Limits, Place, has_room};
@@ -250,17 +250,19 @@ impl Session {
         };
         let comes = parent.as_ref().map_or(Comes::New, |_| Comes::Forked);
         let place = self.shared.places.take(comes)?;
+        let again = uffd.try_clone().map_err(|_| Errno::MFILE)?;
+        let token = new_name()?;
         let core = &self.shared.core;
         let space = core.create_space(USER);
-        let again = uffd.try_clone().map_err(|_| Errno::MFILE)?;
-        match &parent {
-            Some(parent) => core.join_account(space, parent.client.space),
-            None => self.shared.frames_of_client.iter().for_each(|n| core.open_account(space, *n)),
+        match (&parent, self.shared.frames_of_client) {
+            (Some(parent), _) => core.join_account(space, parent.client.space),
+            (None, Some(frames)) => core.open_account(space, frames),
+            (None, None) => {}
         }
         let client = core.machine().add_client(space, uffd);
         let client = client.inspect_err(|_| core.remove_space(space))?;
         let regions = Arc::new(Regions::new(core.clone(), client));
-        let token = self.shared.enter(&regions);
+        self.shared.enter(token, &regions);
         let _ = self.shared.will.name(token, again.as_fd());
         drop(again);
         let known = parent.as_ref().map(Arc::downgrade).unwrap_or_default();

@@ -16,6 +16,9 @@ use crate::error::Error;
 use crate::objects::ObjectHandle;
 use crate::private::{no_addresses, request};
 
+/// So many pages become a forked child's under one taking of the engine's lock.
+const FORKED_AT_ONCE: u64 = 1024;
+
 impl<M: Machine> Core<M> {
     /// A space for a process, with addresses in `bounds`.
     pub fn create_space(&self, bounds: VirtRange) -> SpaceId {
@@ -94,12 +97,20 @@ impl<M: Machine> Core<M> {
 
     /// What a process has of its own in a range is its child's, too, which has the same memory
     /// there and has never touched it. When this returns no store of either is the other's.
+    ///
+    /// Part by part: others go on meanwhile.
     pub fn fork_range(&self, parent: SpaceId, child: SpaceId, range: VirtRange) {
         let mut worker = self.worker();
-        self.engine.lock().fork_range(parent, child, range);
-        let step =
-            |engine: &mut Engine, plan: &mut Plan| engine.fork_range_step(parent, range, plan);
-        self.finish_steps(&mut worker, step);
+        let mut rest = range;
+        while !rest.is_empty() {
+            let end = rest.end.min(rest.start.plus_pages(FORKED_AT_ONCE));
+            let part = VirtRange { start: rest.start, end };
+            self.engine.lock().fork_range(parent, child, part);
+            let step =
+                |engine: &mut Engine, plan: &mut Plan| engine.fork_range_step(parent, part, plan);
+            self.finish_steps(&mut worker, step);
+            rest.start = end;
+        }
         self.rest(worker);
     }
 
