@@ -100,7 +100,7 @@ impl Engine {
             let (page, no) = cache.first_in(*pages, &self.nodes, &self.frames)?;
             pages.start = page;
             let frame = &mut self.frames[no];
-            let stays = frame.is_pinned() || frame.dirty || frame.state != State::Resident;
+            let stays = frame.is_pinned() || frame.is_dirty() || frame.state != State::Resident;
             if !stays && !frame.is_idle() {
                 frame.waited = true;
                 return Some(no);

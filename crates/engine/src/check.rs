@@ -37,7 +37,7 @@ impl Engine {
                 assert_eq!((frame.object, frame.page), (ObjectId(n as u32), page));
                 assert_ne!(frame.state, State::Free, "a free frame is cached");
                 resident += 1;
-                dirty += u32::from(frame.dirty);
+                dirty += u32::from(frame.is_dirty());
                 writing += u32::from(frame.busy == Busy::Writing);
                 doomed += u32::from(frame.doomed);
             });
@@ -86,7 +86,7 @@ impl Engine {
         for (no, frame) in self.frames.iter() {
             assert_eq!(frame.has_page(), cached[no.index()], "{no:?}: {frame:?}");
             used += u64::from(frame.has_page() && !frame.is_device());
-            dirty += u64::from(frame.dirty);
+            dirty += u64::from(frame.is_dirty());
             busy += u32::from(!frame.is_idle());
             leaving += u32::from(frame.leaving);
             self.check_served(no);

@@ -13,7 +13,7 @@ use crate::Tick;
 use crate::account::{AccountId, Accounts, Payer};
 use crate::anon::{AnonId, AnonMap, AnonPages};
 use crate::canary::Canary;
-use crate::frame::{Busy, FrameTable, Site, State};
+use crate::frame::{Busy, Dirt, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
@@ -471,8 +471,8 @@ impl Engine {
     pub(crate) fn set_dirty(&mut self, no: FrameNo) {
         let now = self.now;
         let frame = &mut self.frames[no];
-        if !frame.dirty && !frame.is_substitute() && !frame.is_device() {
-            frame.dirty = true;
+        if !frame.is_dirty() && !frame.is_substitute() && !frame.is_device() {
+            frame.dirt = Dirt::Unwritten;
             frame.dirty_since = now;
             if let Some(object) = self.object_of(no) {
                 object.dirty += 1;
@@ -482,7 +482,8 @@ impl Engine {
     }
 
     pub(crate) fn set_clean(&mut self, no: FrameNo) {
-        if core::mem::take(&mut self.frames[no].dirty) {
+        if self.frames[no].is_dirty() {
+            self.frames[no].dirt = Dirt::None;
             if let Some(object) = self.object_of(no) {
                 object.dirty -= 1;
             }

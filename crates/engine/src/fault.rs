@@ -284,8 +284,8 @@ impl Engine {
             Sharing::Shared if self.object(key.object).options.rights == Rights::ReadOnly => {
                 WriteAccess::Forbidden
             }
-            Sharing::Shared if frame.dirty || frame.is_device() => WriteAccess::Allowed,
-            Sharing::Private if frame.dirty && self.is_sole(key) => WriteAccess::Allowed,
+            Sharing::Shared if frame.is_dirty() || frame.is_device() => WriteAccess::Allowed,
+            Sharing::Private if frame.is_dirty() && self.is_sole(key) => WriteAccess::Allowed,
             _ => WriteAccess::Tracked,
         })
     }

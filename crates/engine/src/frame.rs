@@ -111,6 +111,17 @@ pub enum Shown {
     Often,
 }
 
+/// How a page stands to its backing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dirt {
+    /// They are the same.
+    None,
+    /// They differ.
+    Unwritten,
+    /// They differ, and the last try to write the page failed.
+    Refused,
+}
+
 /// What is special about a page's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -180,7 +191,7 @@ pub struct Frame {
     pub site: Site,
     /// The object of that page.
     pub object: ObjectId,
-    /// When the page became dirty; of meaning only while it is.
+    /// When the page became dirty, or was last refused; of meaning only while it is dirty.
     pub dirty_since: Tick,
     /// How many shared pins hold the page in place.
     pub pins: u16,
@@ -198,8 +209,8 @@ pub struct Frame {
     pub kind: Kind,
     /// Stores to some address of it go through.
     pub writable: bool,
-    /// It differs from its backing.
-    pub dirty: bool,
+    /// See [`Dirt`].
+    pub dirt: Dirt,
     /// A pin that may store holds the page in place.
     pub pinned_for_write: bool,
     /// Somebody sleeps in the driver until it settles.
@@ -227,7 +238,7 @@ impl Frame {
             want: Want::Nothing,
             kind: Kind::Plain,
             writable: false,
-            dirty: false,
+            dirt: Dirt::None,
             pinned_for_write: false,
             waited: false,
             held: false,
@@ -239,6 +250,11 @@ impl Frame {
     /// The page it holds, with its object.
     pub fn key(&self) -> PageKey {
         PageKey { object: self.object, page: self.page }
+    }
+
+    /// Does it differ from its backing?
+    pub fn is_dirty(&self) -> bool {
+        self.dirt != Dirt::None
     }
 
     /// Is it at any address?
@@ -381,11 +397,14 @@ impl FrameTable {
             assert_eq!(frame.state == State::Free, listed[no.index()], "{no:?} is lost: {frame:?}");
             assert!(!frame.writable || frame.is_mapped(), "{no:?} is writable nowhere");
             assert!(
-                !frame.writable || frame.dirty || frame.is_substitute() || frame.is_device(),
+                !frame.writable || frame.is_dirty() || frame.is_substitute() || frame.is_device(),
                 "{no:?}: unseen stores"
             );
             assert_eq!(frame.parts == 0, frame.is_idle(), "{no:?}: {frame:?}");
-            assert!(!frame.dirty || frame.state == State::Resident, "{no:?} is dirty with nothing");
+            assert!(
+                !frame.is_dirty() || frame.state == State::Resident,
+                "{no:?} is dirty with nothing"
+            );
         }
     }
 }

@@ -78,7 +78,7 @@ impl Engine {
     /// to it, at the one address where it is shown, if it is?
     fn may_become_own(&self, no: FrameNo) -> bool {
         let frame = &self.frames[no];
-        !frame.dirty
+        !frame.is_dirty()
             && frame.shown != Shown::Often
             && !frame.is_pinned()
             && !frame.doomed

@@ -10,7 +10,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr}
 
 use crate::anon::{AnonId, AnonPages};
 use crate::engine::{Engine, Leave, References, Scope};
-use crate::frame::{FrameTable, State};
+use crate::frame::{Dirt, FrameTable, State};
 use crate::object::{Backing, Object};
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
@@ -20,7 +20,7 @@ use crate::swapping::Swap;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
-/// How long an object whose writes fail is left alone, in ticks.
+/// How long an object's page that could not be written is left alone, in ticks.
 const WRITE_RETRY_TICKS: u32 = 1000;
 
 /// Has the page at this address been accessed since that was last cleared?
@@ -92,7 +92,7 @@ impl View for Frames<'_> {
         if !idle || frame.state != State::Resident || self.is_locked(no) {
             return false;
         }
-        if !frame.dirty {
+        if !frame.is_dirty() {
             return true;
         }
         if let Some(id) = AnonId::of(frame.key()) {
@@ -102,10 +102,9 @@ impl View for Frames<'_> {
             return self.swap.is_some_and(room);
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
-        let failing = object
-            .write_failed
-            .is_some_and(|since| self.now.wrapping_sub(since) < WRITE_RETRY_TICKS);
-        object.options.backing == Backing::Pager && !failing && !object.holds(frame.page)
+        let since = self.now.wrapping_sub(frame.dirty_since);
+        let rests = frame.dirt == Dirt::Refused && since < WRITE_RETRY_TICKS;
+        object.options.backing == Backing::Pager && !rests && !object.holds(frame.page)
     }
 }
 
@@ -236,7 +235,7 @@ impl Engine {
 
     /// Begins to free a movable frame; returns how many frames leave with it.
     pub(crate) fn evict(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
-        if self.frames[no].dirty {
+        if self.frames[no].is_dirty() {
             return self.launder(no, plan);
         }
         if self.frames[no].is_mapped() {

@@ -259,21 +259,23 @@ impl Engine {
             Ok(()) => self.stats.pages_written += frames.len() as u64,
             Err((failure, errno)) => {
                 self.stats.write_errors += 1;
-                let now = self.now;
                 let object = self.object_mut(object);
                 object.keep_error(KeptError { failure, page: first, errno });
-                object.write_failed = Some(now);
+                object.write_failed = true;
             }
         }
         if result.is_ok() {
-            self.object_mut(object).write_failed = None;
+            self.object_mut(object).write_failed = false;
             self.forget_refusals(object);
         }
         for no in frames {
             self.end(*no, Busy::Writing);
-            if result.is_ok() {
-                self.set_clean(*no);
-                self.drop_if_torn(*no);
+            match result {
+                Ok(()) => {
+                    self.set_clean(*no);
+                    self.drop_if_torn(*no);
+                }
+                Err(_) => self.note_refused(*no),
             }
             self.written(*no, plan);
         }
@@ -301,7 +303,7 @@ impl Engine {
         let frame = &mut self.frames[no];
         let leaving = frame.leaving;
         let wanted = frame.want != Want::Nothing || frame.is_pinned();
-        if leaving && !wanted && !frame.dirty && !frame.doomed {
+        if leaving && !wanted && !frame.is_dirty() && !frame.doomed {
             if frame.is_mapped() {
                 return self.begin_leave(no, Leave::Drop, plan);
             }
@@ -309,13 +311,9 @@ impl Engine {
             self.departing -= 1;
             return self.forget(no, Departure::Evicted, plan);
         }
-        let failed = leaving && frame.dirty;
         if leaving {
             frame.leaving = false;
             self.departing -= 1;
-        }
-        if failed {
-            self.note_refused(no);
         }
         self.settle(no, plan);
     }

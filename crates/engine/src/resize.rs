@@ -64,7 +64,7 @@ impl Engine {
             let page = PageIndex::containing(end);
             let partial = !end.is_multiple_of(PAGE_BYTES);
             match self.lookup(id, page) {
-                Some(no) if partial && !self.frames[no].dirty => {
+                Some(no) if partial && !self.frames[no].is_dirty() => {
                     self.discard(id, PageRange::from_len(page, 1), plan);
                 }
                 Some(no) if partial && end < old => self.frames[no].kind = Kind::Torn,
@@ -78,7 +78,7 @@ impl Engine {
     fn is_tail_dirty(&self, id: ObjectId) -> bool {
         let end = self.object(id).options.size;
         let tail = self.lookup(id, PageIndex::containing(end));
-        tail.is_some_and(|no| self.frames[no].dirty)
+        tail.is_some_and(|no| self.frames[no].is_dirty())
     }
 
     /// Dirty pages are about to be lost: that is an error to be told.
@@ -87,7 +87,7 @@ impl Engine {
         loop {
             let cache = &self.object(id).cache;
             let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
-            if self.frames[no].dirty {
+            if self.frames[no].is_dirty() {
                 let error = KeptError { failure: Failure::Shrunk, page, errno: EIO };
                 self.object_mut(id).keep_error(error);
                 return;

@@ -11,7 +11,7 @@ use faultless_addr::{FrameNo, ObjectId};
 use crate::account::Payer;
 use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
-use crate::frame::{Busy, Kind};
+use crate::frame::{Busy, Dirt, Kind};
 use crate::lease::Lent;
 use crate::plan::{Plan, Source};
 use crate::swap::{SwapMap, SwapRun, SwapSlot, SwapWindow};
@@ -138,9 +138,12 @@ impl Engine {
         true
     }
 
-    /// A page that was to leave could not be written.
+    /// A page could not be written: it is the turn of others before its.
     pub(crate) fn note_refused(&mut self, no: FrameNo) {
-        if AnonId::of(self.frames[no].key()).is_some()
+        let now = self.now;
+        let frame = &mut self.frames[no];
+        (frame.dirt, frame.dirty_since) = (Dirt::Refused, now);
+        if AnonId::of(frame.key()).is_some()
             && let Some(swap) = &mut self.swap
         {
             swap.refused.insert(no);

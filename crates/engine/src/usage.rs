@@ -72,7 +72,7 @@ impl Engine {
 
     /// One page that is in memory, and so many use.
     fn count(&self, no: FrameNo, site: Site, users: u64, usage: &mut Usage) {
-        let dirty = self.frames[no].dirty;
+        let dirty = self.frames[no].is_dirty();
         let count = match (users > 1, dirty) {
             (true, true) => &mut usage.shared_dirty,
             (true, false) => &mut usage.shared_clean,

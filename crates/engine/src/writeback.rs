@@ -46,7 +46,7 @@ impl Engine {
         let frame = &self.frames[no];
         frame.state == State::Resident
             && frame.is_idle()
-            && frame.dirty
+            && frame.is_dirty()
             && !frame.doomed
             && !frame.pinned_for_write
             && !self.is_held(no)
@@ -78,8 +78,11 @@ impl Engine {
         let frame = &self.frames[no];
         let page = PageIndex(frame.page.0.checked_add_signed(step)?);
         let next = self.lookup(frame.object, page)?;
-        let fits =
-            self.is_ready_to_write(next) && self.frames[next].is_mapped() == frame.is_mapped();
+        let beside = &self.frames[next];
+        let fits = self.is_ready_to_write(next)
+            && beside.is_mapped() == frame.is_mapped()
+            // What could not be written would make the whole run fail.
+            && beside.dirt == frame.dirt;
         let together = !frame.is_mapped() || {
             let (here, there) = (self.first_site(no)?, self.first_site(next)?);
             let number = here.number().wrapping_add_signed(step);
@@ -128,7 +131,7 @@ impl Engine {
             range.start = page;
             let held = self.is_held(no);
             let frame = &mut self.frames[no];
-            if !frame.dirty || frame.doomed {
+            if !frame.is_dirty() || frame.doomed {
                 range.start = page.next();
             } else if frame.pinned_for_write {
                 return FlushStep::Pinned(page);
@@ -157,7 +160,7 @@ impl Engine {
             let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else {
                 return false;
             };
-            if self.frames[no].dirty {
+            if self.frames[no].is_dirty() {
                 return true;
             }
             rest.start = page.next();
@@ -201,6 +204,6 @@ impl Engine {
         let object = self.object(self.frames[no].object);
         let options = &object.options;
         let in_time = options.backing == Backing::Pager && options.writes == Writes::InTime;
-        in_time && object.write_failed.is_none()
+        in_time && !object.write_failed
     }
 }

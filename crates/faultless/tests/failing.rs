@@ -1,6 +1,8 @@
 //! Storage that fails: every error is told where the bytes are asked for, nothing dirty
 //! is lost, and all goes on once the storage works again.
 
+mod wait;
+
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use faultless::testing::{Effect, Fault, FaultyPager, MemoryPager, Operation, Times};
 use faultless::{Delivery, MapOptions, MapRaw, OnError, Vm};
+use wait::wait_until;
 
 const PAGE: usize = 4096;
 const PAGES: usize = 64;
@@ -201,6 +204,31 @@ fn writes_that_fail_lose_nothing() {
     }
 }
 
+/// Pages that there is room for don't stay because others beside them do.
+#[test]
+fn where_storage_is_full_what_has_room_leaves() {
+    const FULL: std::ops::Range<usize> = 4..8;
+    for delivery in DELIVERIES {
+        let (vm, storage) = (Vm::with_memory(Vm::MEMORY_MIN).unwrap(), storage());
+        let map = MapOptions::new().delivery(delivery).map_pager(&vm, storage.clone()).unwrap();
+        let range = (FULL.start * PAGE) as u64..(FULL.end * PAGE) as u64;
+        let fault = Fault::always(Operation::Write, Effect::Errno(libc::ENOSPC));
+        storage.inject(Fault { range, ..fault });
+        (2..12).for_each(|page| store(&map, page * PAGE, 0));
+        for page in (0..3).flat_map(|_| 12..PAGES) {
+            assert_eq!(load(&map, page * PAGE), PATTERN[page * PAGE]);
+        }
+        assert_eq!(map.resident().unwrap().1 as usize, FULL.len(), "{delivery:?}");
+        let bytes = storage.inner().bytes();
+        let stored: Vec<usize> = (0..PAGES).filter(|page| bytes[page * PAGE] == 0).collect();
+        assert_eq!(stored, [2, 3, 8, 9, 10, 11]);
+        storage.heal_all();
+        let _ = map.flush();
+        map.flush().unwrap();
+        assert!((2..12).all(|page| storage.inner().bytes()[page * PAGE] == 0));
+    }
+}
+
 #[test]
 fn a_sync_that_fails_is_told() {
     let (vm, storage) = (Vm::with_memory(1 << 20).unwrap(), storage());
@@ -279,15 +307,6 @@ fn no_space() {
 #[test]
 fn every_map_of_a_file_is_told() {
     assert!(child("no space").contains("every map was told"));
-}
-
-/// Waits for what happens in another thread.
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !happened() {
-        assert!(since.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A map with changes that nothing but a flush writes soon, on storage that holds writes.

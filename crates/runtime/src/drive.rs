@@ -434,21 +434,43 @@ impl<M: Machine> Core<M> {
             Err(error) if errno_of(&error) == libc::EINVAL => job.run_here().map(drop),
             Err(error) => Err(error),
         };
-        let full = result.as_ref().is_err_and(|error| errno_of(error) == libc::ENOSPC);
-        if full && self.is_swap(job.object) {
-            return self.write_swap_again(job, next);
+        if !result.as_ref().is_err_and(is_full) {
+            return self.page_run_written(job, job.first, &job.frames, result, next);
         }
+        if self.is_swap(job.object) {
+            self.make_room_for(job);
+        }
+        // Where a run finds no room, some of its pages may: those that have theirs already.
+        for (n, frame) in job.frames.iter().enumerate() {
+            let result = job.run_page_here(n).map(drop);
+            self.page_run_written(job, job.first.plus(n as u64), &[*frame], result, next);
+        }
+    }
+
+    fn page_run_written(
+        &self,
+        job: &Job,
+        first: PageIndex,
+        frames: &[FrameNo],
+        result: io::Result<()>,
+        next: &mut Plan,
+    ) {
         let result = result.map_err(|error| match Shrunk::of(&error) {
             Some(_) => (Failure::Shrunk, libc::EIO),
             None => (Failure::Write, errno_of(&error)),
         });
         let shrunk = matches!(result, Err((Failure::Shrunk, _)));
         let seen = if shrunk { self.look(job.object, &job.pager) } else { None };
-        self.engine.lock().write_ended(job.object, job.first, &job.frames, result, next);
+        self.engine.lock().write_ended(job.object, first, frames, result, next);
         if let Some(seen) = seen {
             self.size_seen(job.object, &job.pager, seen, next);
         }
     }
+}
+
+/// Is there no room for what was to be written?
+fn is_full(error: &io::Error) -> bool {
+    [libc::ENOSPC, libc::EDQUOT].contains(&errno_of(error))
 }
 
 /// Buffers in order, those that follow each other as one.

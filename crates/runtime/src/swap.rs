@@ -5,12 +5,11 @@ use std::sync::{Arc, Weak};
 
 use faultless_addr::{ObjectId, PAGE_BYTES};
 use faultless_engine::swap::SwapSlot;
-use faultless_engine::{Failure, ObjectOptions, Plan, Rights};
+use faultless_engine::{ObjectOptions, Rights};
 use faultless_machine::Machine;
 use faultless_pager::{ObjectSwap, Pager, Slots};
 
 use crate::core::Core;
-use crate::drive::errno_of;
 use crate::io::Job;
 
 /// Slots whose room is given back in one call: 8 MiB, which meanwhile nobody can use.
@@ -97,18 +96,12 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    /// A write of pages found the swap area full: page by page, as far as there is room
-    /// without what nobody has there any more, and without what these pages have there:
-    /// their bytes are in memory, and newer.
-    pub(crate) fn write_swap_again(&self, job: &Job, next: &mut Plan) {
+    /// Makes what room there is for a write to the swap area that found it full: without what
+    /// nobody has there any more, and without what these pages have there, whose bytes are in
+    /// memory, and newer.
+    pub(crate) fn make_room_for(&self, job: &Job) {
         self.punch_swap();
         // Where this fails there is less room, and nothing is lost.
         let _ = job.pager.punch(job.first.offset(), job.bytes);
-        for (n, frame) in job.frames.iter().enumerate() {
-            let written = job.run_page_here(n).map(drop);
-            let result = written.map_err(|error| (Failure::Write, errno_of(&error)));
-            let page = job.first.plus(n as u64);
-            self.engine.lock().write_ended(job.object, page, &[*frame], result, next);
-        }
     }
 }

@@ -104,7 +104,7 @@ fn pages(stage: &Stage) -> Vec<String> {
         .map(|(no, frame)| {
             let how = match frame.state {
                 State::Device => "the device's",
-                _ if frame.dirty => "dirty",
+                _ if frame.is_dirty() => "dirty",
                 _ => "clean",
             };
             (holder(stage, no, frame), frame.page.0, no.0, how)

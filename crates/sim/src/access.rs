@@ -157,7 +157,7 @@ impl World {
         let own = self.engine.own_frame(space, addr);
         // Where frames are short, the object's page becomes the copy, without an operation
         // that copies: from now on it is what the program sees.
-        if own != before && own.is_some_and(|no| self.engine.frame(no).dirty) {
+        if own != before && own.is_some_and(|no| self.engine.frame(no).is_dirty()) {
             self.model.copy(process, access.number);
         }
         match outcome {

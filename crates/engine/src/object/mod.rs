@@ -152,8 +152,8 @@ pub struct Object {
     pub(crate) pinned: u32,
     /// Where to look next for a page to evict under the object's own limit.
     pub(crate) hand: PageIndex,
-    /// When a write last failed, until one succeeds.
-    pub(crate) write_failed: Option<crate::Tick>,
+    /// The last write failed.
+    pub(crate) write_failed: bool,
     /// Pages whose backing a user is just changing: no write of them begins.
     pub(crate) changing: Option<PageRange>,
     /// The last look at the backing's length that was begun, and the last that doesn't
@@ -181,7 +181,7 @@ impl Object {
             doomed: 0,
             pinned: 0,
             hand: PageIndex(0),
-            write_failed: None,
+            write_failed: false,
             changing: None,
             look: 0,
             look_over: 0,

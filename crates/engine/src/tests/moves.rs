@@ -200,7 +200,7 @@ fn retired_addresses_are_nobodys_until_their_pages_have_left() {
     assert!(it.plan.is_empty(), "no page is left to take away");
     assert_eq!(it.engine.map(SPACE, anywhere), Ok(pages(8, 12)));
     let zeros = it.touch(SPACE, 9, Access::Read).unwrap();
-    assert!(!it.engine.frames().any(|(no, frame)| no == zeros && frame.dirty));
+    assert!(!it.engine.frames().any(|(no, frame)| no == zeros && frame.is_dirty()));
 }
 
 /// Two frames for one store would never be there at the same time: what is read to be
@@ -213,7 +213,7 @@ fn case_4a_promote_where_there_is_one_frame() {
     it.map(pages(0, 4), backing, Sharing::Private);
     it.touch(SPACE, 1, Access::Read).unwrap();
     let frame = it.touch(SPACE, 1, Access::Write).unwrap();
-    assert!(it.engine.has_own_page(SPACE, addr(1)) && it.engine.frame(frame).dirty);
+    assert!(it.engine.has_own_page(SPACE, addr(1)) && it.engine.frame(frame).is_dirty());
     assert!(!it.engine.is_resident(PageKey { object: file, page: PageIndex(1) }));
     assert_eq!(it.engine.resident(file), 0);
     it.engine.dont_need(SPACE, pages(0, 4), &mut it.plan);

@@ -36,7 +36,7 @@ impl World {
     /// Bytes that are dropped are elsewhere, or nobody's.
     pub fn check_drop(&self, leaver: &Leaver) {
         let frame = self.engine.frame(leaver.frame);
-        assert!(!frame.dirty || frame.doomed, "a dirty page is dropped: {frame:?}");
+        assert!(!frame.is_dirty() || frame.doomed, "a dirty page is dropped: {frame:?}");
     }
 
     /// After everything has been given back.
