@@ -99,6 +99,7 @@ impl Engine {
             let cache = &self.object(object).cache;
             let (page, no) = cache.first_in(*pages, &self.nodes, &self.frames)?;
             pages.start = page;
+            self.recall(no);
             let frame = &mut self.frames[no];
             let stays = frame.is_pinned() || frame.is_dirty() || frame.state != State::Resident;
             if !stays && !frame.is_idle() {

@@ -23,6 +23,7 @@ impl Engine {
         let mut cached = self.check_caches();
         self.check_anons(&mut cached);
         self.check_counts(&cached);
+        self.check_passes();
     }
 
     /// Every cached page's frame says the same of itself; no frame is cached twice.
@@ -79,6 +80,17 @@ impl Engine {
             let given = swap.given as usize;
             assert_eq!(swap.map.in_use() as usize, slots.len() + given, "slots are lost");
         }
+    }
+
+    /// A pass pins its page, which is in memory.
+    fn check_passes(&self) {
+        let mut idle = 0;
+        for key in self.passes.idle() {
+            let no = self.lookup(key.object, key.page).expect("a page with a pass is there");
+            assert!(self.frames[no].pins > 0, "{no:?} has a pass that doesn't pin it");
+            idle += 1;
+        }
+        assert!(idle <= self.pinned, "{idle} passes of {} pins", self.pinned);
     }
 
     fn check_counts(&self, cached: &[bool]) {

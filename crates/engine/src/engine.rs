@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtRange, WriteAccess};
@@ -17,6 +18,7 @@ use crate::frame::{Busy, Dirt, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
+use crate::pass::Passes;
 use crate::plan::{Leaver, Op, Plan, Wakes};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::reserve::Reserve;
@@ -159,6 +161,7 @@ pub struct Engine {
     /// Frames with I/O or a change of translation under way.
     pub(crate) in_flight: u32,
     pub(crate) pinned: u32,
+    pub(crate) passes: Arc<Passes>,
     /// Addresses that are errors; mostly none.
     pub(crate) marks: Vec<Mark>,
     /// Failed pages whose sleepers have been woken. Should none of them come back
@@ -197,6 +200,7 @@ impl Engine {
             departing: 0,
             in_flight: 0,
             pinned: 0,
+            passes: Arc::new(Passes::new(config.frames / 2)),
             marks: Vec::new(),
             failed: Vec::new(),
             age_hand: 0,
@@ -272,6 +276,7 @@ impl Engine {
         while let Some((page, no)) = self.object(id).cache.first_in(rest, &self.nodes, &self.frames)
         {
             rest.start = page.next();
+            self.recall(no);
             if !self.frames[no].is_pinned() {
                 self.discard(id, PageRange::from_len(page, 1), plan);
             }
@@ -301,7 +306,7 @@ impl Engine {
     /// Counters, and what they count now.
     pub fn stats(&self) -> Stats {
         Stats {
-            pages_pinned: u64::from(self.pinned),
+            pages_pinned: u64::from(self.pinned) - self.passes.idle().count() as u64,
             swap_slots_used: u64::from(self.swap_slots().0),
             bookkeeping_bytes: self.bookkeeping_bytes() as u64,
             ..self.stats
@@ -317,6 +322,7 @@ impl Engine {
             + self.swap.as_ref().map_or(0, Swap::bookkeeping_bytes)
             + self.nodes.bookkeeping_bytes()
             + self.policy.bookkeeping_bytes()
+            + self.passes.bookkeeping_bytes()
             + self.objects.capacity() * size_of::<Option<Box<Object>>>()
             + (self.objects.len() - self.objects_free.len()) * size_of::<Object>()
     }
@@ -419,6 +425,7 @@ impl Engine {
     /// The page in a frame is no more: the frame comes back as soon as nothing is being done
     /// with it and no pin holds it.
     pub(crate) fn doom(&mut self, no: FrameNo) {
+        self.recall(no);
         let before = core::mem::replace(&mut self.frames[no].doomed, true);
         if !before && let Some(object) = self.object_of(no) {
             object.doomed += 1;

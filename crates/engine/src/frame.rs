@@ -185,7 +185,7 @@ impl core::fmt::Debug for Site {
 /// One frame.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The page it holds.
+    /// The page it holds; of a free frame's meaning only the table knows.
     pub page: PageIndex,
     /// Where it is shown, if once; else where it is wanted.
     pub site: Site,
@@ -314,9 +314,14 @@ impl Frame {
 pub struct FrameTable {
     frames: Vec<Frame>,
     budget: u32,
-    /// Free frames, the last one given back on top.
-    free: Vec<FrameNo>,
+    free: u32,
+    /// The free frame that was given back last. Each has the number of the one before as its
+    /// page: a list of its own would be as long as there are frames.
+    top: PageIndex,
 }
+
+/// Below the last free frame.
+const NONE: PageIndex = PageIndex(u64::MAX);
 
 impl FrameTable {
     /// `budget` free frames, and behind them so many of devices.
@@ -325,7 +330,24 @@ impl FrameTable {
         frames.resize_with(budget as usize, Frame::free);
         let device = Frame { state: State::Device, ..Frame::free() };
         frames.resize(budget as usize + of_devices as usize, device);
-        FrameTable { frames, budget, free: (0..budget).rev().map(FrameNo).collect() }
+        let mut table = FrameTable { frames, budget, free: 0, top: NONE };
+        (0..budget).rev().for_each(|no| table.push_free(FrameNo(no)));
+        table
+    }
+
+    fn push_free(&mut self, no: FrameNo) {
+        self.frames[no.index()].page = core::mem::replace(&mut self.top, PageIndex(no.0.into()));
+        self.free += 1;
+    }
+
+    fn pop_free(&mut self) -> Option<FrameNo> {
+        if self.top == NONE {
+            return None;
+        }
+        let no = FrameNo(self.top.0 as u32);
+        self.top = self.frames[no.index()].page;
+        self.free -= 1;
+        Some(no)
     }
 
     /// How many frames the budget has.
@@ -340,12 +362,12 @@ impl FrameTable {
 
     /// How many hold nothing.
     pub fn free(&self) -> u32 {
-        self.free.len() as u32
+        self.free
     }
 
     /// Free → Reading: a frame for `key`'s page, if there is one.
     pub fn take(&mut self, key: PageKey) -> Option<FrameNo> {
-        let no = self.free.pop()?;
+        let no = self.pop_free()?;
         self.frames[no.index()] = Frame {
             page: key.page,
             object: key.object,
@@ -368,12 +390,12 @@ impl FrameTable {
             "a frame in use was given back: {frame:?}"
         );
         *frame = Frame::free();
-        self.free.push(no);
+        self.push_free(no);
     }
 
     /// The bug [`DoubleFree`](crate::Canary::DoubleFree).
     pub(crate) fn give_back_again(&mut self, no: FrameNo) {
-        self.free.push(no);
+        self.push_free(no);
     }
 
     /// Every frame with its number.
@@ -383,16 +405,20 @@ impl FrameTable {
 
     /// Bytes that the table takes.
     pub fn bookkeeping_bytes(&self) -> usize {
-        self.frames.capacity() * size_of::<Frame>() + self.free.capacity() * size_of::<FrameNo>()
+        self.frames.capacity() * size_of::<Frame>()
     }
 
     /// Free frames are listed once each, and are free.
     pub fn check_invariants(&self) {
         let mut listed = alloc::vec![false; self.frames.len()];
-        for no in &self.free {
+        let (mut next, mut count) = (self.top, 0);
+        while next != NONE {
+            let no = FrameNo(next.0 as u32);
             assert!(!core::mem::replace(&mut listed[no.index()], true), "{no:?} is free twice");
-            assert_eq!(self[*no].state, State::Free);
+            assert_eq!(self[no].state, State::Free);
+            (next, count) = (self[no].page, count + 1);
         }
+        assert_eq!(self.free, count, "free frames");
         for (no, frame) in self.iter() {
             assert_eq!(frame.state == State::Free, listed[no.index()], "{no:?} is lost: {frame:?}");
             assert!(!frame.writable || frame.is_mapped(), "{no:?} is writable nowhere");

@@ -35,6 +35,7 @@ impl Engine {
         self.others.clear();
         self.starved = false;
         self.pinned = 0;
+        self.passes.clear();
         for no in (0..self.frames.count()).map(FrameNo) {
             let frame = &self.frames[no];
             let private = AnonId::of(frame.key()).is_some();

@@ -60,6 +60,7 @@ mod look;
 mod mark;
 mod move_pages;
 pub mod object;
+pub mod pass;
 pub mod pin;
 pub mod plan;
 pub mod policy;

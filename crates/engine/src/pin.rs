@@ -5,6 +5,8 @@
 //! until all are mapped. Pins never take so many frames that faults could not
 //! make progress: a pin that doesn't fit is refused at once.
 
+use alloc::sync::Arc;
+
 use faultless_addr::{Access, FrameNo, ObjectId, PageIndex, PageRange, SpaceId};
 
 use crate::account::Payer;
@@ -12,6 +14,7 @@ use crate::engine::{Engine, Scope};
 use crate::fault::{Touch, Waiter};
 use crate::frame::{Busy, Site, State, Want};
 use crate::object::Rights;
+use crate::pass::Passes;
 use crate::plan::Plan;
 use crate::policy::PageKey;
 
@@ -39,12 +42,47 @@ pub struct Pin {
     admitted: bool,
     /// Whose account pages count on that it brings in.
     space: Option<SpaceId>,
+    hold: Hold,
+}
+
+/// How a pin holds its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// The engine has counted it.
+    Itself,
+    /// It is in the pass of its page, which the engine has counted.
+    ByPass,
+    /// It was the last in a recalled pass, which the engine is to end.
+    LastOfPass,
 }
 
 impl Pin {
     /// A pin that holds nothing yet.
     pub fn new(object: ObjectId, pages: PageRange, purpose: PinFor) -> Pin {
-        Pin { object, pages, purpose, taken: 0, admitted: false, space: None }
+        Pin { object, pages, purpose, taken: 0, admitted: false, space: None, hold: Hold::Itself }
+    }
+
+    /// A pin of one page for reading that holds already, if the page has a pass: without the
+    /// engine.
+    pub fn by_pass(passes: &Passes, object: ObjectId, pages: PageRange) -> Option<Pin> {
+        let pin = Pin { taken: 1, hold: Hold::ByPass, ..Pin::new(object, pages, PinFor::Read) };
+        (pages.len() == 1 && passes.take(pin.first())).then_some(pin)
+    }
+
+    /// Ends a pin without the engine, if it holds by a pass. Where that is not all, the answer
+    /// is no, and [`Engine::unpin`] goes on.
+    pub fn leave(&mut self, passes: &Passes) -> bool {
+        if self.hold != Hold::ByPass {
+            return false;
+        }
+        let last = passes.give_back(self.first());
+        self.hold = if last { Hold::LastOfPass } else { Hold::Itself };
+        self.taken = 0;
+        !last
+    }
+
+    fn first(&self) -> PageKey {
+        PageKey { object: self.object, page: self.pages.start }
     }
 
     /// What it brings in counts as if the space had.
@@ -103,6 +141,12 @@ impl Engine {
         u64::from(self.pins_max().saturating_sub(self.pinned)).saturating_sub(locked)
     }
 
+    fn pages_left_to_pin(&self, id: ObjectId) -> u64 {
+        let object = self.object(id);
+        let own = pins_max(object.options.limit).saturating_sub(object.pinned);
+        self.pages_left_to_hold().min(u64::from(own))
+    }
+
     /// Goes on with a pin: to be called again after the plan, until it holds or is refused.
     pub fn pin_step(&mut self, pin: &mut Pin, plan: &mut Plan) -> PinStep {
         let step = self.try_pin(pin, plan);
@@ -115,11 +159,12 @@ impl Engine {
     /// Holds a pin of one page that is where it has to be: nothing is to be done for it, nor
     /// waited for. Else nothing has happened, and the way is [`pin_step`](Self::pin_step).
     pub fn pin_at_once(&mut self, pin: &mut Pin) -> bool {
-        let key = PageKey { object: pin.object, page: pin.pages.start };
+        let key = pin.first();
         if pin.pages.len() != 1 {
             return false;
         }
         let Some(no) = self.lookup(key.object, key.page) else { return false };
+        self.recall_for(pin.purpose, no);
         let frame = &self.frames[no];
         let free = match pin.purpose {
             PinFor::Read => !frame.pinned_for_write && frame.pins < u16::MAX,
@@ -133,7 +178,68 @@ impl Engine {
         }
         self.take(no, pin.purpose);
         pin.taken = 1;
+        if pin.purpose == PinFor::Read {
+            self.open_pass(pin);
+        }
         true
+    }
+
+    /// Makes a pin that holds its page the page's pass's, if it can have one.
+    fn open_pass(&mut self, pin: &mut Pin) {
+        let key = pin.first();
+        // Whoever comes in by a pass doesn't look where the object ends.
+        if key.page.next().offset() > self.object(key.object).options.size {
+            return;
+        }
+        let Some(other) = self.passes.open(key) else { return };
+        if let Some(other) = other {
+            self.pass_ended(other);
+        }
+        (pin.hold, pin.admitted) = (Hold::ByPass, false);
+    }
+
+    /// The passes, by which pages are pinned and let go again without the engine.
+    pub fn passes(&self) -> Arc<Passes> {
+        self.passes.clone()
+    }
+
+    /// Sees to it that no pass pins the page in a frame, if it can be: nobody else gets in,
+    /// and the last who is in ends it.
+    pub(crate) fn recall(&mut self, no: FrameNo) {
+        let frame = &self.frames[no];
+        // The last one in a doomed page's pass sees to its end, which is the page's.
+        if frame.pins > 0 && !frame.doomed && self.passes.recall(frame.key()) {
+            self.pass_ended(frame.key());
+        }
+    }
+
+    /// Ends the passes that nobody uses: pages may be pinned or locked in place of theirs.
+    pub fn recall_idle(&mut self) {
+        let passes = self.passes.clone();
+        for key in passes.idle() {
+            if let Some(no) = self.lookup(key.object, key.page) {
+                self.recall(no);
+            }
+        }
+    }
+
+    fn pass_ended(&mut self, key: PageKey) -> FrameNo {
+        let no = self.lookup(key.object, key.page).expect("a pinned page stays");
+        self.frames[no].pins -= 1;
+        self.pinned -= 1;
+        self.object_mut(key.object).pinned -= 1;
+        no
+    }
+
+    /// A pin of the frame has ended.
+    fn unpinned(&mut self, no: FrameNo, plan: &mut Plan) {
+        let frame = &mut self.frames[no];
+        if frame.state == State::Failed {
+            frame.waited = false;
+        }
+        if frame.doomed || frame.state == State::Failed || frame.waited {
+            self.settle(no, plan);
+        }
     }
 
     /// Is a page at its home in a way that a pin can use, and does it stay there?
@@ -149,6 +255,13 @@ impl Engine {
                 here.is_some() && stays
             }
             PinFor::Write => here.is_some_and(|it| it.writable) && frame.is_idle(),
+        }
+    }
+
+    /// A pin for writing must be the only one.
+    fn recall_for(&mut self, purpose: PinFor, no: FrameNo) {
+        if purpose == PinFor::Write {
+            self.recall(no);
         }
     }
 
@@ -197,8 +310,11 @@ impl Engine {
         if pin.purpose == PinFor::Write && object.options.rights == Rights::ReadOnly {
             return Err(PinError::ReadOnly);
         }
-        let own = pins_max(object.options.limit).saturating_sub(object.pinned);
-        let left = self.pages_left_to_hold().min(u64::from(own));
+        let mut left = self.pages_left_to_pin(pin.object);
+        if pin.pages.len() > left {
+            self.recall_idle();
+            left = self.pages_left_to_pin(pin.object);
+        }
         if pin.pages.len() > left {
             return Err(PinError::NoRoom { left });
         }
@@ -226,6 +342,7 @@ impl Engine {
                 PinStep::NoFrame(scope)
             })?,
         };
+        self.recall_for(purpose, no);
         let frame = &mut self.frames[no];
         let conflict = match purpose {
             PinFor::Read => frame.pinned_for_write || frame.pins == u16::MAX,
@@ -291,6 +408,16 @@ impl Engine {
 
     /// Ends a pin, whether it holds or was still being made.
     pub fn unpin(&mut self, pin: &mut Pin, plan: &mut Plan) {
+        if pin.leave(&self.passes) {
+            return;
+        }
+        let mut ended = false;
+        if pin.hold == Hold::LastOfPass && self.passes.end(pin.first()) {
+            let no = self.pass_ended(pin.first());
+            self.unpinned(no, plan);
+            ended = true;
+        }
+        pin.hold = Hold::Itself;
         for page in PageRange::from_len(pin.pages.start, pin.taken).iter() {
             let no = self.lookup(pin.object, page).expect("a pinned page stays");
             let frame = &mut self.frames[no];
@@ -298,20 +425,16 @@ impl Engine {
                 PinFor::Read => frame.pins -= 1,
                 PinFor::Write => frame.pinned_for_write = false,
             }
-            if frame.state == State::Failed {
-                frame.waited = false;
-            }
-            if frame.doomed || frame.state == State::Failed || frame.waited {
-                self.settle(no, plan);
-            }
+            self.unpinned(no, plan);
         }
         pin.taken = 0;
         if core::mem::take(&mut pin.admitted) {
             self.pinned -= pin.pages.len() as u32;
             self.object_mut(pin.object).pinned -= pin.pages.len() as u32;
-            if core::mem::take(&mut self.starved) {
-                plan.wakes.frames = true;
-            }
+            ended = true;
+        }
+        if ended && core::mem::take(&mut self.starved) {
+            plan.wakes.frames = true;
         }
     }
 }

@@ -37,6 +37,7 @@ impl Engine {
 
     /// Case 4: a store at `touch.site` must not go to frame `no`, which is idle.
     pub(crate) fn promote(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
+        self.recall(no);
         if self.shown_at(no, touch.site).is_some() {
             if self.is_short(self.payer(touch)) && self.may_become_own(no) {
                 let id = self.anons.create();

@@ -12,6 +12,7 @@ use crate::anon::{AnonId, AnonPages};
 use crate::engine::{Engine, Leave, References, Scope};
 use crate::frame::{Dirt, FrameTable, State};
 use crate::object::{Backing, Object};
+use crate::pass::Passes;
 use crate::plan::{Op, Plan};
 use crate::policy::{Departure, Verdict, View};
 use crate::shown::{Translation, Translations};
@@ -56,6 +57,7 @@ struct Frames<'a> {
     spaces: &'a [AddressSpace],
     locked: Locked,
     swap: Option<&'a Swap>,
+    passes: &'a Passes,
     now: crate::Tick,
 }
 
@@ -72,6 +74,7 @@ macro_rules! frames_view {
             spaces: &$engine.spaces,
             locked: $locked,
             swap: $engine.swap.as_ref(),
+            passes: &$engine.passes,
             now: $engine.now,
         }
     };
@@ -88,8 +91,15 @@ impl View for Frames<'_> {
 
     fn is_movable(&self, no: FrameNo) -> bool {
         let frame = &self.frames[no];
-        let idle = frame.is_idle() && !frame.is_pinned() && !frame.doomed;
-        if !idle || frame.state != State::Resident || self.is_locked(no) {
+        // A pass that nobody uses is recalled in time.
+        let by_pins = frame.pins - u16::from(frame.pins > 0 && self.passes.is_idle(frame.key()));
+        let pinned = by_pins > 0 || frame.pinned_for_write;
+        if pinned
+            || !frame.is_idle()
+            || frame.doomed
+            || frame.state != State::Resident
+            || self.is_locked(no)
+        {
             return false;
         }
         if !frame.is_dirty() {
@@ -219,7 +229,8 @@ impl Engine {
     /// A second chance: being touched again is its reference. A bit shows it; where there
     /// is none, the page is unmapped and kept, and the fault shows it.
     fn unreference(&mut self, no: FrameNo, plan: &mut Plan) {
-        if !self.frames[no].is_mapped() {
+        self.recall(no);
+        if !self.frames[no].is_mapped() || self.frames[no].is_pinned() {
             return;
         }
         self.stats.second_chances += 1;
@@ -235,6 +246,10 @@ impl Engine {
 
     /// Begins to free a movable frame; returns how many frames leave with it.
     pub(crate) fn evict(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
+        self.recall(no);
+        if self.frames[no].is_pinned() {
+            return 0;
+        }
         if self.frames[no].is_dirty() {
             return self.launder(no, plan);
         }

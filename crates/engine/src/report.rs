@@ -284,9 +284,11 @@ impl Engine {
     /// A page that was cut while it was dirty is written up to the end now: it goes, and with
     /// it what it has behind the end. Under a pin it stays, for it may be stored to again.
     fn drop_if_torn(&mut self, no: FrameNo) {
-        let frame = &self.frames[no];
-        if frame.kind == Kind::Torn && !frame.is_pinned() {
-            self.doom(no);
+        if self.frames[no].kind == Kind::Torn {
+            self.recall(no);
+            if !self.frames[no].is_pinned() {
+                self.doom(no);
+            }
         }
     }
 

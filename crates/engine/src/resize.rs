@@ -67,7 +67,10 @@ impl Engine {
                 Some(no) if partial && !self.frames[no].is_dirty() => {
                     self.discard(id, PageRange::from_len(page, 1), plan);
                 }
-                Some(no) if partial && end < old => self.frames[no].kind = Kind::Torn,
+                Some(no) if partial && end < old => {
+                    self.recall(no);
+                    self.frames[no].kind = Kind::Torn;
+                }
                 _ => {}
             }
         }
@@ -111,11 +114,12 @@ impl Engine {
     }
 
     /// Is a page of the range pinned?
-    pub fn first_pinned(&self, id: ObjectId, pages: PageRange) -> Option<PageIndex> {
+    pub fn first_pinned(&mut self, id: ObjectId, pages: PageRange) -> Option<PageIndex> {
         let mut rest = pages;
         loop {
             let cache = &self.object(id).cache;
             let (page, no) = cache.first_in(rest, &self.nodes, &self.frames)?;
+            self.recall(no);
             if self.frames[no].is_pinned() {
                 return Some(page);
             }

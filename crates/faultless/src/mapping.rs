@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use faultless_addr::{ByteRange, ObjectId};
+use faultless_addr::{ByteRange, ObjectId, PageRange};
+use faultless_engine::Pin;
 use faultless_pager::{FileId, FilePager};
 use faultless_runtime::ObjectHandle;
 use faultless_sys::fork::Birthplace;
@@ -48,6 +49,23 @@ impl Mapping {
         match self.birthplace.is_here() {
             true => Ok(self.vm.core()),
             false => Err(faultless_runtime::Error::Forked.into()),
+        }
+    }
+
+    /// Pins a page for reading that is pinned often.
+    pub fn pin_again(&self, pages: PageRange) -> Option<Pin> {
+        match self.birthplace.is_here() {
+            true => self.vm.pin_again(self.object(), pages),
+            false => None,
+        }
+    }
+
+    /// Ends a pin. A forked child has none of its parent's.
+    pub fn unpin(&self, pin: Pin) {
+        if self.birthplace.is_here()
+            && let Some(pin) = self.vm.leave(pin)
+        {
+            self.vm.core().unpin(pin);
         }
     }
 

@@ -25,9 +25,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // A forked child has none of its parent's pins.
-        if let (Some(pin), Ok(core)) = (self.pin.take(), self.mapping.core()) {
-            core.unpin(pin);
+        if let Some(pin) = self.pin.take() {
+            self.mapping.unpin(pin);
         }
     }
 }

@@ -72,9 +72,15 @@ impl MapRaw {
         &self.mapping.name
     }
 
-    /// Bytes of the file that a range of the map means.
+    /// Bytes of the file that a range of the map means, which has them.
     fn bytes(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
         self.mapping.core()?;
+        let bytes = self.range(offset, len)?;
+        self.mapping.bytes(bytes.start, bytes.len())
+    }
+
+    /// The same, whether the file has them or not.
+    fn range(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
         let end = offset.checked_add(len).filter(|end| *end <= self.len() as u64);
         if end.is_none() {
             return Err(faultless_runtime::Error::BeyondEnd {
@@ -85,7 +91,8 @@ impl MapRaw {
             }
             .into());
         }
-        self.mapping.bytes(self.offset + offset, len)
+        let start = self.offset + offset;
+        Ok(ByteRange::new(start, start + len))
     }
 
     /// Brings bytes in and holds them while the guard lives.
@@ -95,9 +102,14 @@ impl MapRaw {
     /// Where the bytes can't be read or lie beyond the end; where other pins leave no
     /// room in the budget; where a page of them is pinned for writing.
     pub fn pin(&self, offset: u64, len: usize) -> Result<Pinned, Error> {
-        let bytes = self.bytes(offset, len as u64)?;
-        let core = self.mapping.core()?;
-        let pin = core.pin(self.mapping.object(), bytes.pages(), PinFor::Read)?;
+        let bytes = self.range(offset, len as u64)?;
+        let pin = match self.mapping.pin_again(bytes.pages()) {
+            Some(pin) => pin,
+            None => {
+                let (core, pages) = (self.mapping.core()?, self.bytes(offset, len as u64)?.pages());
+                core.pin(self.mapping.object(), pages, PinFor::Read)?
+            }
+        };
         Ok(Pinned::new(self.mapping.clone(), pin, bytes.start, len))
     }
 

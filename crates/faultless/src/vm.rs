@@ -4,8 +4,8 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use faultless_addr::{Access, PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
-use faultless_engine::{Addresses, Config, Joining, PolicyKind, Signal, Stats};
+use faultless_addr::{Access, ObjectId, PAGE_BYTES, PAGE_SIZE, PageRange, VirtAddr, VirtRange};
+use faultless_engine::{Addresses, Config, Joining, Pin, PolicyKind, Signal, Stats};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
 use faultless_pager::Pager;
@@ -59,6 +59,16 @@ impl Inner {
     /// The only way to the runtime: whoever goes it is inside.
     pub fn core(&self) -> Entered<'_> {
         Entered { _inside: Inside::enter(), core: &self.core }
+    }
+
+    /// As [`LinuxCore::pin_again`], which needs no one to be inside.
+    pub fn pin_again(&self, object: ObjectId, pages: PageRange) -> Option<Pin> {
+        self.core.pin_again(object, pages)
+    }
+
+    /// As [`LinuxCore::leave`].
+    pub fn leave(&self, pin: Pin) -> Option<Pin> {
+        self.core.leave(pin)
     }
 
     /// A pager of memory that leaves to swap.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use faultless_addr::{FrameNo, ObjectId};
+use faultless_engine::pass::Passes;
 use faultless_engine::{Config, Engine, Stats, Tick, Wakes};
 use faultless_machine::Machine;
 use faultless_pager::Pager;
@@ -53,6 +54,8 @@ impl Default for Options {
 pub struct Core<M: Machine> {
     pub(crate) machine: M,
     pub(crate) engine: Ranked<Engine>,
+    /// The engine's, for whoever has no need of it.
+    pub(crate) passes: Arc<Passes>,
     sleepers: Sleepers,
     pub(crate) pagers: Ranked<Vec<Option<Arc<dyn Pager>>>>,
     #[expect(clippy::vec_box, reason = "taken and put back at every fault: as a pointer")]
@@ -88,9 +91,11 @@ impl<M: Machine> Core<M> {
         let setup =
             |what| move |errno: faultless_sys::Errno| Error::Setup { what, source: errno.into() };
         let bells: Result<_, _> = (0..options.handlers).map(|_| EventFd::new()).collect();
+        let engine = Engine::new(config);
         Ok(Arc::new(Core {
             machine,
-            engine: Ranked::new(ENGINE, Engine::new(config)),
+            passes: engine.passes(),
+            engine: Ranked::new(ENGINE, engine),
             sleepers: Sleepers::new(),
             pagers: Ranked::new(LEAF, Vec::new()),
             workers: Ranked::new(LEAF, Vec::new()),

@@ -34,6 +34,11 @@ impl<M: Machine> Core<M> {
 
     fn begin_pin(&self, mut pin: Pin) -> Result<Pin, Error> {
         self.check_birthplace()?;
+        if pin.purpose == PinFor::Read
+            && let Some(pin) = self.pin_again(pin.object, pin.pages)
+        {
+            return Ok(pin);
+        }
         if self.engine.lock().pin_at_once(&mut pin) {
             return Ok(pin);
         }
@@ -43,6 +48,18 @@ impl<M: Machine> Core<M> {
         self.make_up(&mut worker);
         self.rest(worker);
         result.map(|()| pin)
+    }
+
+    /// Pins a page for reading that is pinned often, without the engine; none if there is
+    /// another way to go. The caller needn't be [inside](crate::Inside): nothing is waited for,
+    /// and a forked child, whose parent's pins are none, may be made at any moment of it.
+    pub fn pin_again(&self, object: ObjectId, pages: PageRange) -> Option<Pin> {
+        if self.is_here() { Pin::by_pass(&self.passes, object, pages) } else { None }
+    }
+
+    /// Ends a pin in the same way; gives it back where [`unpin`](Self::unpin) has to go on.
+    pub fn leave(&self, mut pin: Pin) -> Option<Pin> {
+        if pin.leave(&self.passes) { None } else { Some(pin) }
     }
 
     /// Pins many ranges with their reads under way at the same time. All or none.
@@ -156,6 +173,9 @@ impl<M: Machine> Core<M> {
         if !self.is_here() {
             return;
         }
+        if pin.leave(&self.passes) {
+            return;
+        }
         let mut plan = Plan::new();
         self.engine.lock().unpin(&mut pin, &mut plan);
         if plan.is_empty() {
@@ -265,5 +285,106 @@ impl<M: Machine> Core<M> {
             self.finish(worker);
         }
         rest.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use faultless_addr::PageIndex;
+    use faultless_engine::PageKey;
+    use faultless_engine::pass::{Passes, Word};
+    use shuttle::sync::Mutex;
+    use shuttle::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    const PAGE: PageKey = PageKey { object: ObjectId(1), page: PageIndex(7) };
+
+    #[derive(Default)]
+    struct InTurns(AtomicU64);
+
+    impl Word for InTurns {
+        fn load(&self) -> u64 {
+            self.0.load(Ordering::SeqCst)
+        }
+
+        fn change(&self, old: u64, new: u64) -> bool {
+            self.0.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        }
+
+        fn store(&self, value: u64) {
+            self.0.store(value, Ordering::SeqCst);
+        }
+    }
+
+    /// One page. Others may look whether it is there only while they are in its pass.
+    struct World {
+        passes: Passes<InTurns>,
+        /// What the engine's lock guards.
+        engine: Mutex<()>,
+        there: AtomicBool,
+    }
+
+    impl World {
+        fn use_page(&self) {
+            if !self.passes.take(PAGE) {
+                return;
+            }
+            assert!(self.there.load(Ordering::SeqCst), "it has left");
+            shuttle::thread::yield_now();
+            assert!(self.there.load(Ordering::SeqCst), "it leaves while it is used");
+            if self.passes.give_back(PAGE) {
+                let _engine = self.engine.lock().unwrap();
+                if self.passes.end(PAGE) {
+                    self.leaves();
+                }
+            }
+        }
+
+        fn recall(&self) {
+            let _engine = self.engine.lock().unwrap();
+            if self.passes.recall(PAGE) {
+                self.leaves();
+            }
+        }
+
+        /// The last pin of it has ended.
+        fn leaves(&self) {
+            assert!(self.there.swap(false, Ordering::SeqCst), "it leaves twice");
+        }
+
+        fn comes(&self) {
+            let _engine = self.engine.lock().unwrap();
+            if !self.there.swap(true, Ordering::SeqCst) {
+                assert_eq!(self.passes.open(PAGE), Some(None));
+                assert!(!self.passes.give_back(PAGE));
+            }
+        }
+    }
+
+    fn two_users_and_the_engine() {
+        let (passes, engine) = (Passes::new(1), Mutex::new(()));
+        let world = Arc::new(World { passes, engine, there: AtomicBool::new(false) });
+        world.comes();
+        let users = [0, 1].map(|_| {
+            let world = world.clone();
+            shuttle::thread::spawn(move || (0..2).for_each(|_| world.use_page()))
+        });
+        world.recall();
+        world.comes();
+        world.recall();
+        users.into_iter().for_each(|user| user.join().unwrap());
+        assert_eq!(world.passes.is_idle(PAGE), world.there.load(Ordering::SeqCst));
+        world.recall();
+        assert!(!world.there.load(Ordering::SeqCst), "nobody has seen to its end");
+    }
+
+    #[test]
+    fn a_page_leaves_once_and_with_nobody_in_its_pass() {
+        shuttle::check_random(two_users_and_the_engine, 10_000);
+        shuttle::check_pct(two_users_and_the_engine, 10_000, 3);
     }
 }

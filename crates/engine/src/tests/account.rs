@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use faultless_addr::*;
 
+use super::driver::carry_out;
 use crate::fault::Waiter;
 use crate::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use crate::*;
@@ -74,39 +75,7 @@ impl Fixture {
     }
 
     fn carry_out(&mut self) {
-        while !self.plan.is_empty() {
-            let plan = core::mem::take(&mut self.plan);
-            let next = &mut self.plan;
-            for leaver in &plan.drop {
-                self.engine.unmapped(leaver, Leave::Drop, next);
-            }
-            for leaver in &plan.keep {
-                self.engine.unmapped(leaver, Leave::Keep, next);
-            }
-            for op in &plan.ops {
-                match *op {
-                    Op::Read { run, .. } => {
-                        let frames = plan.frames(run.frames);
-                        self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
-                    }
-                    Op::Write { run, .. } => {
-                        let frames = plan.frames(run.frames);
-                        self.engine.write_ended(run.object, run.first, frames, Ok(()), next);
-                    }
-                    Op::Map { space, at, frames, write } => {
-                        self.engine.mapped(space, at, plan.frames(frames), write, next);
-                    }
-                    Op::Grant { space, at, frames } => {
-                        self.engine.granted(space, at, plan.frames(frames), next);
-                    }
-                    Op::Stop { space, at, frame } => self.engine.stopped(space, at, frame, next),
-                    Op::Copy { from, to, .. } => self.engine.copied(from, to, next),
-                    Op::Wake { .. } | Op::Protect { .. } => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-            self.engine.check_invariants();
-        }
+        carry_out(&mut self.engine, &mut self.plan);
     }
 }
 

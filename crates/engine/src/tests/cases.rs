@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use faultless_addr::*;
 
+use super::driver::carry_out;
 use crate::fault::Waiter;
 use crate::*;
 
@@ -36,45 +37,7 @@ impl Fixture {
 
     /// Carries the plan out; answers the names of what was done.
     fn carry_out(&mut self) -> Vec<&'static str> {
-        let mut done = Vec::new();
-        while !self.plan.is_empty() {
-            let plan = core::mem::take(&mut self.plan);
-            for op in &plan.ops {
-                let next = &mut self.plan;
-                done.push(match *op {
-                    Op::Read { run, source } => {
-                        let frames = plan.frames(run.frames);
-                        self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
-                        if source == Source::Zeros { "zeros" } else { "read" }
-                    }
-                    Op::Map { space, at, frames, write } => {
-                        self.engine.mapped(space, at, plan.frames(frames), write, next);
-                        match write {
-                            WriteAccess::Allowed => "map writable",
-                            WriteAccess::Tracked => "map tracked",
-                            WriteAccess::Forbidden => "map read-only",
-                        }
-                    }
-                    Op::Grant { space, at, frames } => {
-                        self.engine.granted(space, at, plan.frames(frames), next);
-                        "grant"
-                    }
-                    Op::Wake { .. } => "wake",
-                    Op::ClearAccessed { .. } => "clear accessed",
-                    other => panic!("{other:?}"),
-                });
-            }
-            for leaver in &plan.drop {
-                self.engine.unmapped(leaver, Leave::Drop, &mut self.plan);
-                done.push("drop");
-            }
-            for leaver in &plan.keep {
-                self.engine.unmapped(leaver, Leave::Keep, &mut self.plan);
-                done.push("keep");
-            }
-            self.engine.check_invariants();
-        }
-        done
+        carry_out(&mut self.engine, &mut self.plan)
     }
 }
 

@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use faultless_addr::*;
 
+use super::driver::carry_out;
 use crate::fault::Waiter;
 use crate::*;
 
@@ -43,39 +44,7 @@ impl Fixture {
     }
 
     fn carry_out(&mut self) -> Vec<&'static str> {
-        let mut done = Vec::new();
-        while !self.plan.is_empty() {
-            let plan = core::mem::take(&mut self.plan);
-            let (engine, next) = (&mut self.engine, &mut self.plan);
-            for leaver in &plan.drop {
-                engine.unmapped(leaver, Leave::Drop, next);
-                done.push("drop");
-            }
-            for op in &plan.ops {
-                done.push(match *op {
-                    Op::Read { run, .. } => {
-                        engine.read_ended(run.first, plan.frames(run.frames), ReadEnd::GOOD, next);
-                        "read"
-                    }
-                    Op::Write { run, .. } => {
-                        let frames = plan.frames(run.frames);
-                        engine.write_ended(run.object, run.first, frames, Ok(()), next);
-                        "write"
-                    }
-                    Op::Map { space, at, frames, write } => {
-                        engine.mapped(space, at, plan.frames(frames), write, next);
-                        "map"
-                    }
-                    Op::Grant { space, at, frames } => {
-                        engine.granted(space, at, plan.frames(frames), next);
-                        "grant"
-                    }
-                    other => panic!("{other:?}"),
-                });
-            }
-            self.engine.check_invariants();
-        }
-        done
+        carry_out(&mut self.engine, &mut self.plan)
     }
 
     fn flush_step(&mut self) -> FlushStep {

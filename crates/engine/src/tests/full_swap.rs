@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use faultless_addr::*;
 
+use super::driver::carry_out_writing;
 use crate::fault::Waiter;
 use crate::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use crate::*;
@@ -59,54 +60,14 @@ impl Fixture {
         self.carry_out();
     }
 
-    fn is_room_for(&self, no: FrameNo) -> bool {
-        self.fits.is_some_and(|at| self.engine.own_frame(SPACE, at) == Some(no))
-    }
-
     fn carry_out(&mut self) {
-        while !self.plan.is_empty() {
-            let plan = core::mem::take(&mut self.plan);
-            let mut next = Plan::new();
-            for leaver in plan.drop.iter() {
-                self.engine.unmapped(leaver, Leave::Drop, &mut next);
+        let fits = self.fits;
+        carry_out_writing(&mut self.engine, &mut self.plan, |engine, _, no| {
+            match fits.is_some_and(|at| engine.own_frame(SPACE, at) == Some(no)) {
+                true => Ok(()),
+                false => Err((Failure::Write, ENOSPC)),
             }
-            for leaver in plan.keep.iter() {
-                self.engine.unmapped(leaver, Leave::Keep, &mut next);
-            }
-            for op in &plan.ops {
-                self.carry_out_op(&plan, *op, &mut next);
-            }
-            self.engine.check_invariants();
-            self.plan = next;
-        }
-    }
-
-    fn carry_out_op(&mut self, plan: &Plan, op: Op, next: &mut Plan) {
-        match op {
-            Op::Read { run, .. } => {
-                self.engine.read_ended(run.first, plan.frames(run.frames), ReadEnd::GOOD, next);
-            }
-            // Each page on its own, as a driver does where a run finds no room.
-            Op::Write { run, .. } => {
-                for (n, no) in plan.frames(run.frames).iter().enumerate() {
-                    let result = match self.is_room_for(*no) {
-                        true => Ok(()),
-                        false => Err((Failure::Write, ENOSPC)),
-                    };
-                    let page = run.first.plus(n as u64);
-                    self.engine.write_ended(run.object, page, &[*no], result, next);
-                }
-            }
-            Op::Map { space, at, frames, write } => {
-                self.engine.mapped(space, at, plan.frames(frames), write, next);
-            }
-            Op::Grant { space, at, frames } => {
-                self.engine.granted(space, at, plan.frames(frames), next);
-            }
-            Op::Stop { space, at, frame } => self.engine.stopped(space, at, frame, next),
-            Op::Wake { .. } | Op::Protect { .. } => {}
-            other => panic!("{other:?}"),
-        }
+        });
     }
 }
 

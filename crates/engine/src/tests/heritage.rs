@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use faultless_addr::*;
 
+use super::driver::carry_out_writing;
 use crate::fault::Waiter;
 use crate::space::{Backing, MapRequest, Merge, Place, Sharing, VmaFlags};
 use crate::*;
@@ -79,42 +80,14 @@ impl Fixture {
     }
 
     fn carry_out(&mut self) {
-        while !self.plan.is_empty() {
-            let plan = core::mem::take(&mut self.plan);
-            let next = &mut self.plan;
-            for leaver in &plan.drop {
-                self.engine.unmapped(leaver, Leave::Drop, next);
+        let (file, file_written, written) = (self.file, &mut self.file_written, &mut self.written);
+        carry_out_writing(&mut self.engine, &mut self.plan, |_, key, _| {
+            match key.object == file {
+                true => *file_written += 1,
+                false => written.push(key.page.0),
             }
-            for leaver in &plan.keep {
-                self.engine.unmapped(leaver, Leave::Keep, next);
-            }
-            for op in &plan.ops {
-                match *op {
-                    Op::Read { run, .. } => {
-                        let frames = plan.frames(run.frames);
-                        self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
-                    }
-                    Op::Write { run, .. } => {
-                        let frames = plan.frames(run.frames);
-                        let pages = PageRange::from_len(run.first, frames.len() as u64);
-                        match run.object == self.file {
-                            true => self.file_written += frames.len(),
-                            false => self.written.extend(pages.iter().map(|page| page.0)),
-                        }
-                        self.engine.write_ended(run.object, run.first, frames, Ok(()), next);
-                    }
-                    Op::Map { space, at, frames, write } => {
-                        self.engine.mapped(space, at, plan.frames(frames), write, next);
-                    }
-                    Op::Grant { space, at, frames } => {
-                        self.engine.granted(space, at, plan.frames(frames), next);
-                    }
-                    Op::Wake { .. } | Op::Protect { .. } => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-            self.engine.check_invariants();
-        }
+            Ok(())
+        });
     }
 
     /// As a driver does it.

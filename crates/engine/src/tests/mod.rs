@@ -5,10 +5,12 @@ mod account;
 mod cases;
 mod change;
 mod device;
+mod driver;
 mod full_swap;
 mod heritage;
 mod meets;
 mod moves;
+mod passes;
 mod world;
 
 use world::World;

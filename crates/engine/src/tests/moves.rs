@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use faultless_addr::*;
 
+use super::driver::carry_out;
 use crate::fault::Waiter;
 use crate::space::{Backing, *};
 use crate::*;
@@ -86,36 +87,7 @@ impl Fixture {
     }
 
     fn carry_out(&mut self) {
-        while !self.plan.is_empty() {
-            let plan = core::mem::take(&mut self.plan);
-            let (engine, next) = (&mut self.engine, &mut self.plan);
-            for op in &plan.ops {
-                match *op {
-                    Op::Read { run, .. } => {
-                        engine.read_ended(run.first, plan.frames(run.frames), ReadEnd::GOOD, next);
-                    }
-                    Op::Write { run, .. } => {
-                        let frames = plan.frames(run.frames);
-                        engine.write_ended(run.object, run.first, frames, Ok(()), next);
-                    }
-                    Op::Map { space, at, frames, write } => {
-                        engine.mapped(space, at, plan.frames(frames), write, next);
-                    }
-                    Op::Grant { space, at, frames } => {
-                        engine.granted(space, at, plan.frames(frames), next);
-                    }
-                    Op::Copy { from, to, .. } => engine.copied(from, to, next),
-                    Op::Stop { space, at, frame } => engine.stopped(space, at, frame, next),
-                    Op::Wake { .. } => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-            let drops = plan.drop.iter().map(|it| (it, Leave::Drop));
-            for (leaver, then) in plan.keep.iter().map(|it| (it, Leave::Keep)).chain(drops) {
-                engine.unmapped(leaver, then, next);
-            }
-            engine.check_invariants();
-        }
+        carry_out(&mut self.engine, &mut self.plan);
     }
 
     fn remap(&mut self, from: VirtRange, to: u64, flags: RemapFlags) -> Remapped {

@@ -83,6 +83,8 @@ pub struct World {
     tasks: Vec<Task>,
     threads: Vec<Option<Thread>>,
     pins: Vec<Pin>,
+    /// Pins that their holders have let go of, which the engine doesn't know yet.
+    left: Vec<Pin>,
     disk_fails: bool,
     stored: u64,
     now: Tick,
@@ -136,6 +138,7 @@ impl World {
             tasks: Vec::new(),
             threads: std::vec![None; threads],
             pins: Vec::new(),
+            left: Vec::new(),
             disk_fails: false,
             stored: 0,
             now: 0,
@@ -153,6 +156,7 @@ impl World {
         for pin in std::mem::take(&mut self.pins) {
             self.unpin(pin);
         }
+        self.tell_who_left();
         self.finish_threads();
         self.flush();
         assert_eq!(self.file, self.model, "a store was lost");
@@ -436,17 +440,28 @@ impl World {
             let pin = self.pins.swap_remove(n);
             return self.unpin(pin);
         }
+        self.tell_who_left();
         let purpose = if self.rng.one_in(3) { PinFor::Write } else { PinFor::Read };
-        let pages = PageRange::from_len(PageIndex(self.rng.below(self.pages)), self.rng.below(5));
+        let pages = match self.rng.below(4) {
+            // Some are pinned again and again.
+            0 => PageRange::from_len(PageIndex(self.rng.below(self.pages.min(4))), 1),
+            _ => PageRange::from_len(PageIndex(self.rng.below(self.pages)), self.rng.below(5)),
+        };
+        if purpose == PinFor::Read
+            && let Some(pin) = Pin::by_pass(&self.engine.passes, self.object, pages)
+        {
+            self.assert_shown(&pin);
+            return self.pins.push(pin);
+        }
         let mut pin = Pin::new(self.object, pages, purpose);
+        if self.engine.pin_at_once(&mut pin) {
+            self.assert_shown(&pin);
+            return self.pins.push(pin);
+        }
         for _ in 0..10_000 {
             match self.plan(|engine, plan| engine.pin_step(&mut pin, plan)) {
                 PinStep::Held => {
-                    for page in pages.iter() {
-                        let seen = self.table[&self.addr(page.0)];
-                        assert_eq!(seen.value, self.model[page.0 as usize], "pinned stale bytes");
-                        assert!(seen.writable || purpose == PinFor::Read);
-                    }
+                    self.assert_shown(&pin);
                     return self.pins.push(pin);
                 }
                 PinStep::Refused(_) => return,
@@ -471,8 +486,27 @@ impl World {
         panic!("a pin neither holds nor is refused: {pin:?}, {:?}", self.tasks);
     }
 
+    fn assert_shown(&self, pin: &Pin) {
+        for page in pin.pages.iter() {
+            let seen = self.table[&self.addr(page.0)];
+            assert_eq!(seen.value, self.model[page.0 as usize], "pinned stale bytes");
+            assert!(seen.writable || pin.purpose == PinFor::Read);
+        }
+    }
+
     fn unpin(&mut self, mut pin: Pin) {
-        self.plan(|engine, plan| engine.unpin(&mut pin, plan));
+        if !pin.leave(&self.engine.passes) {
+            self.left.push(pin);
+        }
+        if self.rng.one_in(2) {
+            self.tell_who_left();
+        }
+    }
+
+    fn tell_who_left(&mut self) {
+        for mut pin in core::mem::take(&mut self.left) {
+            self.plan(|engine, plan| engine.unpin(&mut pin, plan));
+        }
     }
 
     fn finish_threads(&mut self) {

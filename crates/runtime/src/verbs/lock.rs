@@ -19,6 +19,7 @@ impl<M: Machine> Core<M> {
         let open: Vec<Vma> = areas.filter(|area| !area.is_locked()).copied().collect();
         let open: Vec<VirtRange> = open.iter().map(|area| area.range.intersect(range)).collect();
         let wanted = open.iter().map(|range| range.pages()).sum();
+        engine.recall_idle();
         let left = engine.pages_left_to_hold();
         if wanted > left {
             return Err(Error::NoRoom { wanted, left });

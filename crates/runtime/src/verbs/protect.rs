@@ -31,9 +31,9 @@ impl<M: Machine> Core<M> {
     ) -> Result<(), Error> {
         self.check_birthplace()?;
         let (space, pages) = (handle.space, pages_of(handle, range));
-        let pinned = |engine: &Engine| {
+        let pinned = |engine: &mut Engine| {
             let takes_away = !prot.contains(Prot::READ | Prot::WRITE);
-            engine.first_pinned(handle.object, pages).filter(|_| takes_away)
+            if takes_away { engine.first_pinned(handle.object, pages) } else { None }
         };
         let result = self.take_away(space, range, |engine, plan| match pinned(engine) {
             Some(page) => Err(page),

@@ -81,6 +81,9 @@ fn grow(
     };
     let is_locked = engine.space(space).find(range.start).is_some_and(Vma::is_locked);
     let more = (len - range.len()) >> PAGE_SHIFT;
+    if is_locked {
+        engine.recall_idle();
+    }
     if is_locked && more > engine.pages_left_to_hold() {
         return Err(RemapError::TooManyLocked);
     }
