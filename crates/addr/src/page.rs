@@ -124,6 +124,7 @@ impl ByteRange {
     /// assert_eq!(ByteRange::new(4095, 4097).pages().len(), 2);
     /// assert!(ByteRange::new(5, 5).pages().is_empty());
     /// ```
+    #[inline]
     pub fn pages(self) -> PageRange {
         if self.is_empty() {
             return PageRange::from_len(PageIndex::containing(self.start), 0);

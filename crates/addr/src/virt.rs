@@ -47,6 +47,7 @@ pub struct VirtRange {
 
 impl VirtRange {
     /// Addresses `start..end`; an `end` before `start` makes an empty range.
+    #[inline]
     pub fn new(start: VirtAddr, end: VirtAddr) -> VirtRange {
         VirtRange { start, end: end.max(start) }
     }

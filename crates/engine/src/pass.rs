@@ -42,10 +42,12 @@ pub trait Word: Default {
 }
 
 impl Word for AtomicU64 {
+    #[inline]
     fn load(&self) -> u64 {
         self.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn change(&self, old: u64, new: u64) -> bool {
         self.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -75,6 +77,7 @@ impl State {
     const NONE: State = State(Self::KEY);
 
     /// A page's key; none for pages so far out, or of so many objects, that it doesn't fit.
+    #[inline]
     fn key(page: PageKey) -> Option<u64> {
         let fits = page.page.0 < (1 << Self::PAGE_BITS) - 1
             && page.object.0 < (1 << Self::OBJECT_BITS) - 1;
@@ -126,6 +129,7 @@ impl<W: Word> Passes<W> {
         Passes { words: words.take(slots).collect() }
     }
 
+    #[inline]
     fn word(&self, key: u64) -> &W {
         // Neighbours in a file are neighbours here.
         let object = (key >> State::PAGE_BITS).wrapping_mul(0x9e37_79b9);
@@ -133,6 +137,7 @@ impl<W: Word> Passes<W> {
     }
 
     /// Counts a user of the page in, if it has a pass. By anybody, at any time.
+    #[inline]
     pub fn take(&self, page: PageKey) -> bool {
         let Some(key) = State::key(page) else { return false };
         let word = self.word(key);
@@ -150,6 +155,7 @@ impl<W: Word> Passes<W> {
 
     /// Counts a user out again. If that was the last of a pass that has been recalled, the
     /// answer is yes, and the engine is to be told (by [`Engine::unpin`](crate::Engine::unpin)).
+    #[inline]
     pub fn give_back(&self, page: PageKey) -> bool {
         let key = State::key(page).expect("a page with a pass has a key");
         let word = self.word(key);

@@ -58,12 +58,14 @@ enum Hold {
 
 impl Pin {
     /// A pin that holds nothing yet.
+    #[inline]
     pub fn new(object: ObjectId, pages: PageRange, purpose: PinFor) -> Pin {
         Pin { object, pages, purpose, taken: 0, admitted: false, space: None, hold: Hold::Itself }
     }
 
     /// A pin of one page for reading that holds already, if the page has a pass: without the
     /// engine.
+    #[inline]
     pub fn by_pass(passes: &Passes, object: ObjectId, pages: PageRange) -> Option<Pin> {
         let pin = Pin { taken: 1, hold: Hold::ByPass, ..Pin::new(object, pages, PinFor::Read) };
         (pages.len() == 1 && passes.take(pin.first())).then_some(pin)
@@ -71,6 +73,7 @@ impl Pin {
 
     /// Ends a pin without the engine, if it holds by a pass. Where that is not all, the answer
     /// is no, and [`Engine::unpin`] goes on.
+    #[inline]
     pub fn leave(&mut self, passes: &Passes) -> bool {
         if self.hold != Hold::ByPass {
             return false;
@@ -81,6 +84,7 @@ impl Pin {
         !last
     }
 
+    #[inline]
     fn first(&self) -> PageKey {
         PageKey { object: self.object, page: self.pages.start }
     }

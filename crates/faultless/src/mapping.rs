@@ -53,6 +53,7 @@ impl Mapping {
     }
 
     /// Pins a page for reading that is pinned often.
+    #[inline]
     pub fn pin_again(&self, pages: PageRange) -> Option<Pin> {
         match self.birthplace.is_here() {
             true => self.vm.pin_again(self.object(), pages),
@@ -61,6 +62,7 @@ impl Mapping {
     }
 
     /// Ends a pin. A forked child has none of its parent's.
+    #[inline]
     pub fn unpin(&self, pin: Pin) {
         if self.birthplace.is_here()
             && let Some(pin) = self.vm.leave(pin)

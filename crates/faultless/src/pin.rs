@@ -17,6 +17,7 @@ struct Held {
 }
 
 impl Held {
+    #[inline]
     fn new(mapping: Arc<Mapping>, pin: Pin, offset: u64, len: usize) -> Held {
         let start = Address(mapping.addr(offset));
         Held { mapping, pin: Some(pin), start, len }
@@ -24,6 +25,7 @@ impl Held {
 }
 
 impl Drop for Held {
+    #[inline]
     fn drop(&mut self) {
         if let Some(pin) = self.pin.take() {
             self.mapping.unpin(pin);

@@ -72,17 +72,17 @@ impl MapRaw {
         &self.mapping.name
     }
 
-    /// Bytes of the file that a range of the map means, which has them.
-    fn bytes(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
-        self.mapping.core()?;
-        let bytes = self.range(offset, len)?;
-        self.mapping.bytes(bytes.start, bytes.len())
+    /// Bytes of the file that a range of the map means, if it is inside of the map.
+    #[inline]
+    fn range(&self, offset: u64, len: u64) -> Option<ByteRange> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.len() as u64)?;
+        Some(ByteRange::new(self.offset + offset, self.offset + end))
     }
 
-    /// The same, whether the file has them or not.
-    fn range(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
-        let end = offset.checked_add(len).filter(|end| *end <= self.len() as u64);
-        if end.is_none() {
+    /// The same, which the file has.
+    fn bytes(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
+        self.mapping.core()?;
+        let Some(bytes) = self.range(offset, len) else {
             return Err(faultless_runtime::Error::BeyondEnd {
                 name: self.mapping.name.clone(),
                 size: self.offset + self.len() as u64,
@@ -90,9 +90,8 @@ impl MapRaw {
                 end: self.offset.saturating_add(offset).saturating_add(len),
             }
             .into());
-        }
-        let start = self.offset + offset;
-        Ok(ByteRange::new(start, start + len))
+        };
+        self.mapping.bytes(bytes.start, bytes.len())
     }
 
     /// Brings bytes in and holds them while the guard lives.
@@ -102,14 +101,18 @@ impl MapRaw {
     /// Where the bytes can't be read or lie beyond the end; where other pins leave no
     /// room in the budget; where a page of them is pinned for writing.
     pub fn pin(&self, offset: u64, len: usize) -> Result<Pinned, Error> {
-        let bytes = self.range(offset, len as u64)?;
-        let pin = match self.mapping.pin_again(bytes.pages()) {
-            Some(pin) => pin,
-            None => {
-                let (core, pages) = (self.mapping.core()?, self.bytes(offset, len as u64)?.pages());
-                core.pin(self.mapping.object(), pages, PinFor::Read)?
-            }
-        };
+        let bytes = self.range(offset, len as u64);
+        let again = bytes.and_then(|it| Some((self.mapping.pin_again(it.pages())?, it.start)));
+        match again {
+            Some((pin, start)) => Ok(Pinned::new(self.mapping.clone(), pin, start, len)),
+            None => self.pin_anew(offset, len),
+        }
+    }
+
+    fn pin_anew(&self, offset: u64, len: usize) -> Result<Pinned, Error> {
+        let bytes = self.bytes(offset, len as u64)?;
+        let core = self.mapping.core()?;
+        let pin = core.pin(self.mapping.object(), bytes.pages(), PinFor::Read)?;
         Ok(Pinned::new(self.mapping.clone(), pin, bytes.start, len))
     }
 

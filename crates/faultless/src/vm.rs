@@ -62,11 +62,13 @@ impl Inner {
     }
 
     /// As [`LinuxCore::pin_again`], which needs no one to be inside.
+    #[inline]
     pub fn pin_again(&self, object: ObjectId, pages: PageRange) -> Option<Pin> {
         self.core.pin_again(object, pages)
     }
 
     /// As [`LinuxCore::leave`].
+    #[inline]
     pub fn leave(&self, pin: Pin) -> Option<Pin> {
         self.core.leave(pin)
     }

@@ -144,6 +144,7 @@ impl<M: Machine> Core<M> {
         if self.birthplace.is_here() { Ok(()) } else { Err(Error::Forked) }
     }
 
+    #[inline]
     pub(crate) fn is_here(&self) -> bool {
         self.birthplace.is_here()
     }

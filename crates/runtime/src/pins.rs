@@ -53,11 +53,13 @@ impl<M: Machine> Core<M> {
     /// Pins a page for reading that is pinned often, without the engine; none if there is
     /// another way to go. The caller needn't be [inside](crate::Inside): nothing is waited for,
     /// and a forked child, whose parent's pins are none, may be made at any moment of it.
+    #[inline]
     pub fn pin_again(&self, object: ObjectId, pages: PageRange) -> Option<Pin> {
         if self.is_here() { Pin::by_pass(&self.passes, object, pages) } else { None }
     }
 
     /// Ends a pin in the same way; gives it back where [`unpin`](Self::unpin) has to go on.
+    #[inline]
     pub fn leave(&self, mut pin: Pin) -> Option<Pin> {
         if pin.leave(&self.passes) { None } else { Some(pin) }
     }

@@ -82,6 +82,7 @@ impl Birthplace {
     /// Is this still the process that it was taken in, not a forked child of it?
     ///
     /// Two loads; async-signal-safe.
+    #[inline]
     pub fn is_here(&self) -> bool {
         GENERATION.load(Ordering::Relaxed) == self.0.load(Ordering::Relaxed)
     }
