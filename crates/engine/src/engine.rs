@@ -26,6 +26,7 @@ use crate::shown::{Translation, Translations};
 use crate::space::AddressSpace;
 use crate::stats::Stats;
 use crate::swapping::Swap;
+use crate::sweep::Sweep;
 
 /// What an engine is made of.
 #[derive(Clone, Debug)]
@@ -160,6 +161,9 @@ pub struct Engine {
     pub(crate) departing: u32,
     /// Frames with I/O or a change of translation under way.
     pub(crate) in_flight: u32,
+    /// Of those, pages that are being written.
+    pub(crate) writing: u32,
+    pub(crate) sweep: Option<Sweep>,
     pub(crate) pinned: u32,
     pub(crate) passes: Arc<Passes>,
     /// Addresses that are errors; mostly none.
@@ -199,6 +203,8 @@ impl Engine {
             starved: false,
             departing: 0,
             in_flight: 0,
+            writing: 0,
+            sweep: None,
             pinned: 0,
             passes: Arc::new(Passes::new(config.frames / 2)),
             marks: Vec::new(),
@@ -402,10 +408,11 @@ impl Engine {
     pub(crate) fn begin(&mut self, no: FrameNo, busy: Busy, parts: usize) {
         self.frames[no].begin(busy, parts as u16);
         self.in_flight += 1;
-        if busy == Busy::Writing
-            && let Some(object) = self.object_of(no)
-        {
-            object.writing += 1;
+        if busy == Busy::Writing {
+            self.writing += 1;
+            if let Some(object) = self.object_of(no) {
+                object.writing += 1;
+            }
         }
     }
 
@@ -413,11 +420,11 @@ impl Engine {
     pub(crate) fn end(&mut self, no: FrameNo, busy: Busy) -> bool {
         let last = self.frames[no].end(busy);
         self.in_flight -= u32::from(last);
-        if last
-            && busy == Busy::Writing
-            && let Some(object) = self.object_of(no)
-        {
-            object.writing -= 1;
+        if last && busy == Busy::Writing {
+            self.writing -= 1;
+            if let Some(object) = self.object_of(no) {
+                object.writing -= 1;
+            }
         }
         last
     }

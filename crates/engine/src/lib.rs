@@ -77,6 +77,7 @@ pub mod space;
 mod stats;
 pub mod swap;
 mod swapping;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod usage;

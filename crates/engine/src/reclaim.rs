@@ -272,7 +272,10 @@ impl Engine {
     /// Writes a dirty page that is to leave, and its dirty neighbours on the way.
     fn launder(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
         match AnonId::of(self.frames[no].key()) {
-            None => self.begin_write_around(no, plan),
+            None => {
+                self.begin_write_around(no, plan);
+                self.begin_sweep(self.frames[no].object, plan);
+            }
             Some(id) => {
                 if !self.begin_swap_out(id, no, plan) {
                     return 0;

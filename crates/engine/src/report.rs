@@ -82,6 +82,11 @@ impl Engine {
     fn page_arrived(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];
         frame.state = State::Resident;
+        if frame.kind == Kind::Given {
+            frame.kind = Kind::Plain;
+            self.set_dirty(no);
+        }
+        let frame = &self.frames[no];
         let noted = frame.waited || self.others.contains_key(&no);
         let asked = frame.want != Want::Nothing || frame.is_pinned() || noted;
         let (key, kind, doomed) = (frame.key(), frame.kind, frame.doomed);
@@ -279,6 +284,7 @@ impl Engine {
             }
             self.written(*no, plan);
         }
+        self.go_on_sweeping(plan);
     }
 
     /// A page that was cut while it was dirty is written up to the end now: it goes, and with

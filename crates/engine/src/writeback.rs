@@ -42,7 +42,7 @@ pub enum FlushStep {
 
 impl Engine {
     /// Can this page's write begin now?
-    fn is_ready_to_write(&self, no: FrameNo) -> bool {
+    pub(crate) fn is_ready_to_write(&self, no: FrameNo) -> bool {
         let frame = &self.frames[no];
         frame.state == State::Resident
             && frame.is_idle()
@@ -68,7 +68,7 @@ impl Engine {
         self.begin_write_from(first, longest, plan);
     }
 
-    fn gather_max(&self) -> usize {
+    pub(crate) fn gather_max(&self) -> usize {
         // Half the budget at most, so that small budgets keep frames that can move.
         GATHER_MAX.min(self.config.run_max as usize).min(self.frames.count() as usize / 2).max(1)
     }
@@ -92,7 +92,12 @@ impl Engine {
     }
 
     /// Begins to write the run of dirty pages that starts with `first`; returns its length.
-    fn begin_write_from(&mut self, first: FrameNo, longest: usize, plan: &mut Plan) -> usize {
+    pub(crate) fn begin_write_from(
+        &mut self,
+        first: FrameNo,
+        longest: usize,
+        plan: &mut Plan,
+    ) -> usize {
         let mut run = [first; GATHER_MAX];
         let mut len = 1;
         while len < longest

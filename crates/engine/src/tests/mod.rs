@@ -7,10 +7,12 @@ mod change;
 mod device;
 mod driver;
 mod full_swap;
+mod given;
 mod heritage;
 mod meets;
 mod moves;
 mod passes;
+mod sweep;
 mod world;
 
 use world::World;

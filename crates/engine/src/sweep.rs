@@ -1,0 +1,66 @@
+//! Sweeps: all that is dirty of an object, in the order of its pages, with many writes under way.
+//!
+//! A disk that reads for a fault and writes for an eviction in turns does both slowly: each
+//! waits for the other. Written together the same pages take a fraction of the time. So the
+//! first dirty page that reclaim meets begins a sweep, after which everything is clean for
+//! about as long as it takes to turn the memory over; between sweeps only reads are under way.
+//! (So does Linux's write-back: when a bound is passed, an inode's pages are written in order.)
+
+use faultless_addr::{ObjectId, PageIndex, PageRange};
+
+use crate::engine::Engine;
+use crate::frame::Dirt;
+use crate::object::Writes;
+use crate::plan::Plan;
+
+/// As many pages are being written at a time, and some more where they lie together; of few
+/// frames a quarter, so that some can move.
+const DEPTH: u32 = 64;
+
+/// Worth it are so many dirty pages of an object: one in eight frames.
+const WORTH: u32 = 8;
+
+/// Pages that are looked at in one go, dirty or not, so that the engine's lock is free again.
+const LOOKS: u32 = 512;
+
+/// A sweep, and how far it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweep {
+    object: ObjectId,
+    next: PageIndex,
+}
+
+impl Engine {
+    /// Begins a sweep of an object, unless one is under way.
+    pub(crate) fn begin_sweep(&mut self, id: ObjectId, plan: &mut Plan) {
+        let object = self.object(id);
+        let worth = object.dirty >= self.frames.count() / WORTH;
+        if self.sweep.is_none() && worth && object.options.writes == Writes::InTime {
+            self.sweep = Some(Sweep { object: id, next: PageIndex(0) });
+        }
+        self.go_on_sweeping(plan);
+    }
+
+    /// Begins as many writes as may be under way.
+    pub(crate) fn go_on_sweeping(&mut self, plan: &mut Plan) {
+        let depth = DEPTH.min(self.frames.count() / 4);
+        let mut looks = LOOKS;
+        while let Some(Sweep { object: id, next }) = self.sweep
+            && self.writing < depth
+            && looks > 0
+        {
+            looks -= 1;
+            let object = self.objects.get(id.index()).and_then(Option::as_deref);
+            let rest = PageRange::new(next, PageRange::all().end);
+            let worth = object.filter(|object| object.dirty > 0 && !object.write_failed);
+            let found = worth.and_then(|it| it.cache.first_in(rest, &self.nodes, &self.frames));
+            let Some((page, no)) = found else {
+                self.sweep = None;
+                return;
+            };
+            let ready = self.is_ready_to_write(no) && self.frames[no].dirt == Dirt::Unwritten;
+            let len = if ready { self.begin_write_from(no, self.gather_max(), plan) } else { 1 };
+            self.sweep = Some(Sweep { object: id, next: page.plus(len as u64) });
+        }
+    }
+}
