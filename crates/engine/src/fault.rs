@@ -404,24 +404,6 @@ impl Engine {
         Ok(no)
     }
 
-    /// Takes a frame for an absent page whose bytes whoever pins it gives, all of them: nothing
-    /// is read, for what is there is about to be stored over.
-    pub(crate) fn start_given(
-        &mut self,
-        key: PageKey,
-        payer: Payer,
-        plan: &mut Plan,
-    ) -> Result<FrameNo, Scope> {
-        let object = self.object(key.object);
-        if object.resident >= object.options.limit {
-            return Err(Scope::Object(key.object));
-        }
-        let no = self.take_frame(key, payer)?;
-        self.frames[no].kind = Kind::Given;
-        plan.push_read(key.object, key.page, no, Source::Given, self.config.run_max);
-        Ok(no)
-    }
-
     /// The marker of a window was touched: the window after it.
     fn read_next_window(&mut self, key: PageKey, payer: Payer, plan: &mut Plan) {
         let longest = self.allowance(key.object, payer).min(u64::from(self.config.ahead_max));

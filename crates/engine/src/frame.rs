@@ -133,9 +133,6 @@ pub enum Kind {
     Ahead,
     /// They are zeros in place of bytes that could not be read; never written back.
     Substitute,
-    /// Its bytes come from who stores to it, not from its backing: it is dirty as soon as they
-    /// are there.
-    Given,
     /// The object was cut inside of the page while that was dirty: those behind the end are no
     /// more, so the page is doomed as soon as it is clean.
     Torn,

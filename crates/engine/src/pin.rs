@@ -43,8 +43,6 @@ pub struct Pin {
     /// Whose account pages count on that it brings in.
     space: Option<SpaceId>,
     hold: Hold,
-    /// Pages that needn't be read: their bytes are given.
-    given: PageRange,
 }
 
 /// How a pin holds its pages.
@@ -62,29 +60,7 @@ impl Pin {
     /// A pin that holds nothing yet.
     #[inline]
     pub fn new(object: ObjectId, pages: PageRange, purpose: PinFor) -> Pin {
-        Pin {
-            object,
-            pages,
-            purpose,
-            taken: 0,
-            admitted: false,
-            space: None,
-            hold: Hold::Itself,
-            given: PageRange::new(PageIndex(0), PageIndex(0)),
-        }
-    }
-
-    /// Its holder has the bytes of these pages, and stores all of them: those that are not in
-    /// memory are not read, but get them at once ([`Source::Given`](crate::Source)), so that
-    /// nobody sees anything else there. They stay even if the pin is refused in the end.
-    pub fn giving(self, pages: PageRange) -> Pin {
-        debug_assert!(self.purpose == PinFor::Write, "who gives bytes writes");
-        Pin { given: pages, ..self }
-    }
-
-    /// The pages whose bytes are [given](Self::giving).
-    pub fn given(&self) -> PageRange {
-        self.given
+        Pin { object, pages, purpose, taken: 0, admitted: false, space: None, hold: Hold::Itself }
     }
 
     /// A pin of one page for reading that holds already, if the page has a pass: without the
@@ -308,7 +284,7 @@ impl Engine {
             let page = pin.pages.start.plus(pin.taken);
             let payer = pin.space.and_then(|space| self.accounts.payer(space));
             let key = PageKey { object: pin.object, page };
-            match self.pin_page(key, payer, (pin.purpose, pin.given), plan) {
+            match self.pin_page(key, payer, pin.purpose, plan) {
                 Ok(()) => pin.taken += 1,
                 Err(step) => return step,
             }
@@ -357,7 +333,7 @@ impl Engine {
         &mut self,
         key: PageKey,
         payer: Payer,
-        (purpose, given): (PinFor, PageRange),
+        purpose: PinFor,
         plan: &mut Plan,
     ) -> Result<(), PinStep> {
         if !self.is_allowed(key, purpose) {
@@ -365,16 +341,10 @@ impl Engine {
         }
         let no = match self.lookup(key.object, key.page) {
             Some(no) => no,
-            None => {
-                let started = match given.contains(key.page) {
-                    true => self.start_given(key, payer, plan),
-                    false => self.start_read(key, payer, plan),
-                };
-                started.map_err(|scope| {
-                    self.starved = true;
-                    PinStep::NoFrame(scope)
-                })?
-            }
+            None => self.start_read(key, payer, plan).map_err(|scope| {
+                self.starved = true;
+                PinStep::NoFrame(scope)
+            })?,
         };
         self.recall_for(purpose, no);
         let frame = &mut self.frames[no];

@@ -4,7 +4,7 @@ use super::svg::{Anchor, Svg};
 use crate::run::Reached;
 use crate::targets::Of;
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 830.0;
 const LEFT: f64 = 330.0;
 const RIGHT: f64 = 700.0;
 const ROW: f64 = 20.0;

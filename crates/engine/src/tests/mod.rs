@@ -7,7 +7,6 @@ mod change;
 mod device;
 mod driver;
 mod full_swap;
-mod given;
 mod heritage;
 mod meets;
 mod moves;
