@@ -135,6 +135,7 @@ impl Engine {
                 .expect("a window is an area");
         }
         assert!(!self.has_marks(id), "marks are left behind");
+        self.end_sweep(id);
         self.objects_free.push(id.0);
     }
 }

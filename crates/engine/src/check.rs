@@ -94,13 +94,14 @@ impl Engine {
     }
 
     fn check_counts(&self, cached: &[bool]) {
-        let (mut used, mut dirty, mut busy, mut leaving) = (0, 0, 0, 0);
+        let (mut used, mut dirty, mut busy, mut leaving, mut writing) = (0, 0, 0, 0, 0);
         for (no, frame) in self.frames.iter() {
             assert_eq!(frame.has_page(), cached[no.index()], "{no:?}: {frame:?}");
             used += u64::from(frame.has_page() && !frame.is_device());
             dirty += u64::from(frame.is_dirty());
             busy += u32::from(!frame.is_idle());
             leaving += u32::from(frame.leaving);
+            writing += u32::from(frame.busy == Busy::Writing);
             self.check_served(no);
         }
         assert_eq!(self.stats.frames_used, used, "frames used");
@@ -108,6 +109,7 @@ impl Engine {
         assert_eq!(self.stats.pages_dirty, dirty, "pages dirty");
         assert_eq!(self.in_flight, busy, "frames busy");
         assert_eq!(self.departing, leaving, "frames leaving");
+        assert_eq!(self.writing, writing, "frames being written");
     }
 
     /// An idle frame has no want left unserved.

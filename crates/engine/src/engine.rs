@@ -163,8 +163,11 @@ pub struct Engine {
     pub(crate) in_flight: u32,
     /// Of those, pages that are being written.
     pub(crate) writing: u32,
+    /// What is being written all at once.
     pub(crate) sweep: Option<Sweep>,
+    /// Pages that pins hold, and passes.
     pub(crate) pinned: u32,
+    /// By which pages are pinned again.
     pub(crate) passes: Arc<Passes>,
     /// Addresses that are errors; mostly none.
     pub(crate) marks: Vec<Mark>,

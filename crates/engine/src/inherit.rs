@@ -36,6 +36,7 @@ impl Engine {
         self.starved = false;
         self.pinned = 0;
         self.passes.clear();
+        self.sweep = None;
         for no in (0..self.frames.count()).map(FrameNo) {
             let frame = &self.frames[no];
             let private = AnonId::of(frame.key()).is_some();

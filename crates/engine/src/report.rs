@@ -5,7 +5,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, SpaceId, VirtAddr, WriteAcces
 use crate::anon::{ANON, AnonId};
 use crate::canary::Canary;
 use crate::engine::{Engine, Leave};
-use crate::frame::{Busy, Kind, Site, State, Want};
+use crate::frame::{Busy, Dirt, Kind, Site, State, Want};
 use crate::object::{Backing, Failure, KeptError, OnError};
 use crate::plan::{Leaver, Op, Plan, Source};
 use crate::policy::{Arrival, Departure, PageKey};
@@ -280,6 +280,18 @@ impl Engine {
             self.written(*no, plan);
         }
         self.go_on_sweeping(plan);
+    }
+
+    /// A page could not be written: it is the turn of others before its.
+    fn note_refused(&mut self, no: FrameNo) {
+        let now = self.now;
+        let frame = &mut self.frames[no];
+        (frame.dirt, frame.dirty_since) = (Dirt::Refused, now);
+        if AnonId::of(frame.key()).is_some()
+            && let Some(swap) = &mut self.swap
+        {
+            swap.refused.insert(no);
+        }
     }
 
     /// A page that was cut while it was dirty is written up to the end now: it goes, and with

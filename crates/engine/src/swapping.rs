@@ -11,7 +11,7 @@ use faultless_addr::{FrameNo, ObjectId};
 use crate::account::Payer;
 use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
-use crate::frame::{Busy, Dirt, Kind};
+use crate::frame::{Busy, Kind};
 use crate::lease::Lent;
 use crate::plan::{Plan, Source};
 use crate::swap::{SwapMap, SwapRun, SwapSlot, SwapWindow};
@@ -136,18 +136,6 @@ impl Engine {
         let mapped = self.first_site(no).map(|site| (site.space(), site.at()));
         plan.push_swap_write(object, slot.page(), no, mapped, self.config.run_max);
         true
-    }
-
-    /// A page could not be written: it is the turn of others before its.
-    pub(crate) fn note_refused(&mut self, no: FrameNo) {
-        let now = self.now;
-        let frame = &mut self.frames[no];
-        (frame.dirt, frame.dirty_since) = (Dirt::Refused, now);
-        if AnonId::of(frame.key()).is_some()
-            && let Some(swap) = &mut self.swap
-        {
-            swap.refused.insert(no);
-        }
     }
 
     /// Some page could be written to an object: others may be, too, if that is swap.

@@ -41,6 +41,11 @@ impl Engine {
         self.go_on_sweeping(plan);
     }
 
+    /// The object is no more: another may have its number.
+    pub(crate) fn end_sweep(&mut self, id: ObjectId) {
+        self.sweep = self.sweep.filter(|sweep| sweep.object != id);
+    }
+
     /// Begins as many writes as may be under way.
     pub(crate) fn go_on_sweeping(&mut self, plan: &mut Plan) {
         let depth = DEPTH.min(self.frames.count() / 4);
@@ -50,10 +55,12 @@ impl Engine {
             && looks > 0
         {
             looks -= 1;
-            let object = self.objects.get(id.index()).and_then(Option::as_deref);
+            let object = self.object(id);
             let rest = PageRange::new(next, PageRange::all().end);
-            let worth = object.filter(|object| object.dirty > 0 && !object.write_failed);
-            let found = worth.and_then(|it| it.cache.first_in(rest, &self.nodes, &self.frames));
+            let found = match object.dirty > 0 && !object.write_failed {
+                true => object.cache.first_in(rest, &self.nodes, &self.frames),
+                false => None,
+            };
             let Some((page, no)) = found else {
                 self.sweep = None;
                 return;

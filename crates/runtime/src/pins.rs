@@ -175,9 +175,6 @@ impl<M: Machine> Core<M> {
         if !self.is_here() {
             return;
         }
-        if pin.leave(&self.passes) {
-            return;
-        }
         let mut plan = Plan::new();
         self.engine.lock().unpin(&mut pin, &mut plan);
         if plan.is_empty() {

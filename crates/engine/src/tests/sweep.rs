@@ -9,6 +9,7 @@ use crate::fault::Waiter;
 use crate::*;
 
 const FRAMES: u32 = 512;
+const PAGES: u64 = 8192;
 
 struct Fixture {
     engine: Engine,
@@ -18,24 +19,38 @@ struct Fixture {
 }
 
 fn fixture(writes: Writes) -> Fixture {
+    fixture_of(FRAMES, writes)
+}
+
+fn fixture_of(frames: u32, writes: Writes) -> Fixture {
     let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 40));
-    let mut engine = Engine::new(Config { run_max: 4, ..Config::new(FRAMES, std::vec![bounds]) });
-    let file = ObjectOptions::file(4096 * PAGE_BYTES, Rights::ReadWrite);
-    let object = engine.create(ObjectOptions { writes, ..file });
-    let prot = Prot::READ | Prot::WRITE;
-    let range = engine.map_object(SpaceId(0), object, PageIndex(0), 4096, prot).unwrap();
-    engine.advise(object, Pattern::Random);
-    Fixture { engine, object, base: range.start, plan: Plan::new() }
+    let engine = Engine::new(Config { run_max: 4, ..Config::new(frames, std::vec![bounds]) });
+    let (object, base) = (ObjectId(0), VirtAddr(0));
+    let mut it = Fixture { engine, object, base, plan: Plan::new() };
+    it.open(writes);
+    it
 }
 
 impl Fixture {
-    /// Stores to so many pages, none beside another, those far out first.
+    /// A file that takes the place of the one before.
+    fn open(&mut self, writes: Writes) {
+        let file = ObjectOptions::file(PAGES * PAGE_BYTES, Rights::ReadWrite);
+        self.object = self.engine.create(ObjectOptions { writes, ..file });
+        let prot = Prot::READ | Prot::WRITE;
+        let shown = self.engine.map_object(SpaceId(0), self.object, PageIndex(0), PAGES, prot);
+        self.base = shown.unwrap().start;
+        self.engine.advise(self.object, Pattern::Random);
+    }
+
+    fn touch(&mut self, page: u64, access: Access) {
+        let at = self.base.plus_pages(page);
+        self.engine.fault(SpaceId(0), at, access, Waiter::Machine, &mut self.plan);
+        carry_out(&mut self.engine, &mut self.plan);
+    }
+
+    /// Stores to so many pages at the file's end, none beside another.
     fn store(&mut self, count: u64) {
-        for page in (0..count).rev().map(|n| 7 * n) {
-            let at = self.base.plus_pages(page);
-            self.engine.fault(SpaceId(0), at, Access::Write, Waiter::Machine, &mut self.plan);
-            carry_out(&mut self.engine, &mut self.plan);
-        }
+        (0..count).rev().for_each(|n| self.touch(PAGES - 1 - 7 * n, Access::Write));
         assert_eq!(u64::from(self.engine.dirty(self.object)), count);
     }
 
@@ -109,4 +124,22 @@ fn a_sweep_goes_on_with_nobody_reclaiming_and_ends_with_its_object() {
     carry_out(&mut it.engine, &mut it.plan);
     assert_eq!((it.engine.resident(it.object), it.engine.writing), (0, 0));
     assert!(it.engine.sweep.is_none());
+}
+
+/// One that has come to rest among clean pages, with no write under way.
+#[test]
+fn no_sweep_goes_on_in_the_next_object_of_that_number() {
+    let mut it = fixture_of(4096, Writes::InTime);
+    it.store(600);
+    (0..2000).for_each(|page| it.touch(page, Access::Read));
+    it.reclaim(Ok(()));
+    assert!(it.engine.sweep.is_some() && it.engine.writing == 0);
+    let first = it.object;
+    it.engine.discard(first, PageRange::all(), &mut it.plan);
+    carry_out(&mut it.engine, &mut it.plan);
+    it.engine.remove(first);
+    it.open(Writes::UnderPressure);
+    assert_eq!(it.object, first);
+    it.store(600);
+    assert_eq!(it.reclaim(Ok(())).len(), 1);
 }

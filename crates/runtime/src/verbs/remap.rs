@@ -83,9 +83,9 @@ fn grow(
     let more = (len - range.len()) >> PAGE_SHIFT;
     if is_locked {
         engine.recall_idle();
-    }
-    if is_locked && more > engine.pages_left_to_hold() {
-        return Err(RemapError::TooManyLocked);
+        if more > engine.pages_left_to_hold() {
+            return Err(RemapError::TooManyLocked);
+        }
     }
     let end = range.start.0.saturating_add(len).saturating_add(PAGE_BYTES);
     let behind = VirtRange::new(range.end, VirtAddr(end));
