@@ -63,6 +63,39 @@ fn hot_set_survives_a_scan() {
     });
 }
 
+/// Where to ask costs a fault, pages that are always used must not be asked in turn.
+#[test]
+fn a_hot_set_that_nearly_fills_memory_is_left_alone() {
+    let pages = hot_and_scan(5, 900, 200_000);
+    let cache = run(PolicyKind::TwoList, Machine::Unmapping, 1_000, &pages);
+    let asked = cache.asked as f64 / pages.len() as f64;
+    let ratio = cache.hit_ratio();
+    assert!(ratio > 0.46, "{ratio:.3} of 0.5");
+    assert!(asked < 0.02, "{asked:.3} of all loads led to a question");
+}
+
+#[test]
+fn what_is_read_ahead_has_room_beside_pages_that_nobody_uses() {
+    const WINDOW: u64 = 50;
+    for machine in MACHINES {
+        let mut cache = Cache::new(PolicyKind::TwoList, machine, 1_000);
+        (0..1_000).for_each(|page| cache.load(page));
+        let misses = |cache: &mut Cache, windows: core::ops::Range<u64>| {
+            let before = cache.misses;
+            for n in windows {
+                for stream in [1 << 20, 1 << 30] {
+                    let next = stream + (n + 1) * WINDOW;
+                    (next..next + WINDOW).for_each(|page| cache.read_ahead(page));
+                    (next - WINDOW..next).for_each(|page| cache.load(page));
+                }
+            }
+            cache.misses - before
+        };
+        misses(&mut cache, 0..40);
+        assert_eq!(misses(&mut cache, 40..80), 0, "{machine:?}");
+    }
+}
+
 #[test]
 fn a_loop_that_fits_stays() {
     let pages: Vec<u64> = (0..20_000).map(|step| step % 100).collect();

@@ -3,8 +3,8 @@
 //! ```text
 //!               its name is known
 //!   page ──┬──────────────────────►┌────────┐ Unreference,
-//!          │                       │ active ├────────────┐ where inactive
-//!          │             ┌────────►└────────┘            │ is short
+//!          │                       │ active ├────────────┐ at the pace, or where
+//!          │             ┌────────►└────────┘            │ inactive is short
 //!          │  referenced │                               ▼
 //!          │        ┌────┴─────┐◄────────────────────────┘
 //!          └───────►│ inactive ├──► Evict ──► names
@@ -19,8 +19,14 @@
 //! trip through that to be used again. So the pages of a scan disturb no others, and a hot
 //! page costs one more read than it would by a policy that knew.
 //!
-//! Inactive is kept at a quarter of all pages. Until memory is full for the first time all pages
-//! go to active: those that have been there from the beginning get their chance, too.
+//! How many active pages are asked follows from what they answer. While inactive has less than
+//! a quarter of all pages, one is asked for each `pace` that leave: the pace doubles with each
+//! that is used again and falls with each that is not. A hot set that fills most of memory is
+//! left alone so, where a fixed share would have all of it asked in turn, each page that comes
+//! back sending another one; and where active is cold, inactive has room for what is read
+//! ahead. Below a sixteenth inactive is short, and active pages come at once: so one that
+//! comes by its name takes the place of an active one. Until memory is full for the first time
+//! all pages go to active: those that have been there from the beginning get their chance, too.
 //!
 //! Source: the lists are those of VAX/VMS (Levy and Lipman, Computer, March 1982) and Mach
 //! (Rashid et al., ASPLOS 1987; Draves, USENIX Mach Symposium 1991). Newcomers on a FIFO that
@@ -43,8 +49,17 @@ use crate::list::{ListId, Lists};
 const ACTIVE: ListId = ListId::new(0);
 const INACTIVE: ListId = ListId::new(1);
 
-/// Inactive is short while it holds less than one page in this many.
-const INACTIVE_SHARE: u32 = 4;
+/// Inactive grows until it holds one page in this many.
+const SHARE_MAX: u32 = 4;
+
+/// It is short, and grows at once, while it holds less than one page in this many.
+const SHARE_MIN: u32 = 16;
+
+/// At most so many pages leave for each one that is asked.
+const PACE_MAX: u32 = 256;
+
+/// What a page that is not used takes from the pace.
+const PACE_STEP: u32 = 2;
 
 /// The policy of VMS and Mach, with a memory of what left.
 pub struct TwoList {
@@ -52,27 +67,33 @@ pub struct TwoList {
     ghosts: Ghosts,
     /// Frames have been asked for: memory was full.
     was_full: bool,
-}
-
-/// Which list has less than its share.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Short {
-    Inactive,
-    Neither,
+    /// Pages that leave for each active one that is asked while inactive could grow.
+    pace: u32,
+    /// Those that have left since one was asked.
+    left: u32,
 }
 
 impl TwoList {
     /// The policy for the frames `0..frames`.
     pub fn new(frames: u32) -> TwoList {
         let ghosts = Ghosts::new((frames - frames / 4).max(1), Slots::One);
-        TwoList { lists: Lists::new(frames), ghosts, was_full: false }
+        TwoList { lists: Lists::new(frames), ghosts, was_full: false, pace: 1, left: 0 }
     }
 
-    fn short(&self) -> Short {
-        match self.lists.len(INACTIVE) * INACTIVE_SHARE < self.lists.total() {
-            true => Short::Inactive,
-            false => Short::Neither,
-        }
+    /// Does inactive hold less than one page in this many?
+    fn inactive_below(&self, share: u32) -> bool {
+        self.lists.len(INACTIVE) * share < self.lists.total()
+    }
+
+    /// Is it an active page's turn?
+    fn wants_to_ask(&self) -> bool {
+        self.inactive_below(SHARE_MIN) || self.left >= self.pace && self.inactive_below(SHARE_MAX)
+    }
+
+    /// A page that was asked is used: it was a waste to ask.
+    fn promote(&mut self, frame: FrameNo) {
+        self.lists.move_to_back(ACTIVE, frame);
+        self.pace = (2 * self.pace).min(PACE_MAX);
     }
 
     /// Moves the first active frame to inactive, to see whether it is used again.
@@ -81,16 +102,17 @@ impl TwoList {
             self.lists.move_to_back(ACTIVE, frame);
             return Step::Stuck;
         }
-        let short = self.short();
+        let may_grow = self.inactive_below(SHARE_MAX);
+        self.left = 0;
         self.lists.move_to_back(INACTIVE, frame);
         if is_referenced(&self.lists, view, frame) {
             return Step::Done(unreference(&mut self.lists, frame));
         }
         note::clear(&mut self.lists, frame, note::FRESH);
-        match short {
-            Short::Inactive => Step::Moved,
+        match may_grow {
+            true => Step::Moved,
             // Inactive has its share and yet gave nothing: everything there is stuck.
-            Short::Neither => Step::Done(Verdict::Evict(frame)),
+            false => Step::Done(Verdict::Evict(frame)),
         }
     }
 
@@ -102,10 +124,14 @@ impl TwoList {
         }
         let fresh = note::has(&self.lists, frame, note::FRESH);
         if fresh || !is_referenced(&self.lists, view, frame) {
+            self.left += 1;
+            if !fresh {
+                self.pace = self.pace.saturating_sub(PACE_STEP).max(1);
+            }
             self.lists.move_to_back(INACTIVE, frame);
             return Step::Done(Verdict::Evict(frame));
         }
-        self.lists.move_to_back(ACTIVE, frame);
+        self.promote(frame);
         Step::Moved
     }
 }
@@ -125,7 +151,7 @@ impl Policy for TwoList {
         note::add(&mut self.lists, frame, note::TOUCHED);
         let probed = !note::has(&self.lists, frame, note::FRESH);
         if probed && self.lists.list_of(frame) == Some(INACTIVE) {
-            self.lists.move_to_back(ACTIVE, frame);
+            self.promote(frame);
         }
     }
 
@@ -139,7 +165,7 @@ impl Policy for TwoList {
     fn next(&mut self, view: &dyn View) -> Option<Verdict> {
         self.was_full = true;
         search(self.lists.total(), |stuck| {
-            let wants_active = (self.short() == Short::Inactive) != look_elsewhere(stuck);
+            let wants_active = self.wants_to_ask() != look_elsewhere(stuck);
             let active = self.lists.front(ACTIVE);
             let inactive = self.lists.front(INACTIVE);
             match (active, inactive) {

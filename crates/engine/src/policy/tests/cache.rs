@@ -52,6 +52,8 @@ pub struct Cache {
     pub resident: HashMap<u64, FrameNo>,
     hits: u64,
     pub misses: u64,
+    /// References that were taken away.
+    pub asked: u64,
     /// Pages in the order in which they were evicted.
     pub evicted: Vec<u64>,
 }
@@ -74,6 +76,7 @@ impl Cache {
             resident: HashMap::new(),
             hits: 0,
             misses: 0,
+            asked: 0,
             evicted: Vec::new(),
         }
     }
@@ -138,7 +141,10 @@ impl Cache {
             assert!(self.frames.is_movable(frame), "{verdict:?} of a frame that can't move");
             let state = &mut self.frames.0[frame.index()];
             match verdict {
-                Verdict::Unreference(_) => state.referenced = false,
+                Verdict::Unreference(_) => {
+                    state.referenced = false;
+                    self.asked += 1;
+                }
                 Verdict::Evict(_) if state.dirty => (state.dirty, state.writing) = (false, 20),
                 Verdict::Evict(_) => {
                     let asks_all = self.policy.name() != PolicyKind::TwoList.name();
