@@ -10,6 +10,7 @@ use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
 use crate::files::{Files, Use};
+use crate::served::To;
 
 /// Serves a request that comes with a file.
 pub(crate) fn serve(
@@ -27,7 +28,10 @@ pub(crate) fn serve(
             served.flush(PageRange::all(), &mut seen)?;
             Ok(Reply::Done { bytes: 0, size: served.size() })
         }
-        Request::Write { offset, len } => write(&served, (file, client), offset, len, staging),
+        Request::Write { offset, len, limit } => {
+            let to = To { at: (offset != Request::APPEND).then_some(offset), limit };
+            write(&served, (file, client), (to, len), staging)
+        }
         Request::Truncate { size } => {
             may_write(&served, file)?;
             served.truncate(size)?;
@@ -63,8 +67,7 @@ fn may_write(served: &Use, file: BorrowedFd<'_>) -> Result<(), Errno> {
 fn write(
     served: &Use,
     (file, client): (BorrowedFd<'_>, SpaceId),
-    offset: u64,
-    len: u64,
+    (to, len): (To, u64),
     staging: Option<BorrowedFd<'_>>,
 ) -> Result<Reply, Errno> {
     let flags = rustix::fs::fcntl_getfl(file)?;
@@ -74,20 +77,19 @@ fn write(
     }
     let mut bytes = vec![0; len as usize];
     read_all(staging, &mut bytes)?;
-    let at = (offset != Request::APPEND).then_some(offset);
-    let end = match flags & OFlags::RWMODE {
+    let written = match flags & OFlags::RWMODE {
         OFlags::RDWR => {
             served.allow_writes(file)?;
-            served.write_at(client, at, &bytes)?
+            served.write_at(client, to, &bytes)?
         }
-        OFlags::WRONLY => served.write_past(file, at, &bytes)?,
+        OFlags::WRONLY => served.write_past(file, to, &bytes)?,
         _ => return Err(Errno::BADF),
     };
     if flags.intersects(OFlags::DSYNC | OFlags::SYNC) {
         let mut seen = served.errors_seen();
         served.flush(PageRange::all(), &mut seen)?;
     }
-    Ok(Reply::Done { bytes: len, size: end })
+    Ok(Reply::Done { bytes: written.end - written.start, size: written.end })
 }
 
 fn allocate(

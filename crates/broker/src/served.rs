@@ -1,5 +1,6 @@
 //! One file: its object, its memory, its pager.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -184,23 +185,23 @@ impl Served {
 
     /// write: the bytes go to the pages in memory; where they end beyond the file, it grows.
     /// `at` is `None` for its end. Answers where they ended.
-    pub fn write_at(&self, client: SpaceId, at: Option<u64>, bytes: &[u8]) -> Result<u64, Errno> {
+    pub fn write_at(&self, client: SpaceId, to: To, bytes: &[u8]) -> Result<Range<u64>, Errno> {
         let _length = self.lock_length();
-        let start = at.unwrap_or_else(|| self.size());
-        let end = start.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
-        if end > self.size() {
-            self.set_size(end)?;
+        let range = to.range(self.size(), bytes.len())?;
+        if range.end > self.size() {
+            self.set_size(range.end)?;
         }
+        let bytes = &bytes[..(range.end - range.start) as usize];
         let mut done = 0;
         while done < bytes.len() {
-            let offset = start + done as u64;
+            let offset = range.start + done as u64;
             // Up to where a step ends: steps are whole pages but for the first and the last.
             let room = (STEP - offset % PAGE_BYTES) as usize;
             let part = &bytes[done..bytes.len().min(done + room)];
             self.write_part(client, offset, part)?;
             done += part.len();
         }
-        Ok(end)
+        Ok(range)
     }
 
     fn write_part(&self, client: SpaceId, offset: u64, part: &[u8]) -> Result<(), Errno> {
@@ -217,19 +218,18 @@ impl Served {
     pub fn write_past(
         &self,
         file: BorrowedFd<'_>,
-        at: Option<u64>,
+        to: To,
         bytes: &[u8],
-    ) -> Result<u64, Errno> {
+    ) -> Result<Range<u64>, Errno> {
         let _length = self.lock_length();
-        let start = at.unwrap_or_else(|| self.size());
-        let end = start.checked_add(bytes.len() as u64).ok_or(Errno::FBIG)?;
-        let pages = ByteRange::new(start.min(self.size()), end).pages();
+        let range = to.range(self.size(), bytes.len())?;
+        let pages = ByteRange::new(range.start.min(self.size()), range.end).pages();
         self.clean(pages)?;
-        write_all(file, start, bytes)?;
+        write_all(file, range.start, &bytes[..(range.end - range.start) as usize])?;
         self.core.forget_pages(self.handle.object, pages);
         let _ = self.core.refresh(self.handle.object);
         self.cut_memory();
-        Ok(end)
+        Ok(range)
     }
 
     /// Bytes of the file read as zeros from now on: whole pages are taken out of it, and zeros
@@ -277,6 +277,27 @@ impl Served {
 
 fn whole_pages(bytes: u64) -> u64 {
     bytes.next_multiple_of(PAGE_BYTES)
+}
+
+/// Where a write goes.
+#[derive(Clone, Copy, Debug)]
+pub struct To {
+    /// The first byte; the end of the file if not said.
+    pub at: Option<u64>,
+    /// How long the writer may make the file.
+    pub limit: u64,
+}
+
+impl To {
+    /// The bytes of a file that a write of `len` reaches: fewer than that if it meets the limit.
+    fn range(self, size: u64, len: usize) -> Result<Range<u64>, Errno> {
+        let start = self.at.unwrap_or(size);
+        let end = start.checked_add(len as u64).ok_or(Errno::FBIG)?;
+        match self.limit {
+            limit if start >= limit && start < end => Err(Errno::FBIG),
+            limit => Ok(start..end.min(limit.max(start))),
+        }
+    }
 }
 
 fn write_all(to: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> Result<(), Errno> {

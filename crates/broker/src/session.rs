@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 use faultless_engine::Pattern;
 use faultless_linux::shared::{Kind, Region};
 use faultless_protocol::{FileId, How, Reason, Reply, Request, VERSION};
-use rustix::event::{PollFd, PollFlags, poll};
+use faultless_sys::awake::awake;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::broker::{Shared, new_name};
 use crate::file_calls;
@@ -27,6 +29,14 @@ use crate::regions::{Regions, USER};
 
 /// Maps that a client may have asked for and not made, at once.
 const TICKETS_MAX: usize = 64;
+
+/// A client that asks again so soon is expected to do so once more,
+const DIALOGUE: Duration = Duration::from_micros(200);
+
+/// and is waited for without sleep, so long.
+const AWAKE: Duration = Duration::from_micros(50);
+
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// mmap's flags, on every machine that Linux and we run on.
 const ANONYMOUS: i32 = 0x20;
@@ -41,6 +51,8 @@ pub(crate) struct Session {
     staging: Option<OwnedFd>,
     tickets: BTreeMap<u64, Ticket>,
     next_ticket: u64,
+    /// Its last request came soon after our last answer.
+    in_dialogue: bool,
 }
 
 /// A client that has said who it is.
@@ -99,6 +111,7 @@ impl Session {
             staging: None,
             tickets: BTreeMap::new(),
             next_ticket: 1,
+            in_dialogue: false,
         }
     }
 
@@ -126,26 +139,24 @@ impl Session {
     }
 
     /// Waits for a request or an event; false when the broker ends.
-    fn wait(&self) -> bool {
+    fn wait(&mut self) -> bool {
         let mut fds = vec![
             PollFd::new(&self.link, PollFlags::IN),
             PollFd::new(&self.shared.stop, PollFlags::IN),
         ];
         let bell = self.member.as_ref().map(|member| member.regions.client.bell());
         fds.extend(bell.map(|bell| PollFd::new(bell, PollFlags::IN)));
-        loop {
-            match poll(&mut fds, None) {
-                Err(Errno::INTR) => {}
-                Err(_) => return false,
-                Ok(_) => return fds[1].revents().is_empty(),
-            }
-        }
+        let begun = Instant::now();
+        let came = self.in_dialogue
+            && awake(AWAKE, || poll(&mut fds, Some(&NOW)).is_ok_and(|ready| ready > 0));
+        let polled = if came { Ok(1) } else { retry_on_intr(|| poll(&mut fds, None)) };
+        self.in_dialogue = begun.elapsed() < DIALOGUE;
+        polled.is_ok() && fds[1].revents().is_empty()
     }
 
     fn has_request(&self) -> bool {
         let mut fds = [PollFd::new(&self.link, PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+        poll(&mut fds, Some(&NOW)).is_ok_and(|ready| ready > 0)
     }
 
     fn answer(&mut self, request: Request, descriptor: Option<OwnedFd>) -> Result<(), Errno> {

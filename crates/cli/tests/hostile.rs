@@ -289,7 +289,7 @@ fn rights_are_those_of_the_descriptor() {
     assert!(matches!(harm.ask(map(1, 1), Some(read_only)), Some(Reply::Served { .. })));
     // A write by a descriptor that may not.
     harm.ask(Request::Staging, Some(7));
-    let write = Request::Write { offset: 0, len: 1 };
+    let write = Request::Write { offset: 0, len: 1, limit: u64::MAX };
     assert!(matches!(harm.ask(write, Some(read_only)), Some(Reply::Error { .. })));
     let truncate = Request::Truncate { size: 0 };
     assert!(matches!(harm.ask(truncate, Some(read_only)), Some(Reply::Error { .. })));

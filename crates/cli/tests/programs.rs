@@ -53,6 +53,11 @@ fn a_program_that_mixes_all_calls() {
 }
 
 #[test]
+fn files_get_no_longer_than_a_process_may_make_them() {
+    is_the_same("bounded", "8M", &["file"]);
+}
+
+#[test]
 fn memory_that_is_sealed_is_the_kernels() {
     is_the_same::<&str>("sealed", "1M", &[]);
 }

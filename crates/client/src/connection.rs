@@ -3,9 +3,11 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use faultless_protocol::{MESSAGE_BYTES, Reply, Request, STAGING_BYTES, VERSION};
 use faultless_sys::Errno;
+use faultless_sys::awake::awake;
 use faultless_sys::uffd::{Features, Userfaultfd};
 use rustix::fs::MemfdFlags;
 use rustix::net::{
@@ -14,6 +16,9 @@ use rustix::net::{
 };
 
 use crate::descriptor::{Own, close};
+
+/// How long an answer is waited for without sleep: most need nothing from a disk.
+const AWAKE: Duration = Duration::from_micros(50);
 
 /// A socket to the broker, with this process's userfaultfd and the staging memory.
 #[derive(Debug)]
@@ -146,14 +151,19 @@ fn receive(socket: BorrowedFd<'_>) -> Result<(Reply, Option<OwnedFd>), Unanswere
     let mut bytes = [0; MESSAGE_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let len = loop {
+    let mut take = |flags| {
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Ok(message) => break message.bytes,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(Unanswered::Gone(errno)),
-        }
+        rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC | flags)
     };
+    let mut taken = Err(Errno::AGAIN);
+    awake(AWAKE, || {
+        taken = take(RecvFlags::DONTWAIT);
+        !matches!(taken, Err(Errno::AGAIN | Errno::INTR))
+    });
+    while let Err(Errno::AGAIN | Errno::INTR) = taken {
+        taken = take(RecvFlags::empty());
+    }
+    let len = taken.map_err(Unanswered::Gone)?.bytes;
     let mut fd = None;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {

@@ -122,21 +122,23 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
         Place::At(at) => u64::try_from(at).ok()?,
         Place::Position | Place::End => position(fd).ok()?,
     };
+    let limit = rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
     let mut written = 0;
     let outcome = loop {
         let offset = if append { Request::APPEND } else { at };
         let room = (MOST - written).min(STAGING_BYTES as usize);
-        let piece = match stage(&inside, &source, offset, room) {
+        let piece = match stage(&inside, &source, room) {
             Ok(0) => break Ok(()),
             Ok(piece) => piece,
             Err(errno) => break Err(errno),
         };
-        let request = Request::Write { offset, len: piece as u64 };
+        let request = Request::Write { offset, len: piece as u64, limit };
         match inside.ask_plainly(request, Some(file)) {
             Some(Reply::Done { bytes, size }) => {
                 at = if append { size } else { at + bytes };
                 written += bytes as usize;
-                if source.advance(bytes as usize).is_err() || (bytes as usize) < piece {
+                let advanced = source.advance(bytes as usize).is_ok();
+                if !advanced || (bytes as usize) < piece || source.is_used_up() {
                     break Ok(());
                 }
             }
@@ -157,30 +159,21 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
         }
     }
     match outcome {
-        Err(errno) if written == 0 => Some(Err(errno)),
+        Err(errno) if written == 0 => {
+            if errno == Errno::FBIG && limit != u64::MAX {
+                // As the kernel does. It comes when signals are no longer held back.
+                let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::XFSZ);
+            }
+            Some(Err(errno))
+        }
         _ => Some(Ok(written)),
     }
 }
 
-/// Brings a piece into the staging memory, not more than the process may write
-/// (`RLIMIT_FSIZE`).
-fn stage(inside: &Inside, source: &Source, offset: u64, room: usize) -> Answer {
+/// Brings a piece into the staging memory.
+fn stage(inside: &Inside, source: &Source, room: usize) -> Answer {
     let staging = inside.connection().and_then(|connection| connection.staging());
-    let staging = staging.ok_or(Errno::IO)?;
-    let room = match rustix::process::getrlimit(Resource::Fsize).current {
-        Some(_) if offset == Request::APPEND => room,
-        Some(limit) if offset >= limit => return Err(too_big()),
-        Some(limit) => room.min((limit - offset).try_into().unwrap_or(room)),
-        None => room,
-    };
-    source.stage(staging, room)
-}
-
-/// Tells the thread that its file would be longer than it may be.
-fn too_big() -> Errno {
-    // It comes when signals are no longer held back.
-    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::XFSZ);
-    Errno::FBIG
+    source.stage(staging.ok_or(Errno::IO)?, room)
 }
 
 fn settled(inside: &mut Inside, file: BorrowedFd<'_>) -> Result<(), Errno> {

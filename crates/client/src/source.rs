@@ -76,6 +76,14 @@ impl Source {
         }
     }
 
+    /// Nothing is left of it, for sure.
+    pub(crate) fn is_used_up(&self) -> bool {
+        match *self {
+            Source::Memory { len, .. } | Source::File { len, .. } => len == 0,
+            Source::Vectors { count, .. } => count == 0,
+        }
+    }
+
     /// `bytes` of it are written.
     pub(crate) fn advance(&mut self, bytes: usize) -> Result<(), Errno> {
         match self {

@@ -87,6 +87,8 @@ pub enum Request {
         offset: u64,
         /// Bytes.
         len: u64,
+        /// How long the client may make files (`RLIMIT_FSIZE`).
+        limit: u64,
     },
     /// With a file: ftruncate.
     Truncate {
@@ -158,7 +160,7 @@ impl Request {
             Request::Sync { start, len, flags } => [6, start, len, from_int(flags), 0],
             Request::Advise { start, len, advice } => [7, start, len, from_int(advice), 0],
             Request::Clean { offset, len } => [8, offset, len, 0, 0],
-            Request::Write { offset, len } => [9, offset, len, 0, 0],
+            Request::Write { offset, len, limit } => [9, offset, len, limit, 0],
             Request::Truncate { size } => [10, size, 0, 0, 0],
             Request::Allocate { mode, offset, len } => [11, from_int(mode), offset, len, 0],
             Request::Settle => [12, 0, 0, 0, 0],
@@ -184,7 +186,7 @@ impl Request {
             6 => Request::Sync { start: a, len: b, flags: int(c)? },
             7 => Request::Advise { start: a, len: b, advice: int(c)? },
             8 => Request::Clean { offset: a, len: b },
-            9 => Request::Write { offset: a, len: b },
+            9 => Request::Write { offset: a, len: b, limit: c },
             10 => Request::Truncate { size: a },
             11 => Request::Allocate { mode: int(a)?, offset: b, len: c },
             12 => Request::Settle,

@@ -14,11 +14,13 @@
 //! | [`counter`] | how many system calls there are, for measurements |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //! | [`call`](mod@call) | a system call by its number, past the C library |
+//! | [`awake`](mod@awake) | waiting without sleep, for what comes at once |
 //!
 //! Nothing here decides anything. Errors are `Errno`, except where a person has
 //! to read them. Together with `faultless-linux` and the preload library this is
 //! the only place with `unsafe`.
 
+pub mod awake;
 pub mod call;
 pub mod child;
 pub mod counter;
