@@ -142,7 +142,7 @@ impl Computer {
                 let frames = plan.frames(run.frames);
                 for (page, frame) in run.pages().iter().zip(frames) {
                     self.frames[frame.0 as usize] = match source {
-                        Source::Zeros => [0; 2],
+                        Source::Zeros | Source::Given => [0; 2],
                         Source::Pager => self.swap.get(&page).copied().unwrap_or_default(),
                     };
                 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faultless_addr::{ByteRange, PAGE_BYTES, PageIndex, PageRange, Prot, SpaceId, VirtAddr};
-use faultless_engine::{ErrorsSeen, ObjectOptions, PinFor, Rights};
+use faultless_engine::{ErrorsSeen, ObjectOptions, Rights};
 use faultless_linux::shared::{STORE, SharedMachine};
 use faultless_pager::{FilePager, Pager, Rights as FileRights};
 use faultless_protocol::FileId;
@@ -205,8 +205,7 @@ impl Served {
     }
 
     fn write_part(&self, client: SpaceId, offset: u64, part: &[u8]) -> Result<(), Errno> {
-        let pages = ByteRange::new(offset, offset + part.len() as u64).pages();
-        let pin = self.core.pin_of(client, self.handle.object, pages, PinFor::Write);
+        let pin = self.core.pin_to_fill(Some(client), self.handle.object, (offset, part));
         let pin = pin.map_err(|error| errno_of(&error))?;
         let written = write_all(self.memory.writer(), offset, part);
         self.core.unpin(pin);

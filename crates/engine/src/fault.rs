@@ -404,6 +404,18 @@ impl Engine {
         Ok(no)
     }
 
+    /// Takes a frame for an absent page whose bytes whoever pins it will give, all of them:
+    /// nothing is read, for what is there is about to be stored over.
+    pub(crate) fn start_given(&mut self, key: PageKey, payer: Payer) -> Result<FrameNo, Scope> {
+        let object = self.object(key.object);
+        if object.resident >= object.options.limit {
+            return Err(Scope::Object(key.object));
+        }
+        let no = self.take_frame(key, payer)?;
+        self.frames[no].kind = Kind::ToBeGiven;
+        Ok(no)
+    }
+
     /// The marker of a window was touched: the window after it.
     fn read_next_window(&mut self, key: PageKey, payer: Payer, plan: &mut Plan) {
         let longest = self.allowance(key.object, payer).min(u64::from(self.config.ahead_max));

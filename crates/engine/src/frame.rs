@@ -133,6 +133,10 @@ pub enum Kind {
     Ahead,
     /// They are zeros in place of bytes that could not be read; never written back.
     Substitute,
+    /// Nobody reads it: whoever pins it gives it its bytes, or forgoes that.
+    ToBeGiven,
+    /// They are on their way: it is dirty as soon as they are there.
+    Given,
     /// The object was cut inside of the page while that was dirty: those behind the end are no
     /// more, so the page is doomed as soon as it is clean.
     Torn,

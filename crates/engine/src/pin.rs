@@ -12,10 +12,10 @@ use faultless_addr::{Access, FrameNo, ObjectId, PageIndex, PageRange, SpaceId};
 use crate::account::Payer;
 use crate::engine::{Engine, Scope};
 use crate::fault::{Touch, Waiter};
-use crate::frame::{Busy, Site, State, Want};
+use crate::frame::{Busy, Kind, Site, State, Want};
 use crate::object::Rights;
 use crate::pass::Passes;
-use crate::plan::Plan;
+use crate::plan::{Plan, Source};
 use crate::policy::PageKey;
 
 /// What the guard's holder will do with the bytes.
@@ -43,7 +43,11 @@ pub struct Pin {
     /// Whose account pages count on that it brings in.
     space: Option<SpaceId>,
     hold: Hold,
+    /// Pages that needn't be read: their bytes are given, once all others are there.
+    given: PageRange,
 }
+
+const NONE: PageRange = PageRange { start: PageIndex(0), end: PageIndex(0) };
 
 /// How a pin holds its pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,29 @@ impl Pin {
     /// A pin that holds nothing yet.
     #[inline]
     pub fn new(object: ObjectId, pages: PageRange, purpose: PinFor) -> Pin {
-        Pin { object, pages, purpose, taken: 0, admitted: false, space: None, hold: Hold::Itself }
+        Pin {
+            object,
+            pages,
+            purpose,
+            taken: 0,
+            admitted: false,
+            space: None,
+            hold: Hold::Itself,
+            given: NONE,
+        }
+    }
+
+    /// Its holder has the bytes of these pages, and stores all of them: those that are not in
+    /// memory are not read, but get them ([`Source::Given`](crate::Source)) when nothing else
+    /// is in the way of the pin, so that nobody sees anything else there.
+    pub fn giving(self, pages: PageRange) -> Pin {
+        debug_assert!(self.purpose == PinFor::Write, "who gives bytes writes");
+        Pin { given: pages, ..self }
+    }
+
+    /// The pages whose bytes are still to be [given](Self::giving).
+    pub fn given(&self) -> PageRange {
+        self.given
     }
 
     /// A pin of one page for reading that holds already, if the page has a pass: without the
@@ -284,21 +310,54 @@ impl Engine {
             let page = pin.pages.start.plus(pin.taken);
             let payer = pin.space.and_then(|space| self.accounts.payer(space));
             let key = PageKey { object: pin.object, page };
-            match self.pin_page(key, payer, pin.purpose, plan) {
+            match self.pin_page(key, payer, (pin.purpose, pin.given), plan) {
                 Ok(()) => pin.taken += 1,
                 Err(step) => return step,
             }
         }
-        // Every page is asked for before the first is waited for.
+        let asked = match self.ask(pin, plan) {
+            Ok(None) if self.give(pin, plan) => self.ask(pin, plan),
+            asked => asked,
+        };
+        match asked {
+            Ok(waits) => waits.map_or(PinStep::Held, PinStep::Wait),
+            Err(error) => PinStep::Refused(error),
+        }
+    }
+
+    /// Asks for every page before the first is waited for, but for those that wait for us.
+    fn ask(&mut self, pin: &Pin, plan: &mut Plan) -> Result<Option<FrameNo>, PinError> {
         let mut waits = None;
         for page in pin.pages.iter() {
-            match self.pinned_page(PageKey { object: pin.object, page }, pin.purpose, plan) {
-                Ok(None) => {}
-                Ok(Some(no)) => waits = waits.or(Some(no)),
-                Err(error) => return PinStep::Refused(error),
+            let key = PageKey { object: pin.object, page };
+            if self.to_be_given(pin, page).is_none() {
+                waits = waits.or(self.pinned_page(key, pin.purpose, plan)?);
             }
         }
-        waits.map_or(PinStep::Held, PinStep::Wait)
+        Ok(waits)
+    }
+
+    /// Has the pages filled whose bytes the pin gives; are there any? From here on they are
+    /// as if they had been stored.
+    fn give(&mut self, pin: &mut Pin, plan: &mut Plan) -> bool {
+        let before = plan.ops.len();
+        for page in pin.given.iter() {
+            if let Some(no) = self.to_be_given(pin, page) {
+                self.frames[no].kind = Kind::Given;
+                plan.push_read(pin.object, page, no, Source::Given, self.config.run_max);
+            }
+        }
+        pin.given = NONE;
+        plan.ops.len() > before
+    }
+
+    /// The frame of a page of a pin if nothing fills it before the pin does.
+    fn to_be_given(&self, pin: &Pin, page: PageIndex) -> Option<FrameNo> {
+        if !pin.given.contains(page) {
+            return None;
+        }
+        let no = self.lookup(pin.object, page).expect("a pinned page stays");
+        (self.frames[no].kind == Kind::ToBeGiven).then_some(no)
     }
 
     /// Checks bounds and rights, and sets frames of the budget aside.
@@ -333,7 +392,7 @@ impl Engine {
         &mut self,
         key: PageKey,
         payer: Payer,
-        purpose: PinFor,
+        (purpose, given): (PinFor, PageRange),
         plan: &mut Plan,
     ) -> Result<(), PinStep> {
         if !self.is_allowed(key, purpose) {
@@ -341,10 +400,16 @@ impl Engine {
         }
         let no = match self.lookup(key.object, key.page) {
             Some(no) => no,
-            None => self.start_read(key, payer, plan).map_err(|scope| {
-                self.starved = true;
-                PinStep::NoFrame(scope)
-            })?,
+            None => {
+                let started = match given.contains(key.page) {
+                    true => self.start_given(key, payer),
+                    false => self.start_read(key, payer, plan),
+                };
+                started.map_err(|scope| {
+                    self.starved = true;
+                    PinStep::NoFrame(scope)
+                })?
+            }
         };
         self.recall_for(purpose, no);
         let frame = &mut self.frames[no];
@@ -393,6 +458,13 @@ impl Engine {
         Ok(Some(no))
     }
 
+    /// Nobody gives the page its bytes after all: who waits for it has it read.
+    fn forgo(&mut self, object: ObjectId, page: PageIndex, no: FrameNo, plan: &mut Plan) {
+        self.frames[no].kind = Kind::Plain;
+        self.doom(no);
+        plan.push_read(object, page, no, Source::Zeros, self.config.run_max);
+    }
+
     /// Do the rights of its address let a page be pinned? They stay as long as it is.
     fn is_allowed(&self, key: PageKey, purpose: PinFor) -> bool {
         let access = match purpose {
@@ -429,9 +501,12 @@ impl Engine {
                 PinFor::Read => frame.pins -= 1,
                 PinFor::Write => frame.pinned_for_write = false,
             }
+            if self.to_be_given(pin, page).is_some() {
+                self.forgo(pin.object, page, no, plan);
+            }
             self.unpinned(no, plan);
         }
-        pin.taken = 0;
+        (pin.taken, pin.given) = (0, NONE);
         if core::mem::take(&mut pin.admitted) {
             self.pinned -= pin.pages.len() as u32;
             self.object_mut(pin.object).pinned -= pin.pages.len() as u32;

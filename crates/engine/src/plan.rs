@@ -59,6 +59,8 @@ pub enum Source {
     Pager,
     /// They are zeros.
     Zeros,
+    /// They are what whoever [pins](crate::Pin::giving) them is about to store.
+    Given,
 }
 
 /// One thing to do.

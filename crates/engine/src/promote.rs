@@ -204,7 +204,7 @@ impl Engine {
     /// A page that was read ahead is touched for the first time.
     fn note_touch(&mut self, no: FrameNo) {
         match self.frames[no].kind {
-            Kind::Plain | Kind::Substitute | Kind::Torn => return,
+            Kind::Plain | Kind::Substitute | Kind::ToBeGiven | Kind::Given | Kind::Torn => return,
             Kind::Marker => {}
             Kind::Ahead => self.note_swap_hit(),
         }

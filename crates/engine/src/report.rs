@@ -82,6 +82,11 @@ impl Engine {
     fn page_arrived(&mut self, no: FrameNo, plan: &mut Plan) {
         let frame = &mut self.frames[no];
         frame.state = State::Resident;
+        if frame.kind == Kind::Given {
+            frame.kind = Kind::Plain;
+            self.set_dirty(no);
+        }
+        let frame = &self.frames[no];
         let noted = frame.waited || self.others.contains_key(&no);
         let asked = frame.want != Want::Nothing || frame.is_pinned() || noted;
         let (key, kind, doomed) = (frame.key(), frame.kind, frame.doomed);

@@ -177,8 +177,11 @@ impl MapRaw {
         let mut done = 0;
         while done < from.len() {
             let len = self.chunk(offset + done as u64, from.len() - done);
-            let mut pinned = self.pin_mut(offset + done as u64, len)?;
-            pinned.copy_from_slice(&from[done..done + len]);
+            let part = &from[done..done + len];
+            let bytes = self.bytes(offset + done as u64, len as u64)?;
+            let core = self.mapping.core()?;
+            let pin = core.pin_to_fill(None, self.mapping.object(), (bytes.start, part))?;
+            PinnedMut::new(self.mapping.clone(), pin, bytes.start, len).copy_from_slice(part);
             done += len;
         }
         Ok(())

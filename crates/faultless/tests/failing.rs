@@ -204,6 +204,31 @@ fn writes_that_fail_lose_nothing() {
     }
 }
 
+/// What is written whole need not be read.
+#[test]
+fn a_page_that_cannot_be_read_can_be_written() {
+    for delivery in DELIVERIES {
+        let (vm, storage) = (Vm::with_memory(Vm::MEMORY_MIN).unwrap(), storage());
+        let map = MapOptions::new().delivery(delivery).map_pager(&vm, storage.clone()).unwrap();
+        storage.inject(Fault::always(Operation::Read, Effect::Errno(libc::EIO)));
+        let at = (BAD * PAGE) as u64;
+        assert_eq!(map.write_at(at, &[7; 100]).unwrap_err().errno(), libc::EIO);
+        // Nor is a part of it stored, where there are others that would have to be read.
+        assert_eq!(map.write_at(at - 1, &[7; PAGE + 1]).unwrap_err().errno(), libc::EIO);
+        assert_eq!(map.resident().unwrap().1, 0);
+        assert_eq!(map.check().unwrap_err().errno(), libc::EIO);
+        let bytes: Vec<u8> = (0..3 * PAGE).map(|n| (n / 7) as u8).collect();
+        map.write_at(at, &bytes).unwrap();
+        assert_eq!(map.pin(at, 3 * PAGE).unwrap()[..], bytes);
+        assert_eq!(load(&map, BAD * PAGE + 700), 100);
+        assert_eq!(map.resident().unwrap(), (3, 3), "and is in no other page's place");
+        map.flush().unwrap();
+        assert_eq!(storage.inner().bytes()[BAD * PAGE..][..3 * PAGE], bytes);
+        storage.heal_all();
+        assert_eq!(map.pin(at - 1, 1).unwrap()[0], PATTERN[BAD * PAGE - 1]);
+    }
+}
+
 /// Pages that there is room for don't stay because others beside them do.
 #[test]
 fn where_storage_is_full_what_has_room_leaves() {

@@ -132,6 +132,7 @@ impl System {
         for (page, frame) in run.pages().iter().zip(frames) {
             let bytes = match source {
                 Source::Zeros => None,
+                Source::Given => unreachable!("nobody pins here"),
                 Source::Pager => self.files[&run.object].page(page.0),
             };
             if source == Source::Pager {

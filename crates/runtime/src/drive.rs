@@ -17,7 +17,7 @@ use faultless_sys::ring::RingUser;
 
 use crate::core::{Core, Rings};
 use crate::handoff::HandedOff;
-use crate::io::{Buffers, Frames, Io, Job, copy_page, zero};
+use crate::io::{Buffers, Frames, Io, Job, copy_page, fill, zero};
 use crate::lock::assert_none_held;
 use crate::say::say;
 
@@ -72,6 +72,24 @@ pub struct Worker {
     stayed: Vec<FrameNo>,
     /// For each operation that transfers, its object's length in bytes.
     sizes: Vec<u64>,
+    /// What pages begin with that are pinned to be stored over.
+    pub given: Given,
+}
+
+/// Bytes of pages that need no reading, for they are about to be stored.
+pub struct Given {
+    pub first: PageIndex,
+    pub bytes: Vec<u8>,
+}
+
+impl Given {
+    pub const NOTHING: Given = Given { first: PageIndex(0), bytes: Vec::new() };
+
+    /// The bytes of a page and of those behind it.
+    fn from(&self, page: PageIndex) -> &[u8] {
+        let skip = (page.0 - self.first.0) * PAGE_BYTES;
+        self.bytes.get(skip as usize..).unwrap_or_default()
+    }
 }
 
 impl Worker {
@@ -86,6 +104,7 @@ impl Worker {
             moves: Vec::new(),
             stayed: Vec::new(),
             sizes: Vec::new(),
+            given: Given::NOTHING,
         }
     }
 
@@ -117,7 +136,7 @@ impl<M: Machine> Core<M> {
     }
 
     fn carry_out_one(&self, worker: &mut Worker, reads: &mut Reads) {
-        let Worker { plan, next, io, moves, stayed, sizes, awaited, pressure, .. } = worker;
+        let Worker { plan, next, io, moves, stayed, sizes, awaited, pressure, given, .. } = worker;
         stayed.clear();
         self.wake(plan.wakes);
         self.unmap(&mut plan.drop, |_| Then::Drop, moves, stayed);
@@ -147,7 +166,10 @@ impl<M: Machine> Core<M> {
                 Op::Read { run, source: Source::Pager } => {
                     self.start_read(plan, (run, *size), io, reads);
                 }
-                Op::Read { run, source: Source::Zeros } => self.fill_zeros(plan, run, next),
+                Op::Read { run, source: Source::Zeros } => self.fill_here(plan, run, &[], next),
+                Op::Read { run, source: Source::Given } => {
+                    self.fill_here(plan, run, given.from(run.first), next);
+                }
                 _ => {}
             }
         }
@@ -268,11 +290,14 @@ impl<M: Machine> Core<M> {
         }
     }
 
-    fn fill_zeros(&self, plan: &Plan, run: Run, next: &mut Plan) {
+    /// With bytes, and with zeros behind them.
+    fn fill_here(&self, plan: &Plan, run: Run, bytes: &[u8], next: &mut Plan) {
         let frames = plan.frames(run.frames);
         self.machine.release(frames);
         must("provide memory", self.machine.back(frames));
-        zero(&self.aside(frames), 0);
+        let buffers = self.aside(frames);
+        fill(&buffers, bytes);
+        zero(&buffers, bytes.len() as u64);
         let mut engine = self.engine.lock();
         engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
     }

@@ -147,6 +147,17 @@ pub fn zero(buffers: &[Buffer], from: u64) {
     }
 }
 
+/// The bytes, as many as there is room for, at the start of the frames in `buffers`, which are
+/// as for [`zero`].
+pub fn fill(buffers: &[Buffer], mut bytes: &[u8]) {
+    for buffer in buffers {
+        let (now, later) = bytes.split_at(bytes.len().min(buffer.len));
+        // SAFETY: as above, and `now` is no longer than the buffer, which is another's.
+        unsafe { buffer.start.copy_from_nonoverlapping(now.as_ptr(), now.len()) };
+        bytes = later;
+    }
+}
+
 /// Copies a page that stays where it is until the caller reports, to a frame that is
 /// aside.
 pub fn copy_page(from: Buffer, to: Buffer) {

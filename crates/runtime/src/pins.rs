@@ -1,11 +1,11 @@
 //! Pins and prefetch: pages brought in without a fault.
 
-use faultless_addr::{ObjectId, PageRange, SpaceId};
+use faultless_addr::{ByteRange, ObjectId, PAGE_BYTES, PageRange, SpaceId};
 use faultless_engine::{Failure, Pin, PinError, PinFor, PinStep, Plan, Scope};
 use faultless_machine::Machine;
 
 use crate::core::Core;
-use crate::drive::{Reads, Worker};
+use crate::drive::{Given, Reads, Worker};
 use crate::error::{Error, Operation};
 use crate::serve::Patience;
 
@@ -18,21 +18,36 @@ const GATHERED: usize = 16;
 impl<M: Machine> Core<M> {
     /// Brings pages in and holds them at their addresses until `unpin`.
     pub fn pin(&self, object: ObjectId, pages: PageRange, purpose: PinFor) -> Result<Pin, Error> {
-        self.begin_pin(Pin::new(object, pages, purpose))
+        self.begin_pin(Pin::new(object, pages, purpose), &[])
     }
 
-    /// As [`pin`](Self::pin), on the account of a space.
-    pub fn pin_of(
+    /// Pins the pages of bytes from offset `start` on, which the caller then stores, all of them
+    /// and nothing else; on the account of a space, if one is named. Pages that they fill and
+    /// that are not in memory are not read.
+    pub fn pin_to_fill(
         &self,
-        space: SpaceId,
+        space: Option<SpaceId>,
         object: ObjectId,
-        pages: PageRange,
-        purpose: PinFor,
+        (start, bytes): (u64, &[u8]),
     ) -> Result<Pin, Error> {
-        self.begin_pin(Pin::new(object, pages, purpose).on_account_of(space))
+        let range = ByteRange::new(start, start + bytes.len() as u64);
+        let mut pin = Pin::new(object, range.pages(), PinFor::Write);
+        if let Some(space) = space {
+            pin = pin.on_account_of(space);
+        }
+        let first = start.next_multiple_of(PAGE_BYTES);
+        // The last page is filled to its end, or to the object's.
+        let inside = range.end < self.size(object)?;
+        let end = if inside { range.end - range.end % PAGE_BYTES } else { range.end };
+        if end <= first {
+            return self.begin_pin(pin, &[]);
+        }
+        let given = ByteRange::new(first, end);
+        let bytes = &bytes[(first - start) as usize..(end - start) as usize];
+        self.begin_pin(pin.giving(given.pages()), bytes)
     }
 
-    fn begin_pin(&self, mut pin: Pin) -> Result<Pin, Error> {
+    fn begin_pin(&self, mut pin: Pin, given: &[u8]) -> Result<Pin, Error> {
         self.check_birthplace()?;
         if pin.purpose == PinFor::Read
             && let Some(pin) = self.pin_again(pin.object, pin.pages)
@@ -43,8 +58,10 @@ impl<M: Machine> Core<M> {
             return Ok(pin);
         }
         let mut worker = self.worker();
+        worker.given = Given { first: pin.given().start, bytes: given.to_vec() };
         let result = self.hold(&mut worker, &mut pin);
         self.finish(&mut worker);
+        worker.given = Given::NOTHING;
         self.make_up(&mut worker);
         self.rest(worker);
         result.map(|()| pin)

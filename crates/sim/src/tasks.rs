@@ -160,6 +160,7 @@ impl World {
         for (n, frame) in frames.iter().enumerate() {
             let page = run.first.plus(n as u64);
             match source {
+                Source::Given => unreachable!("nobody pins here"),
                 Source::Zeros => self.machine.zero_frame(*frame),
                 Source::Pager => match self.backings[&run.object.0].page(page) {
                     Some(bytes) if (n as u64) < good => self.machine.write_frame(*frame, 0, bytes),

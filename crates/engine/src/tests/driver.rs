@@ -51,7 +51,11 @@ fn carry_out_op(engine: &mut Engine, now: &Plan, op: Op, next: &mut Plan) -> &'s
     match op {
         Op::Read { run, source } => {
             engine.read_ended(run.first, now.frames(run.frames), ReadEnd::GOOD, next);
-            if source == Source::Zeros { "zeros" } else { "read" }
+            match source {
+                Source::Pager => "read",
+                Source::Zeros => "zeros",
+                Source::Given => "given",
+            }
         }
         Op::Map { space, at, frames, write } => {
             engine.mapped(space, at, now.frames(frames), write, next);

@@ -7,6 +7,7 @@ mod change;
 mod device;
 mod driver;
 mod full_swap;
+mod given;
 mod heritage;
 mod meets;
 mod moves;

@@ -358,6 +358,7 @@ impl World {
             let value = match source {
                 Source::Pager => self.file[run.first.0 as usize + n],
                 Source::Zeros => 0,
+                Source::Given => self.store_in_model(run.first.0 as usize + n),
             };
             assert_ne!(self.frames[frame.index()], Place::Mapped, "a mapped frame is filled");
             self.frames[frame.index()] = Place::Aside(value);
@@ -454,6 +455,9 @@ impl World {
             return self.pins.push(pin);
         }
         let mut pin = Pin::new(self.object, pages, purpose);
+        if purpose == PinFor::Write && self.rng.one_in(2) {
+            pin = pin.giving(pages);
+        }
         if self.engine.pin_at_once(&mut pin) {
             self.assert_shown(&pin);
             return self.pins.push(pin);
@@ -484,6 +488,13 @@ impl World {
             std::println!("{frame:?}");
         }
         panic!("a pin neither holds nor is refused: {pin:?}, {:?}", self.tasks);
+    }
+
+    /// Somebody's bytes are this page's from now on.
+    fn store_in_model(&mut self, page: usize) -> u64 {
+        self.stored += 1;
+        self.model[page] = self.stored;
+        self.stored
     }
 
     fn assert_shown(&self, pin: &Pin) {
