@@ -494,6 +494,7 @@ impl Engine {
             if let Some(object) = self.object_of(no) {
                 object.dirty += 1;
             }
+            self.note_dirt(no);
             self.stats.pages_dirty += 1;
         }
     }
@@ -504,7 +505,17 @@ impl Engine {
             if let Some(object) = self.object_of(no) {
                 object.dirty -= 1;
             }
+            self.note_dirt(no);
             self.stats.pages_dirty -= 1;
+        }
+    }
+
+    fn note_dirt(&mut self, no: FrameNo) {
+        let key = self.frames[no].key();
+        if AnonId::of(key).is_none() {
+            let object = self.objects[key.object.index()].as_deref();
+            let object = object.expect("the object exists");
+            object.cache.note_dirt(key.page, &mut self.nodes, &self.frames);
         }
     }
 

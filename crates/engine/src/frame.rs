@@ -457,6 +457,10 @@ impl PageOf for FrameTable {
     fn page_of(&self, frame: FrameNo) -> PageIndex {
         self[frame].page
     }
+
+    fn is_dirty(&self, frame: FrameNo) -> bool {
+        self[frame].is_dirty()
+    }
 }
 
 #[cfg(test)]

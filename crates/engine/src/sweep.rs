@@ -20,7 +20,7 @@ const DEPTH: u32 = 64;
 /// Worth it are so many dirty pages of an object: one in eight frames.
 const WORTH: u32 = 8;
 
-/// Pages that are looked at in one go, dirty or not, so that the engine's lock is free again.
+/// Dirty pages that are looked at in one go, so that the engine's lock is free again.
 const LOOKS: u32 = 512;
 
 /// A sweep, and how far it is.
@@ -58,7 +58,7 @@ impl Engine {
             let object = self.object(id);
             let rest = PageRange::new(next, PageRange::all().end);
             let found = match object.dirty > 0 && !object.write_failed {
-                true => object.cache.first_in(rest, &self.nodes, &self.frames),
+                true => object.cache.first_dirty_in(rest, &self.nodes, &self.frames),
                 false => None,
             };
             let Some((page, no)) = found else {

@@ -129,14 +129,14 @@ impl Engine {
     ) -> FlushStep {
         loop {
             let cache = &self.object(object).cache;
-            let Some((page, no)) = cache.first_in(*range, &self.nodes, &self.frames) else {
+            let Some((page, no)) = cache.first_dirty_in(*range, &self.nodes, &self.frames) else {
                 range.start = range.end;
                 return FlushStep::Done;
             };
             range.start = page;
             let held = self.is_held(no);
             let frame = &mut self.frames[no];
-            if !frame.is_dirty() || frame.doomed {
+            if frame.doomed {
                 range.start = page.next();
             } else if frame.pinned_for_write {
                 return FlushStep::Pinned(page);
@@ -159,17 +159,7 @@ impl Engine {
 
     /// Does a page of the range differ from its backing?
     pub fn is_dirty_in(&self, object: ObjectId, range: PageRange) -> bool {
-        let mut rest = range;
-        loop {
-            let cache = &self.object(object).cache;
-            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else {
-                return false;
-            };
-            if self.frames[no].is_dirty() {
-                return true;
-            }
-            rest.start = page.next();
-        }
+        self.object(object).cache.first_dirty_in(range, &self.nodes, &self.frames).is_some()
     }
 
     /// Are writes of pages in `range` still under way? Then one frame to wait for.
@@ -177,7 +167,8 @@ impl Engine {
         let mut rest = range;
         while self.object(object).writing > 0 {
             let cache = &self.object(object).cache;
-            let (page, no) = cache.first_in(rest, &self.nodes, &self.frames)?;
+            // A page is dirty until its write has ended well.
+            let (page, no) = cache.first_dirty_in(rest, &self.nodes, &self.frames)?;
             if self.frames[no].busy == Busy::Writing {
                 self.frames[no].waited = true;
                 return Some(no);

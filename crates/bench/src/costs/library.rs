@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use faultless::{Delivery, MapOptions, MapRaw, Pattern, Vm};
+use faultless::{Delivery, MapOptions, MapRaw, Pattern, PolicyKind, Vm};
 use faultless_measure::model::{PAGE, PAGE_WORDS};
 use faultless_measure::order::Random;
 use faultless_measure::problem::{Problem, Result};
@@ -64,9 +64,9 @@ fn touch(words: Words<'_>, page: u64) {
 }
 
 /// Faults that find their page in memory but unmapped, picked from random accesses under a
-/// budget of half the file.
+/// budget of half the file, and a policy that asks every page.
 fn minor_fault(file: &File, delivery: Delivery) -> Result<f64> {
-    let vm = Vm::with_memory(PAGES / 2 * PAGE)?;
+    let vm = Vm::builder().memory(PAGES / 2 * PAGE).policy(PolicyKind::Clock).build()?;
     let map =
         MapOptions::new().delivery(delivery).read_ahead(Pattern::Random).map_raw(&vm, file)?;
     let words = Words::of_map(&map, Writes::Refused);

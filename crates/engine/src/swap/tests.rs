@@ -209,6 +209,10 @@ impl PageOf for Slots {
     fn page_of(&self, frame: FrameNo) -> PageIndex {
         self.0[frame.index()].page()
     }
+
+    fn is_dirty(&self, _: FrameNo) -> bool {
+        false
+    }
 }
 
 #[test]

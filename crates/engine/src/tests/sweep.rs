@@ -9,7 +9,7 @@ use crate::fault::Waiter;
 use crate::*;
 
 const FRAMES: u32 = 512;
-const PAGES: u64 = 8192;
+const PAGES: u64 = 1 << 14;
 
 struct Fixture {
     engine: Engine,
@@ -127,20 +127,27 @@ fn a_sweep_goes_on_with_nobody_reclaiming_and_ends_with_its_object() {
     assert!(it.engine.sweep.is_none());
 }
 
-/// One that has come to rest among clean pages, with no write under way.
+/// One that has come to rest among pages that can't be written now, with no write under way.
 #[test]
 fn no_sweep_goes_on_in_the_next_object_of_that_number() {
     let mut it = fixture_of(4096, Writes::InTime);
-    it.store(600);
-    (0..2000).for_each(|page| it.touch(page, Access::Read));
+    it.store(1200);
+    let pins = (100..1200).rev().map(|n| {
+        let page = PageRange::from_len(PageIndex(PAGES - 1 - 7 * n), 1);
+        let mut pin = Pin::new(it.object, page, PinFor::Write);
+        assert!(it.engine.pin_at_once(&mut pin));
+        pin
+    });
+    let mut pins: Vec<Pin> = pins.collect();
     it.reclaim(Ok(()));
     assert!(it.engine.sweep.is_some() && it.engine.writing == 0);
+    pins.iter_mut().for_each(|pin| it.engine.unpin(pin, &mut it.plan));
     let first = it.object;
     it.engine.discard(first, PageRange::all(), &mut it.plan);
     carry_out(&mut it.engine, &mut it.plan);
     it.engine.remove(first);
     it.open(Writes::UnderPressure);
     assert_eq!(it.object, first);
-    it.store(600);
+    it.store(1200);
     assert_eq!(it.reclaim(Ok(())).len(), 1);
 }
