@@ -20,6 +20,9 @@
 //! {"seconds": 1.5, "accesses": 65536, "sum": 123, "bytes_read": 268435456}
 //! ```
 //!
+//! `crates/bench/peers/build.sh` builds two, UMap and vmcache, with what each needs to play W1
+//! and W2; `umap` and `vmcache` are the names that have bounds in W1.
+//!
 //! `seconds` is the time of the timed accesses, a final flush included; `accesses` is TIMED;
 //! `sum` the wrapping sum over all loads, warm ones too, of value × (2 × word number + 1);
 //! `bytes_read` what the device gave under the clock, if known (/proc/self/io).

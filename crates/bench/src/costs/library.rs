@@ -4,9 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use faultless::{Delivery, MapOptions, MapRaw, Pattern, PolicyKind, Vm};
+use faultless::{Delivery, MapOptions, MapRaw, Pattern, Protection, Vm};
 use faultless_measure::model::{PAGE, PAGE_WORDS};
-use faultless_measure::order::Random;
 use faultless_measure::problem::{Problem, Result};
 use faultless_measure::touch::{Words, Writes};
 use rustix::time::{ClockId, clock_gettime};
@@ -28,8 +27,6 @@ const BEYOND_THREAD: &str = "library: fault with I/O, handler thread, less the p
 const DIRTY: usize = 1024;
 /// Faults with I/O.
 const MAJOR: usize = 1024;
-/// Faults without I/O, at least.
-const MINOR_MIN: u32 = 500;
 
 /// All of it.
 pub fn costs(path: &Path, delivery: Delivery) -> Result<Vec<Figure>> {
@@ -63,33 +60,22 @@ fn touch(words: Words<'_>, page: u64) {
     std::hint::black_box(words.load(page * PAGE_WORDS));
 }
 
-/// Faults that find their page in memory but unmapped, picked from random accesses under a
-/// budget of half the file, and a policy that asks every page.
+/// Faults that find their page in memory but unmapped, for its rights were taken and given
+/// back: in the same order as those of the bare round trip beside it.
 fn minor_fault(file: &File, delivery: Delivery) -> Result<f64> {
-    let vm = Vm::builder().memory(PAGES / 2 * PAGE).policy(PolicyKind::Clock).build()?;
+    let vm = Vm::with_memory(2 * PAGES * PAGE)?;
     let map =
         MapOptions::new().delivery(delivery).read_ahead(Pattern::Random).map_raw(&vm, file)?;
     let words = Words::of_map(&map, Writes::Refused);
-    let mut random = Random::new(1, 0);
-    let (mut minor, mut count) = (Duration::ZERO, 0);
-    let mut before = vm.stats();
-    for _ in 0..4 * PAGES {
-        let page = random.below(PAGES);
-        let since = Instant::now();
-        touch(words, page);
-        let took = since.elapsed();
-        let after = vm.stats();
-        if (after.faults_minor, after.faults_major)
-            == (before.faults_minor + 1, before.faults_major)
-        {
-            minor += took;
-            count += 1;
-        }
-        before = after;
-    }
-    match count >= MINOR_MIN {
-        true => Ok(minor.as_nanos() as f64 / f64::from(count)),
-        false => Err(Problem::new(format!("only {count} faults were without I/O"))),
+    (0..PAGES).for_each(|page| touch(words, page));
+    map.protect(.., Protection::NONE)?;
+    map.protect(.., Protection::READ)?;
+    let (pages, before) = (shuffled(PAGES), vm.stats());
+    let cost = each(PAGES, || pages.into_iter().for_each(|page| touch(words, page)));
+    let after = vm.stats();
+    match (after.faults_minor - before.faults_minor, after.faults_major - before.faults_major) {
+        (PAGES, 0) => Ok(cost),
+        (minor, major) => Err(Problem::new(format!("{minor} faults without I/O, {major} with"))),
     }
 }
 

@@ -43,6 +43,14 @@ impl Definition for Random {
             2 => &[],
             _ => &[(Inline, 1.0), (Thread, 0.9)],
         };
-        bounds.iter().map(|(ours, bound)| Target::at_least(*bound, ours.clone(), Kernel)).collect()
+        let kernel = bounds.iter().map(|(ours, bound)| (*bound, ours.clone(), Kernel));
+        // Those that `peers/build.sh` builds.
+        let peers: &[(&str, f64)] = match case.threads {
+            1 | 2 => &[],
+            _ => &[("umap", 1.8), ("vmcache", 1.1)],
+        };
+        let peers = peers.iter().map(|(name, bound)| (*bound, Inline, Peer((*name).to_owned())));
+        let all = kernel.chain(peers);
+        all.map(|(bound, ours, against)| Target::at_least(bound, ours, against)).collect()
     }
 }
