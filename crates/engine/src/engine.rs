@@ -14,7 +14,7 @@ use crate::Tick;
 use crate::account::{AccountId, Accounts, Payer};
 use crate::anon::{AnonId, AnonMap, AnonPages};
 use crate::canary::Canary;
-use crate::frame::{Busy, Dirt, FrameTable, Site, State};
+use crate::frame::{Busy, FrameTable, Site, State};
 use crate::mark::Mark;
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
@@ -482,40 +482,6 @@ impl Engine {
     pub(crate) fn wake(&mut self, no: FrameNo, plan: &mut Plan) {
         if core::mem::take(&mut self.frames[no].waited) {
             plan.wakes.settled |= 1 << Wakes::group(no);
-        }
-    }
-
-    pub(crate) fn set_dirty(&mut self, no: FrameNo) {
-        let now = self.now;
-        let frame = &mut self.frames[no];
-        if !frame.is_dirty() && !frame.is_substitute() && !frame.is_device() {
-            frame.dirt = Dirt::Unwritten;
-            frame.dirty_since = now;
-            if let Some(object) = self.object_of(no) {
-                object.dirty += 1;
-            }
-            self.note_dirt(no);
-            self.stats.pages_dirty += 1;
-        }
-    }
-
-    pub(crate) fn set_clean(&mut self, no: FrameNo) {
-        if self.frames[no].is_dirty() {
-            self.frames[no].dirt = Dirt::None;
-            if let Some(object) = self.object_of(no) {
-                object.dirty -= 1;
-            }
-            self.note_dirt(no);
-            self.stats.pages_dirty -= 1;
-        }
-    }
-
-    fn note_dirt(&mut self, no: FrameNo) {
-        let key = self.frames[no].key();
-        if AnonId::of(key).is_none() {
-            let object = self.objects[key.object.index()].as_deref();
-            let object = object.expect("the object exists");
-            object.cache.note_dirt(key.page, &mut self.nodes, &self.frames);
         }
     }
 

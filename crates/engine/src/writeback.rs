@@ -15,9 +15,9 @@
 use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange};
 
 use crate::Tick;
-use crate::anon::ANON;
+use crate::anon::{ANON, AnonId};
 use crate::engine::Engine;
-use crate::frame::{Busy, State};
+use crate::frame::{Busy, Dirt, State};
 use crate::object::{Backing, Writes};
 use crate::plan::Plan;
 
@@ -41,6 +41,35 @@ pub enum FlushStep {
 }
 
 impl Engine {
+    /// The page has been stored to.
+    pub(crate) fn set_dirty(&mut self, no: FrameNo) {
+        let now = self.now;
+        let frame = &mut self.frames[no];
+        if !frame.is_dirty() && !frame.is_substitute() && !frame.is_device() {
+            (frame.dirt, frame.dirty_since) = (Dirt::Unwritten, now);
+            self.count_dirt(no, 1);
+        }
+    }
+
+    /// The page is as its backing has it, or no more.
+    pub(crate) fn set_clean(&mut self, no: FrameNo) {
+        if self.frames[no].is_dirty() {
+            self.frames[no].dirt = Dirt::None;
+            self.count_dirt(no, -1);
+        }
+    }
+
+    fn count_dirt(&mut self, no: FrameNo, by: i8) {
+        self.stats.pages_dirty = self.stats.pages_dirty.strict_add_signed(by.into());
+        let key = self.frames[no].key();
+        if AnonId::of(key).is_none() {
+            let object = self.objects[key.object.index()].as_deref_mut();
+            let object = object.expect("the object exists");
+            object.dirty = object.dirty.strict_add_signed(by.into());
+            object.cache.note_dirt(key.page, &mut self.nodes, &self.frames);
+        }
+    }
+
     /// Can this page's write begin now?
     pub(crate) fn is_ready_to_write(&self, no: FrameNo) -> bool {
         let frame = &self.frames[no];
