@@ -122,7 +122,7 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
         Place::At(at) => u64::try_from(at).ok()?,
         Place::Position | Place::End => position(fd).ok()?,
     };
-    let limit = rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    let limit = longest();
     let mut written = 0;
     let outcome = loop {
         let offset = if append { Request::APPEND } else { at };
@@ -161,13 +161,23 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
     match outcome {
         Err(errno) if written == 0 => {
             if errno == Errno::FBIG && limit != u64::MAX {
-                // As the kernel does. It comes when signals are no longer held back.
-                let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::XFSZ);
+                tell_of_limit();
             }
             Some(Err(errno))
         }
         _ => Some(Ok(written)),
     }
+}
+
+/// How long this process may make files.
+fn longest() -> u64 {
+    rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX)
+}
+
+/// As the kernel does where a file would be longer. It comes when signals are no longer held
+/// back.
+fn tell_of_limit() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::XFSZ);
 }
 
 /// Brings a piece into the staging memory.
@@ -187,7 +197,7 @@ fn settled(inside: &mut Inside, file: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn truncate(fd: i32, size: i64) -> Option<Answer> {
     let (file, _) = writable(fd)?;
     let size = u64::try_from(size).ok()?;
-    if rustix::process::getrlimit(Resource::Fsize).current.is_some_and(|limit| size > limit) {
+    if size > longest() {
         // The kernel knows whether the file gets longer by it.
         return None;
     }
@@ -198,6 +208,13 @@ pub fn truncate(fd: i32, size: i64) -> Option<Answer> {
 pub fn allocate(fd: i32, mode: i32, offset: i64, len: i64) -> Option<Answer> {
     let (file, _) = writable(fd)?;
     let (offset, len) = (u64::try_from(offset).ok()?, u64::try_from(len).ok()?);
+    let end = offset.saturating_add(len);
+    let grows = mode & libc::FALLOC_FL_KEEP_SIZE == 0
+        && rustix::fs::fstat(file).is_ok_and(|now| end > now.st_size as u64);
+    if grows && end > longest() {
+        tell_of_limit();
+        return Some(Err(Errno::FBIG));
+    }
     done(enter()?.ask_plainly(Request::Allocate { mode, offset, len }, Some(file)))
 }
 

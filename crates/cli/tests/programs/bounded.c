@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -54,6 +55,22 @@ int main(int argc, char **argv) {
     say("appended", write(append, bytes, 1));
     if (ftruncate(fd, LIMIT - 10) < 0) return 5;
     say("appended, across it", write(append, bytes, 100));
+    say("length", lseek(fd, 0, SEEK_END));
+    say("allocated", fallocate(fd, 0, LIMIT - 4096, 8192));
+    say("allocated, as long as it is", fallocate(fd, FALLOC_FL_KEEP_SIZE, LIMIT - 4096, 8192));
+    say("shorter", ftruncate(fd, LIMIT - 10));
+    int whole = open(argv[1], O_RDONLY);
+    off_t from = 0, to = LIMIT - 10;
+    lseek(fd, to, SEEK_SET);
+    // The kernel's sendfile asks for the rest as well, and has its signal for that.
+    ssize_t sent = sendfile(fd, whole, &from, 100);
+    signals = 0;
+    say("sent", sent);
+    say("sent from its end", sendfile(fd, whole, &from, 100));
+    if (ftruncate(fd, LIMIT - 10) < 0) return 6;
+    from = 0;
+    say("copied", copy_file_range(whole, &from, fd, &to, 100, 0));
+    say("copied from its end", copy_file_range(whole, &from, fd, &to, 100, 0));
     say("length", lseek(fd, 0, SEEK_END));
     return 0;
 }
