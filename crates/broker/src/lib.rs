@@ -49,6 +49,7 @@ mod swap;
 
 pub use broker::{Broker, BrokerOptions};
 pub use error::BrokerError;
+pub use faultless_sys::file_limit::FileLimit;
 pub use faultless_sys::process::allow_most_descriptors;
 pub use heir::be_heir;
 pub use limits::{CLIENT_MEMORY_MIN, Limits};

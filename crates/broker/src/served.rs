@@ -184,11 +184,16 @@ impl Served {
     }
 
     /// write: the bytes go to the pages in memory; where they end beyond the file, it grows.
-    /// `at` is `None` for its end. Answers where they ended.
+    /// Answers which bytes of the file they are now: of what can't be written whole the first
+    /// ones, or none at the limit.
     pub fn write_at(&self, client: SpaceId, to: To, bytes: &[u8]) -> Result<Range<u64>, Errno> {
         let _length = self.lock_length();
-        let range = to.range(self.size(), bytes.len())?;
-        if range.end > self.size() {
+        let before = self.size();
+        let range = to.range(before, bytes.len())?;
+        if range.is_empty() {
+            return Ok(range);
+        }
+        if range.end > before {
             self.set_size(range.end)?;
         }
         let bytes = &bytes[..(range.end - range.start) as usize];
@@ -198,7 +203,13 @@ impl Served {
             // Up to where a step ends: steps are whole pages but for the first and the last.
             let room = (STEP - offset % PAGE_BYTES) as usize;
             let part = &bytes[done..bytes.len().min(done + room)];
-            self.write_part(client, offset, part)?;
+            if let Err(errno) = self.write_part(client, offset, part) {
+                // As long as it would be if nothing had been tried beyond.
+                if range.end > before.max(offset) {
+                    let _ = self.set_size(before.max(offset));
+                }
+                return if done == 0 { Err(errno) } else { Ok(range.start..offset) };
+            }
             done += part.len();
         }
         Ok(range)
@@ -222,6 +233,9 @@ impl Served {
     ) -> Result<Range<u64>, Errno> {
         let _length = self.lock_length();
         let range = to.range(self.size(), bytes.len())?;
+        if range.is_empty() {
+            return Ok(range);
+        }
         let pages = ByteRange::new(range.start.min(self.size()), range.end).pages();
         self.clean(pages)?;
         write_all(file, range.start, &bytes[..(range.end - range.start) as usize])?;
@@ -288,14 +302,12 @@ pub struct To {
 }
 
 impl To {
-    /// The bytes of a file that a write of `len` reaches: fewer than that if it meets the limit.
+    /// The bytes of a file that a write of `len` reaches: fewer if it meets the limit, none
+    /// behind it.
     fn range(self, size: u64, len: usize) -> Result<Range<u64>, Errno> {
         let start = self.at.unwrap_or(size);
         let end = start.checked_add(len as u64).ok_or(Errno::FBIG)?;
-        match self.limit {
-            limit if start >= limit && start < end => Err(Errno::FBIG),
-            limit => Ok(start..end.min(limit.max(start))),
-        }
+        Ok(start..end.min(self.limit.max(start)))
     }
 }
 

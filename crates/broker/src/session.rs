@@ -14,7 +14,7 @@ use faultless_addr::{PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 use faultless_engine::Pattern;
 use faultless_linux::shared::{Kind, Region};
 use faultless_protocol::{FileId, How, Reason, Reply, Request, VERSION};
-use faultless_sys::awake::awake;
+use faultless_sys::awake::{A_WHILE, awake};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
@@ -30,11 +30,9 @@ use crate::regions::{Regions, USER};
 /// Maps that a client may have asked for and not made, at once.
 const TICKETS_MAX: usize = 64;
 
-/// A client that asks again so soon is expected to do so once more,
+/// A client that asks, or changes its mappings, again so soon is expected to do so once more,
+/// and is waited for without sleep.
 const DIALOGUE: Duration = Duration::from_micros(200);
-
-/// and is waited for without sleep, so long.
-const AWAKE: Duration = Duration::from_micros(50);
 
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
@@ -51,7 +49,7 @@ pub(crate) struct Session {
     staging: Option<OwnedFd>,
     tickets: BTreeMap<u64, Ticket>,
     next_ticket: u64,
-    /// Its last request came soon after our last answer.
+    /// What it did last came soon after what it did before.
     in_dialogue: bool,
 }
 
@@ -148,7 +146,7 @@ impl Session {
         fds.extend(bell.map(|bell| PollFd::new(bell, PollFlags::IN)));
         let begun = Instant::now();
         let came = self.in_dialogue
-            && awake(AWAKE, || poll(&mut fds, Some(&NOW)).is_ok_and(|ready| ready > 0));
+            && awake(A_WHILE, || poll(&mut fds, Some(&NOW)).is_ok_and(|ready| ready > 0));
         let polled = if came { Ok(1) } else { retry_on_intr(|| poll(&mut fds, None)) };
         self.in_dialogue = begun.elapsed() < DIALOGUE;
         polled.is_ok() && fds[1].revents().is_empty()
@@ -334,9 +332,13 @@ impl Session {
             self.shared.counters.maps_refused.fetch_add(1, Ordering::Relaxed);
             return Err(Errno::NOMEM);
         }
-        let used = match self.shared.files.open(file, end.unwrap_or(0))? {
-            Ok(used) => used,
-            Err(reason) => return kernel(self, reason),
+        let used = match self.shared.files.open(file, end.unwrap_or(0)) {
+            Ok(Ok(used)) => used,
+            Ok(Err(reason)) => return kernel(self, reason),
+            Err(Errno::FBIG) if self.shared.files.leave_to_kernel(id) => {
+                return kernel(self, Reason::TooLong);
+            }
+            Err(errno) => return Err(errno),
         };
         let how = if shared && can_write { How::Shared } else { How::Private };
         if how == How::Shared {

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use faultless_broker::{Broker, BrokerOptions, BrokerStats, Limits};
+use faultless_broker::{Broker, BrokerOptions, BrokerStats, FileLimit, Limits};
 use faultless_protocol::Reason;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -18,6 +18,7 @@ pub fn run(args: &BrokerArgs, output: Output) -> Result<Outcome> {
     let mut signals = Signals::new(ends)
         .map_err(|error| Problem::new(format!("cannot handle signals: {error}")))?;
     faultless_broker::allow_most_descriptors();
+    FileLimit::lift();
     let options = BrokerOptions {
         memory: args.serve.memory.0,
         policy: args.serve.policy,

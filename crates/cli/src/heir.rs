@@ -35,6 +35,7 @@ pub fn run() -> Result<Outcome> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned();
     let socket = socket.map_err(|error| Problem::new(format!("no socket: {error}")))?;
     faultless_broker::allow_most_descriptors();
+    faultless_broker::FileLimit::lift();
     faultless_broker::be_heir(socket);
     Ok(Outcome::Ok)
 }

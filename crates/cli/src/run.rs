@@ -20,7 +20,7 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use faultless_broker::{Broker, BrokerOptions, BrokerStats};
+use faultless_broker::{Broker, BrokerOptions, BrokerStats, FileLimit};
 use faultless_measure::problem::{Problem, Result};
 use faultless_protocol::{BLOCKS_VARIABLE, SOCKET_VARIABLE};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -59,6 +59,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
     if let Some(why) = why_not {
         eprintln!("faultless: {}: {why}: it runs, but without Faultless", path.display());
     }
+    FileLimit::lift().hand_on(&mut command);
     let refused = |error| Problem::new(format!("cannot make a private directory: {error}"));
     let dir = tempfile::Builder::new().prefix("faultless-").tempdir().map_err(refused)?;
     let broker = match &args.socket {
@@ -94,16 +95,24 @@ fn preload(args: &RunArgs, dir: &Path, command: &mut Command) -> Result<Vec<Libr
     let mut libraries = Vec::new();
     let mut value = std::env::var_os(library::VARIABLE);
     if args.serve.anonymous {
-        let library = Library::write(&library::BLOCKS, dir).map_err(Problem::on("write", dir))?;
+        let library = Library::write(&library::BLOCKS, dir).map_err(not_written)?;
         value = Some(library.before(value));
         libraries.push(library);
         let min = args.serve.min.0.max(BLOCKS_MIN);
         command.env(BLOCKS_VARIABLE, min.to_string());
     }
-    let library = Library::write(&library::CALLS, dir).map_err(Problem::on("write", dir))?;
+    let library = Library::write(&library::CALLS, dir).map_err(not_written)?;
     command.env(library::VARIABLE, library.before(value));
     libraries.push(library);
     Ok(libraries)
+}
+
+fn not_written(error: std::io::Error) -> Problem {
+    let out = match error.kind() {
+        std::io::ErrorKind::FileTooLarge => "; allow longer files: ulimit -f unlimited",
+        _ => "",
+    };
+    Problem::new(format!("cannot write the library that programs are run with: {error}{out}"))
 }
 
 /// Waits for the last client of a broker of ours, and ends it.

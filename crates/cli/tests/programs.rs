@@ -13,6 +13,9 @@ use common::{disk_dir, stderr, tool};
 /// How long a program may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A file got longer than it may be.
+const SIGXFSZ: i32 = 25;
+
 /// What a program says, and how it ends, is the same both times.
 fn is_the_same<S: AsRef<OsStr>>(name: &str, memory: &str, arguments: &[S]) -> String {
     is_the_same_with(&["--all"], name, memory, arguments)
@@ -55,6 +58,26 @@ fn a_program_that_mixes_all_calls() {
 #[test]
 fn files_get_no_longer_than_a_process_may_make_them() {
     is_the_same("bounded", "8M", &["file"]);
+}
+
+/// Under a limit from the beginning, which may be ours, too, and can't be lifted by everybody.
+#[test]
+fn a_limit_on_files_is_the_programs() {
+    let dir = disk_dir();
+    let (program, file) = (compiled(dir.path(), "areas"), dir.path().join("file"));
+    let run = |blocks: u32| {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -f {blocks}; exec \"$0\" run --all -- \"$1\" \"$2\"");
+        shell.args(["-c", &script]).arg(tool().get_program()).arg(&program).arg(&file);
+        run_to_end(&mut shell, PATIENCE)
+    };
+    // 32 MiB: of the program's 16 there can be memory of ours, or the kernel has them.
+    let ours = run(65_536);
+    assert_eq!((stderr(&ours), ours.status.code()), (String::new(), Some(0)));
+    // 64 KiB are not enough even for its file: a signal, if it is begun.
+    let ours = run(128);
+    let told = stderr(&ours).contains("ulimit -f unlimited") && ours.status.code() == Some(1);
+    assert!(told || ours.status.code() == Some(128 + SIGXFSZ), "{ours:?}");
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use faultless_protocol::{MESSAGE_BYTES, Reply, Request, STAGING_BYTES, VERSION};
 use faultless_sys::Errno;
-use faultless_sys::awake::awake;
+use faultless_sys::awake::{A_WHILE, awake};
 use faultless_sys::uffd::{Features, Userfaultfd};
 use rustix::fs::MemfdFlags;
 use rustix::net::{
@@ -16,9 +15,6 @@ use rustix::net::{
 };
 
 use crate::descriptor::{Own, close};
-
-/// How long an answer is waited for without sleep: most need nothing from a disk.
-const AWAKE: Duration = Duration::from_micros(50);
 
 /// A socket to the broker, with this process's userfaultfd and the staging memory.
 #[derive(Debug)]
@@ -55,6 +51,11 @@ impl Connection {
             rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         rustix::net::connect(&socket, address)?;
         let uffd = Userfaultfd::open(Features::SHARED).map_err(|_| Errno::PERM)?;
+        // The kernel would send a signal.
+        let longest = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if longest.is_some_and(|longest| longest < STAGING_BYTES) {
+            return Err(Errno::FBIG);
+        }
         let staging = rustix::fs::memfd_create("faultless-staging", MemfdFlags::CLOEXEC)?;
         rustix::fs::ftruncate(&staging, STAGING_BYTES)?;
         let connection = Connection {
@@ -156,7 +157,8 @@ fn receive(socket: BorrowedFd<'_>) -> Result<(Reply, Option<OwnedFd>), Unanswere
         rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC | flags)
     };
     let mut taken = Err(Errno::AGAIN);
-    awake(AWAKE, || {
+    // Most need nothing from a disk.
+    awake(A_WHILE, || {
         taken = take(RecvFlags::DONTWAIT);
         !matches!(taken, Err(Errno::AGAIN | Errno::INTR))
     });

@@ -127,13 +127,23 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
     let outcome = loop {
         let offset = if append { Request::APPEND } else { at };
         let room = (MOST - written).min(STAGING_BYTES as usize);
+        let room = room.min(limit.try_into().unwrap_or(room));
         let piece = match stage(&inside, &source, room) {
+            Ok(0) if limit == 0 && !source.is_used_up() => {
+                tell_of_limit();
+                break Err(Errno::FBIG);
+            }
             Ok(0) => break Ok(()),
             Ok(piece) => piece,
             Err(errno) => break Err(errno),
         };
         let request = Request::Write { offset, len: piece as u64, limit };
         match inside.ask_plainly(request, Some(file)) {
+            // It is at the limit.
+            Some(Reply::Done { bytes: 0, .. }) if written == 0 => {
+                tell_of_limit();
+                break Err(Errno::FBIG);
+            }
             Some(Reply::Done { bytes, size }) => {
                 at = if append { size } else { at + bytes };
                 written += bytes as usize;
@@ -159,12 +169,7 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
         }
     }
     match outcome {
-        Err(errno) if written == 0 => {
-            if errno == Errno::FBIG && limit != u64::MAX {
-                tell_of_limit();
-            }
-            Some(Err(errno))
-        }
+        Err(errno) if written == 0 => Some(Err(errno)),
         _ => Some(Ok(written)),
     }
 }
@@ -209,7 +214,8 @@ pub fn allocate(fd: i32, mode: i32, offset: i64, len: i64) -> Option<Answer> {
     let (file, _) = writable(fd)?;
     let (offset, len) = (u64::try_from(offset).ok()?, u64::try_from(len).ok()?);
     let end = offset.saturating_add(len);
-    let grows = mode & libc::FALLOC_FL_KEEP_SIZE == 0
+    let grows = len > 0
+        && [0, libc::FALLOC_FL_ZERO_RANGE].contains(&mode)
         && rustix::fs::fstat(file).is_ok_and(|now| end > now.st_size as u64);
     if grows && end > longest() {
         tell_of_limit();

@@ -7,7 +7,7 @@ use faultless_addr::{FrameNo, ObjectId};
 
 use crate::anon::AnonId;
 use crate::engine::{Addresses, Engine};
-use crate::frame::{Busy, State, Want};
+use crate::frame::{Busy, Kind, State, Want};
 use crate::lease::Lent;
 
 impl Engine {
@@ -102,6 +102,8 @@ impl Engine {
             busy += u32::from(!frame.is_idle());
             leaving += u32::from(frame.leaving);
             writing += u32::from(frame.busy == Busy::Writing);
+            let alone = frame.state == State::Reading && frame.pinned_for_write;
+            assert!(frame.kind != Kind::ToBeGiven || alone, "{no:?}: {frame:?}");
             self.check_served(no);
         }
         assert_eq!(self.stats.frames_used, used, "frames used");

@@ -336,7 +336,7 @@ impl Engine {
             + (self.objects.len() - self.objects_free.len()) * size_of::<Object>()
     }
 
-    /// Is anything under way that will make a frame settle?
+    /// Is anything under way, or in a pin's hands, that will make a frame settle?
     pub fn is_in_flight(&self) -> bool {
         self.in_flight > 0
     }

@@ -45,7 +45,7 @@ use crate::policy::PageKey;
 pub enum State {
     /// Holds nothing.
     Free,
-    /// Belongs to a page whose bytes are on their way.
+    /// Belongs to a page whose bytes are on their way, or [to be given](Kind::ToBeGiven).
     Reading,
     /// Holds the bytes of its page.
     Resident,

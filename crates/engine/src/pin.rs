@@ -81,6 +81,7 @@ impl Pin {
     /// is in the way of the pin, so that nobody sees anything else there.
     pub fn giving(self, pages: PageRange) -> Pin {
         debug_assert!(self.purpose == PinFor::Write, "who gives bytes writes");
+        debug_assert!(self.pages.start <= pages.start && pages.end <= self.pages.end);
         Pin { given: pages, ..self }
     }
 
@@ -108,6 +109,19 @@ impl Pin {
         self.hold = if last { Hold::LastOfPass } else { Hold::Itself };
         self.taken = 0;
         !last
+    }
+
+    /// The `n`-th page to take: those that are given come first, before what is read ahead of
+    /// others can be among them.
+    fn page(&self, n: u64) -> PageIndex {
+        let given = self.given.len();
+        match n {
+            n if n < given => self.given.start.plus(n),
+            n if self.pages.start.plus(n - given) < self.given.start => {
+                self.pages.start.plus(n - given)
+            }
+            n => self.pages.start.plus(n),
+        }
     }
 
     #[inline]
@@ -307,13 +321,19 @@ impl Engine {
             return PinStep::Refused(error);
         }
         while pin.taken < pin.pages.len() {
-            let page = pin.pages.start.plus(pin.taken);
+            let page = pin.page(pin.taken);
             let payer = pin.space.and_then(|space| self.accounts.payer(space));
             let key = PageKey { object: pin.object, page };
             match self.pin_page(key, payer, (pin.purpose, pin.given), plan) {
                 Ok(()) => pin.taken += 1,
                 Err(step) => return step,
             }
+        }
+        // A page may be no more by now, as the object's end has moved: it is had anew.
+        let mut frames = pin.pages.iter().filter_map(|page| self.lookup(pin.object, page));
+        if frames.any(|no| self.frames[no].doomed) {
+            self.let_go_of_pages(pin, plan);
+            return self.try_pin(pin, plan);
         }
         let asked = match self.ask(pin, plan) {
             Ok(None) if self.give(pin, plan) => self.ask(pin, plan),
@@ -458,6 +478,21 @@ impl Engine {
         Ok(Some(no))
     }
 
+    fn let_go_of_pages(&mut self, pin: &mut Pin, plan: &mut Plan) {
+        for page in (0..core::mem::take(&mut pin.taken)).map(|n| pin.page(n)) {
+            let no = self.lookup(pin.object, page).expect("a pinned page stays");
+            let frame = &mut self.frames[no];
+            match pin.purpose {
+                PinFor::Read => frame.pins -= 1,
+                PinFor::Write => frame.pinned_for_write = false,
+            }
+            if self.to_be_given(pin, page).is_some() {
+                self.forgo(pin.object, page, no, plan);
+            }
+            self.unpinned(no, plan);
+        }
+    }
+
     /// Nobody gives the page its bytes after all: who waits for it has it read.
     fn forgo(&mut self, object: ObjectId, page: PageIndex, no: FrameNo, plan: &mut Plan) {
         self.frames[no].kind = Kind::Plain;
@@ -494,19 +529,8 @@ impl Engine {
             ended = true;
         }
         pin.hold = Hold::Itself;
-        for page in PageRange::from_len(pin.pages.start, pin.taken).iter() {
-            let no = self.lookup(pin.object, page).expect("a pinned page stays");
-            let frame = &mut self.frames[no];
-            match pin.purpose {
-                PinFor::Read => frame.pins -= 1,
-                PinFor::Write => frame.pinned_for_write = false,
-            }
-            if self.to_be_given(pin, page).is_some() {
-                self.forgo(pin.object, page, no, plan);
-            }
-            self.unpinned(no, plan);
-        }
-        (pin.taken, pin.given) = (0, NONE);
+        self.let_go_of_pages(pin, plan);
+        pin.given = NONE;
         if core::mem::take(&mut pin.admitted) {
             self.pinned -= pin.pages.len() as u32;
             self.object_mut(pin.object).pinned -= pin.pages.len() as u32;

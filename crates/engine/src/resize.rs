@@ -86,16 +86,10 @@ impl Engine {
 
     /// Dirty pages are about to be lost: that is an error to be told.
     fn keep_lost(&mut self, id: ObjectId, pages: PageRange) {
-        let mut rest = pages;
-        loop {
-            let cache = &self.object(id).cache;
-            let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
-            if self.frames[no].is_dirty() {
-                let error = KeptError { failure: Failure::Shrunk, page, errno: EIO };
-                self.object_mut(id).keep_error(error);
-                return;
-            }
-            rest.start = page.next();
+        let cache = &self.object(id).cache;
+        if let Some((page, _)) = cache.first_dirty_in(pages, &self.nodes, &self.frames) {
+            let error = KeptError { failure: Failure::Shrunk, page, errno: EIO };
+            self.object_mut(id).keep_error(error);
         }
     }
 

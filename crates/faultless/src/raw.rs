@@ -179,8 +179,8 @@ impl MapRaw {
             let len = self.chunk(offset + done as u64, from.len() - done);
             let part = &from[done..done + len];
             let bytes = self.bytes(offset + done as u64, len as u64)?;
-            let core = self.mapping.core()?;
-            let pin = core.pin_to_fill(None, self.mapping.object(), (bytes.start, part))?;
+            let object = self.mapping.object();
+            let pin = self.mapping.core()?.pin_to_fill(None, object, (bytes.start, part))?;
             PinnedMut::new(self.mapping.clone(), pin, bytes.start, len).copy_from_slice(part);
             done += len;
         }

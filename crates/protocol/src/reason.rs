@@ -36,11 +36,14 @@ pub enum Reason {
     ClientFiles,
     /// The broker has no addresses left for it.
     NoAddresses,
+    /// The broker's memory for it would be longer than the broker's files may be
+    /// (`RLIMIT_FSIZE`).
+    TooLong,
 }
 
 impl Reason {
     /// All, by number.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::NotServed,
         Reason::Arguments,
         Reason::Executable,
@@ -57,6 +60,7 @@ impl Reason {
         Reason::ClientMappings,
         Reason::ClientFiles,
         Reason::NoAddresses,
+        Reason::TooLong,
     ];
 
     /// Its name in traces and counters.
@@ -78,6 +82,7 @@ impl Reason {
             Reason::ClientMappings => "client_mappings",
             Reason::ClientFiles => "client_files",
             Reason::NoAddresses => "no_addresses",
+            Reason::TooLong => "too_long",
         }
     }
 

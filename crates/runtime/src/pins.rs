@@ -22,8 +22,8 @@ impl<M: Machine> Core<M> {
     }
 
     /// Pins the pages of bytes from offset `start` on, which the caller then stores, all of them
-    /// and nothing else; on the account of a space, if one is named. Pages that they fill and
-    /// that are not in memory are not read.
+    /// and nothing else; on the account of a space, if one is named. Pages that they fill whole
+    /// and that are not in memory are not read.
     pub fn pin_to_fill(
         &self,
         space: Option<SpaceId>,
@@ -36,9 +36,7 @@ impl<M: Machine> Core<M> {
             pin = pin.on_account_of(space);
         }
         let first = start.next_multiple_of(PAGE_BYTES);
-        // The last page is filled to its end, or to the object's.
-        let inside = range.end < self.size(object)?;
-        let end = if inside { range.end - range.end % PAGE_BYTES } else { range.end };
+        let end = range.end - range.end % PAGE_BYTES;
         if end <= first {
             return self.begin_pin(pin, &[]);
         }

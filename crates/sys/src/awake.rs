@@ -6,6 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+/// About what it takes to sleep and to be woken twice.
+pub const A_WHILE: Duration = Duration::from_micros(50);
+
 /// Looks again and again whether it `came`, so long at most; was it in time?
 pub fn awake(limit: Duration, mut came: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();

@@ -12,6 +12,7 @@
 //! | [`child`] | a forked child that goes on in this program |
 //! | [`thread`] | threads that a forked child can start |
 //! | [`counter`] | how many system calls there are, for measurements |
+//! | [`file_limit`] | `RLIMIT_FSIZE`, which memory files are under as well |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //! | [`call`](mod@call) | a system call by its number, past the C library |
 //! | [`awake`](mod@awake) | waiting without sleep, for what comes at once |
@@ -24,6 +25,7 @@ pub mod awake;
 pub mod call;
 pub mod child;
 pub mod counter;
+pub mod file_limit;
 pub mod fork;
 pub mod memory;
 pub mod process;

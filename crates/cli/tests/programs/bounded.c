@@ -57,6 +57,7 @@ int main(int argc, char **argv) {
     say("appended, across it", write(append, bytes, 100));
     say("length", lseek(fd, 0, SEEK_END));
     say("allocated", fallocate(fd, 0, LIMIT - 4096, 8192));
+    say("nothing allocated", fallocate(fd, 0, LIMIT + 1, 0));
     say("allocated, as long as it is", fallocate(fd, FALLOC_FL_KEEP_SIZE, LIMIT - 4096, 8192));
     say("shorter", ftruncate(fd, LIMIT - 10));
     int whole = open(argv[1], O_RDONLY);
@@ -72,5 +73,13 @@ int main(int argc, char **argv) {
     say("copied", copy_file_range(whole, &from, fd, &to, 100, 0));
     say("copied from its end", copy_file_range(whole, &from, fd, &to, 100, 0));
     say("length", lseek(fd, 0, SEEK_END));
+    limit.rlim_cur = 0;
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0) return 7;
+    ssize_t none = pwrite(fd, bytes, 10, 0);
+    int error = errno;
+    limit.rlim_cur = RLIM_INFINITY;
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0) return 8;
+    errno = error;
+    say("with none allowed", none);
     return 0;
 }

@@ -50,10 +50,10 @@ const ACTIVE: ListId = ListId::new(0);
 const INACTIVE: ListId = ListId::new(1);
 
 /// Inactive grows until it holds one page in this many.
-const SHARE_MAX: u32 = 4;
+const SHARE_MAX: u64 = 4;
 
 /// It is short, and grows at once, while it holds less than one page in this many.
-const SHARE_MIN: u32 = 16;
+const SHARE_MIN: u64 = 16;
 
 /// At most so many pages leave for each one that is asked.
 const PACE_MAX: u32 = 256;
@@ -81,8 +81,8 @@ impl TwoList {
     }
 
     /// Does inactive hold less than one page in this many?
-    fn inactive_below(&self, share: u32) -> bool {
-        self.lists.len(INACTIVE) * share < self.lists.total()
+    fn inactive_below(&self, share: u64) -> bool {
+        u64::from(self.lists.len(INACTIVE)) * share < u64::from(self.lists.total())
     }
 
     /// Is it an active page's turn?
@@ -124,7 +124,7 @@ impl TwoList {
         }
         let fresh = note::has(&self.lists, frame, note::FRESH);
         if fresh || !is_referenced(&self.lists, view, frame) {
-            self.left += 1;
+            self.left = self.left.saturating_add(1);
             if !fresh {
                 self.pace = self.pace.saturating_sub(PACE_STEP).max(1);
             }

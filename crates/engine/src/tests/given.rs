@@ -121,3 +121,24 @@ fn a_page_that_is_there_is_kept() {
     assert!(!done.contains(&"given") && !done.contains(&"read"), "{done:?}");
     it.engine.unpin(&mut pin, &mut it.plan);
 }
+
+/// Others move the file's end while a pin reads its last page: what is stored there stays.
+#[test]
+fn a_page_that_is_no_more_while_it_is_being_pinned_is_had_anew() {
+    for (before, after) in [(2 * PAGE_BYTES - 100, 2 * PAGE_BYTES), (4 * PAGE_BYTES, 6000)] {
+        for given in [pages(1, 1), pages(1, 0)] {
+            let mut it = fixture(1);
+            it.engine.set_size(it.object, before, ResizedBy::Others, &mut it.plan);
+            let mut pin = it.pin(pages(0, 2), given);
+            assert!(matches!(it.step(&mut pin), PinStep::Wait(_)));
+            it.engine.set_size(it.object, after, ResizedBy::Others, &mut it.plan);
+            while let PinStep::Wait(_) = it.step(&mut pin) {
+                carry_out(&mut it.engine, &mut it.plan);
+            }
+            assert_eq!(it.step(&mut pin), PinStep::Held);
+            it.engine.unpin(&mut pin, &mut it.plan);
+            carry_out(&mut it.engine, &mut it.plan);
+            assert_eq!(it.engine.dirty(it.object), 2, "{before} to {after}, {given:?}");
+        }
+    }
+}
