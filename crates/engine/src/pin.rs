@@ -360,15 +360,16 @@ impl Engine {
     /// Has the pages filled whose bytes the pin gives; are there any? From here on they are
     /// as if they had been stored.
     fn give(&mut self, pin: &mut Pin, plan: &mut Plan) -> bool {
-        let before = plan.ops.len();
+        let mut any = false;
         for page in pin.given.iter() {
             if let Some(no) = self.to_be_given(pin, page) {
+                any = true;
                 self.frames[no].kind = Kind::Given;
                 plan.push_read(pin.object, page, no, Source::Given, self.config.run_max);
             }
         }
         pin.given = NONE;
-        plan.ops.len() > before
+        any
     }
 
     /// The frame of a page of a pin if nothing fills it before the pin does.
@@ -493,7 +494,7 @@ impl Engine {
         }
     }
 
-    /// Nobody gives the page its bytes after all: who waits for it has it read.
+    /// Nobody gives the page its bytes after all: it goes, and who waits for it has it read.
     fn forgo(&mut self, object: ObjectId, page: PageIndex, no: FrameNo, plan: &mut Plan) {
         self.frames[no].kind = Kind::Plain;
         self.doom(no);

@@ -142,3 +142,18 @@ fn a_page_that_is_no_more_while_it_is_being_pinned_is_had_anew() {
         }
     }
 }
+
+#[test]
+fn two_pins_give_neighbours_in_one_plan() {
+    let mut it = fixture(1);
+    let mut pins = [4, 5].map(|page| it.pin(pages(page, 1), pages(page, 1)));
+    for pin in &mut pins {
+        assert!(matches!(it.step(pin), PinStep::Wait(_)), "nothing has been carried out");
+    }
+    let done = carry_out(&mut it.engine, &mut it.plan);
+    assert_eq!(done.first(), Some(&"given"), "{done:?}");
+    for pin in &mut pins {
+        assert_eq!(it.step(pin), PinStep::Held);
+        it.engine.unpin(pin, &mut it.plan);
+    }
+}
