@@ -67,7 +67,8 @@ pub struct TwoList {
     ghosts: Ghosts,
     /// Frames have been asked for: memory was full.
     was_full: bool,
-    /// Pages that leave for each active one that is asked while inactive could grow.
+    /// Pages that leave for each active one that is asked while inactive could grow: at least
+    /// one, once a page was found to be used; until then inactive grows at once.
     pace: u32,
     /// Those that have left since one was asked.
     left: u32,
@@ -77,7 +78,7 @@ impl TwoList {
     /// The policy for the frames `0..frames`.
     pub fn new(frames: u32) -> TwoList {
         let ghosts = Ghosts::new((frames - frames / 4).max(1), Slots::One);
-        TwoList { lists: Lists::new(frames), ghosts, was_full: false, pace: 1, left: 0 }
+        TwoList { lists: Lists::new(frames), ghosts, was_full: false, pace: 0, left: 0 }
     }
 
     /// Does inactive hold less than one page in this many?
@@ -93,7 +94,7 @@ impl TwoList {
     /// A page that was asked is used: it was a waste to ask.
     fn promote(&mut self, frame: FrameNo) {
         self.lists.move_to_back(ACTIVE, frame);
-        self.pace = (2 * self.pace).min(PACE_MAX);
+        self.pace = (2 * self.pace).clamp(1, PACE_MAX);
     }
 
     /// Moves the first active frame to inactive, to see whether it is used again.
@@ -126,7 +127,7 @@ impl TwoList {
         if fresh || !is_referenced(&self.lists, view, frame) {
             self.left = self.left.saturating_add(1);
             if !fresh {
-                self.pace = self.pace.saturating_sub(PACE_STEP).max(1);
+                self.pace = self.pace.saturating_sub(PACE_STEP).max(self.pace.min(1));
             }
             self.lists.move_to_back(INACTIVE, frame);
             return Step::Done(Verdict::Evict(frame));
