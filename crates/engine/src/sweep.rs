@@ -2,7 +2,7 @@
 //!
 //! A disk that reads for a fault and writes for an eviction in turns does both slowly: each
 //! waits for the other. Written together the same pages take a fraction of the time. So the
-//! first dirty page that reclaim meets begins a sweep, after which everything is clean for
+//! first dirty page that reclaim meets, where many are, begins a sweep, after which all is clean for
 //! about as long as it takes to turn the memory over; between sweeps only reads are under way.
 //! (So does Linux's write-back: when a bound is passed, an inode's pages are written in order.)
 
