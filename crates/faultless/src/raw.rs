@@ -170,7 +170,8 @@ impl MapRaw {
         Ok(all)
     }
 
-    /// Copies bytes into the map, all of them within its length.
+    /// Copies bytes into the map, all of them within its length. They are pinned and copied 16
+    /// pages at a time: after an error the first ones may have been written.
     pub fn write_at(&self, offset: u64, from: &[u8]) -> Result<(), Error> {
         self.check_writable()?;
         self.bytes(offset, from.len() as u64)?;
