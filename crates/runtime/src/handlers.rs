@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use faultless_addr::VirtRange;
 use faultless_engine::{Outcome, Scope, Signal, Waiter};
 use faultless_machine::{Held, Machine, Segv};
+use faultless_sys::awake::awake;
 use faultless_sys::ring::{RingUser, WakeUp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -32,8 +33,19 @@ const RETRY: Duration = Duration::from_millis(2);
 /// as their pages are there, and the disk should not wait until all are.
 const REAPED_AT_ONCE: usize = 4;
 
-/// Faults that a handler takes at a time. If there were more, another is told.
+/// Faults that a handler takes at a time.
 const TAKEN_AT_ONCE: usize = 4;
+
+/// After so many takings that left nothing to be taken in, another handler is told that there
+/// is more. Sooner is no help: what the first would have taken next costs a wake-up then.
+const FULL_TAKINGS: usize = 3;
+
+/// With so many reads under way a handler waits awake: that many threads are held, and a scan
+/// alone has fewer.
+const MANY: usize = 6;
+
+/// How long it does: a little longer than disks rest between two batches of ends.
+const AWAKE: Duration = Duration::from_micros(500);
 
 /// The polls that a handler's ring works on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,6 +64,20 @@ struct Came {
     at: Instant,
 }
 
+/// Waits for an end or a poll where one is soon to come: so the disk and held threads don't
+/// wait until the handler wakes. Answers whether one came. For few reads it would do harm:
+/// their threads have better use for the processor.
+fn stay_awake(worker: &mut Worker) -> bool {
+    let io = &mut worker.io;
+    if io.in_flight() < MANY {
+        return false;
+    }
+    io.flush();
+    let came = awake(AWAKE, || io.has_ended());
+    io.flush();
+    came
+}
+
 /// One handler's own state.
 struct Handler {
     number: usize,
@@ -62,6 +88,8 @@ struct Handler {
     stalled: Vec<Came>,
     /// There may be faults that nobody has taken.
     look: bool,
+    /// Takings on end that found as many faults as there is room for.
+    full_takings: usize,
     armed: Armed,
 }
 
@@ -86,6 +114,7 @@ impl<M: Machine> Core<M> {
             held: Vec::new(),
             stalled: Vec::new(),
             look: true,
+            full_takings: 0,
             armed: Armed::No,
         };
         let mut active = Some(Active::enter());
@@ -131,7 +160,8 @@ impl<M: Machine> Core<M> {
             }
             handler.look = handler.held.len() == TAKEN_AT_ONCE;
         }
-        if handler.look {
+        handler.full_takings = if handler.look { handler.full_takings + 1 } else { 0 };
+        if handler.full_takings >= FULL_TAKINGS {
             self.handler_bells[(handler.number + 1) % self.handler_bells.len()].signal();
         }
         let again = std::mem::take(&mut handler.stalled);
@@ -229,7 +259,7 @@ impl<M: Machine> Core<M> {
         self.arm_polls(handler);
         if retry {
             handler.worker.io.wait_for(RETRY);
-        } else {
+        } else if !stay_awake(&mut handler.worker) {
             handler.worker.io.wait();
         }
     }

@@ -309,10 +309,11 @@ impl Io {
         }
     }
 
-    /// Tells the kernel what was started; [`wait`](Io::wait) does so too.
+    /// Tells the kernel what was started and has it tell what has ended; [`wait`](Io::wait)
+    /// does so too.
     pub fn flush(&mut self) {
-        if self.gathered > 0
-            && let RingState::Ready(ring) = &mut self.ring
+        if let RingState::Ready(ring) = &mut self.ring
+            && (self.gathered > 0 || ring.has_deferred())
         {
             let _ = ring.submit();
             self.gathered = 0;
@@ -349,7 +350,7 @@ impl Io {
     /// May [`ended`](Io::ended) have more to tell at once?
     pub fn has_ended(&mut self) -> bool {
         let RingState::Ready(ring) = &mut self.ring else { return !self.ended.is_empty() };
-        ring.completions().len() > 0 || !self.ended.is_empty()
+        ring.has_deferred() || ring.completions().len() > 0 || !self.ended.is_empty()
     }
 
     /// The jobs that have ended: what the pager said, and of what the kernel did, at most

@@ -95,7 +95,9 @@ impl Ring {
         builder.setup_cqsize(entries.saturating_mul(4)).setup_clamp().dontfork();
         let plain = builder.clone();
         match user {
-            RingUser::ThisThread => builder.setup_single_issuer().setup_defer_taskrun(),
+            RingUser::ThisThread => {
+                builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag()
+            }
             RingUser::OneAtATime => builder.setup_coop_taskrun(),
         };
         // Kernels before 6.1 don't know these modes.
@@ -228,6 +230,12 @@ impl Ring {
         let timeout = Timespec::from(timeout);
         let args = SubmitArgs::new().timespec(&timeout);
         ended(self.ring.submitter().submit_with_args(count, &args))
+    }
+
+    /// Does the kernel have ends that it makes completions of when it is next called, by
+    /// [`submit`](Self::submit) or a wait?
+    pub fn has_deferred(&mut self) -> bool {
+        self.ring.submission().taskrun()
     }
 
     /// Takes the completions that are there.
