@@ -177,6 +177,7 @@ impl Computer {
                 self.frames[to.0 as usize] = self.frames[from.0 as usize];
                 self.engine.copied(from, to, next);
             }
+            Op::StopRange { .. } => unreachable!("stores are stopped page by page"),
             Op::Protect { space, at } => self.set_write(space, at, WriteAccess::Tracked),
             Op::Stop { space, at, frame } => {
                 self.set_write(space, at, WriteAccess::Tracked);

@@ -13,6 +13,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtRange
 use crate::Tick;
 use crate::account::{AccountId, Accounts, Payer};
 use crate::anon::{AnonId, AnonMap, AnonPages};
+use crate::bars::Bar;
 use crate::canary::Canary;
 use crate::frame::{Busy, FrameTable, Site, State};
 use crate::mark::Mark;
@@ -53,6 +54,8 @@ pub struct Config {
     pub joining: Joining,
     /// Who may take a translation away.
     pub translations: Losses,
+    /// How the machine stops stores.
+    pub stops: Stops,
     /// A bug to be planted, for those who check the engine.
     #[cfg(feature = "canary")]
     pub canary: Option<crate::Canary>,
@@ -99,6 +102,15 @@ pub enum Addresses {
     OneIfAnonymous,
 }
 
+/// How a machine stops stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stops {
+    /// Page by page.
+    Each,
+    /// Also in a range, of which it passes over what isn't there.
+    Ranges,
+}
+
 impl Config {
     /// A budget of `frames`, the defaults for the rest.
     pub fn new(frames: u32, spaces: Vec<VirtRange>) -> Config {
@@ -114,6 +126,7 @@ impl Config {
             references: References::ByFault,
             joining: Joining::AsOnLinux,
             translations: Losses::Told,
+            stops: Stops::Each,
             #[cfg(feature = "canary")]
             canary: None,
         }
@@ -165,6 +178,8 @@ pub struct Engine {
     pub(crate) writing: u32,
     /// What is being written all at once.
     pub(crate) sweep: Option<Sweep>,
+    /// Where stores are just being stopped; mostly nowhere.
+    pub(crate) bars: Vec<Bar>,
     /// Pages that pins hold, and passes.
     pub(crate) pinned: u32,
     /// By which pages are pinned again.
@@ -208,6 +223,7 @@ impl Engine {
             in_flight: 0,
             writing: 0,
             sweep: None,
+            bars: Vec::new(),
             pinned: 0,
             passes: Arc::new(Passes::new(config.frames / 2)),
             marks: Vec::new(),
@@ -508,6 +524,7 @@ impl Engine {
         self.heal_before_map(site, plan);
         let write = match write {
             WriteAccess::Forbidden if self.has_other_stores(no) => WriteAccess::Tracked,
+            WriteAccess::Allowed if self.barred(site).is_some() => WriteAccess::Tracked,
             write => write,
         };
         plan.push_map(site.space(), site.at(), no, write);

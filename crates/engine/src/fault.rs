@@ -241,6 +241,11 @@ impl Engine {
         {
             return self.promote(no, touch, plan);
         }
+        if touch.access == Access::Write
+            && let Some(by) = self.barred(touch.site)
+        {
+            return self.come_again(by, touch);
+        }
         match here {
             Some(_) => self.stats.faults_write += 1,
             None => self.stats.faults_minor += 1,

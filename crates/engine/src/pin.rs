@@ -470,6 +470,13 @@ impl Engine {
             PinFor::Read => Access::Read,
             PinFor::Write => Access::Write,
         };
+        if idle
+            && purpose == PinFor::Write
+            && let Some(by) = self.barred(site)
+        {
+            self.frames[by].waited = true;
+            return Ok(Some(by));
+        }
         if idle {
             self.frames[no].waited = true;
             self.serve(no, site, Want::of(access), plan);

@@ -80,6 +80,8 @@ pub enum Op {
         run: Run,
         /// Where the first page is, when the run is mapped.
         mapped: Option<(SpaceId, VirtAddr)>,
+        /// Stores to it are stopped by an operation before it.
+        stopped: bool,
     },
     /// Map frames at consecutive pages; report by `mapped`.
     Map {
@@ -116,6 +118,14 @@ pub enum Op {
         space: SpaceId,
         /// Where.
         at: VirtAddr,
+    },
+    /// Stop stores to all pages that are shown in a range; report by `range_stopped`. (Only
+    /// for machines that can, [`Stops::Ranges`](crate::Stops).)
+    StopRange {
+        /// The space.
+        space: SpaceId,
+        /// Where.
+        range: VirtRange,
     },
     /// Clear the accessed bit of a page, where it still is. No report.
     ClearAccessed {
@@ -317,7 +327,7 @@ impl Plan {
         mapped: Option<(SpaceId, VirtAddr)>,
         longest: u32,
     ) {
-        if let Some(Op::Write { run, mapped: None }) = self.ops.last().copied()
+        if let Some(Op::Write { run, mapped: None, .. }) = self.ops.last().copied()
             && mapped.is_none()
             && run.object == object
             && run.pages().end == slot
@@ -342,7 +352,8 @@ impl Plan {
     ) {
         let span = Span { start: self.frames.len() as u32, len: frames.len() as u32 };
         self.frames.extend_from_slice(frames);
-        self.ops.push(Op::Write { run: Run { object, first, frames: span }, mapped });
+        let run = Run { object, first, frames: span };
+        self.ops.push(Op::Write { run, mapped, stopped: false });
     }
 }
 

@@ -220,6 +220,10 @@ impl Engine {
         let store = want == Want::Write && allowed && self.may_store(no, site);
         match (here, stores) {
             (Some(it), _) if want != Want::Write || it.writable => self.let_go_at(no, site, plan),
+            // By a new fault, which waits.
+            (Some(_), _) if store && self.barred(site).is_some() => {
+                self.let_go_at(no, site, plan);
+            }
             (Some(_), _) if store => {
                 self.set_dirty(no);
                 self.begin(no, Busy::Granting, 1);

@@ -53,6 +53,7 @@ impl Engine {
                 Op::Copy { from, to, .. } => self.copied(from, to, plan),
                 Op::Poison { space, at, frame } => self.poisoned(space, at, frame, plan),
                 Op::Heal { space, range } => self.healed(space, range, plan),
+                Op::StopRange { space, range } => self.range_stopped(space, range),
                 Op::Wake { .. } | Op::Protect { .. } | Op::ClearAccessed { .. } => {}
                 Op::Read { .. } | Op::Write { .. } => {}
             }

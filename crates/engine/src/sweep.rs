@@ -8,8 +8,9 @@
 
 use faultless_addr::{ObjectId, PageIndex, PageRange};
 
+use crate::bars::Stretch;
 use crate::engine::Engine;
-use crate::frame::Dirt;
+use crate::frame::{Busy, Dirt};
 use crate::object::Writes;
 use crate::plan::Plan;
 
@@ -48,7 +49,21 @@ impl Engine {
 
     /// Begins as many writes as may be under way.
     pub(crate) fn go_on_sweeping(&mut self, plan: &mut Plan) {
-        let depth = DEPTH.min(self.frames.count() / 4);
+        // Many at a time, whose stores stop together.
+        if self.writing > self.sweep_depth() / 2 {
+            return;
+        }
+        let mut stretch = None;
+        self.sweep_on(&mut stretch, plan);
+        self.bar(&mut stretch, plan);
+    }
+
+    fn sweep_depth(&self) -> u32 {
+        DEPTH.min(self.frames.count() / 4)
+    }
+
+    fn sweep_on(&mut self, stretch: &mut Option<Stretch>, plan: &mut Plan) {
+        let depth = self.sweep_depth();
         let mut looks = LOOKS;
         while let Some(Sweep { object: id, next }) = self.sweep
             && self.writing < depth
@@ -66,7 +81,17 @@ impl Engine {
                 return;
             };
             let ready = self.is_ready_to_write(no) && self.frames[no].dirt == Dirt::Unwritten;
-            let len = if ready { self.begin_write_from(no, self.gather_max(), plan) } else { 1 };
+            let len = match ready {
+                true => self.begin_write_from(no, self.gather_max(), plan),
+                false => 1,
+            };
+            match ready {
+                true => self.extend(stretch, plan),
+                // Stores to it have been stopped.
+                false if self.frames[no].busy == Busy::Writing => {}
+                // They may go on.
+                false => self.bar(stretch, plan),
+            }
             self.sweep = Some(Sweep { object: id, next: page.plus(len as u64) });
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use faultless_addr::{Access, ObjectId, PAGE_BYTES, PAGE_SIZE, PageRange, VirtAddr, VirtRange};
-use faultless_engine::{Addresses, Config, Joining, Pin, PolicyKind, Signal, Stats};
+use faultless_engine::{Addresses, Config, Joining, Pin, PolicyKind, Signal, Stats, Stops};
 use faultless_linux::{INLINE, LinuxMachine, Resolved, THREAD};
 use faultless_machine::Segv;
 use faultless_pager::Pager;
@@ -252,6 +252,7 @@ impl VmBuilder {
             policy: self.policy,
             addresses: Addresses::One,
             joining: Joining::Always,
+            stops: Stops::Ranges,
             ..Config::new(frames, spaces)
         };
         let core = Core::new(machine, config, self.options)?;

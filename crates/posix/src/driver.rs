@@ -56,7 +56,7 @@ impl System {
     fn carry_out_op(&mut self, plan: &Plan, op: Op, next: &mut Plan) {
         match op {
             Op::Read { run, source } => self.read(run, plan.frames(run.frames), source, next),
-            Op::Write { run, mapped } => self.write(run, plan.frames(run.frames), mapped, next),
+            Op::Write { run, mapped, .. } => self.write(run, plan.frames(run.frames), mapped, next),
             Op::Map { space, at, frames, write } => {
                 let frames = plan.frames(frames);
                 self.map(space, at, frames, write);
@@ -74,6 +74,7 @@ impl System {
                 self.machine.copy_frame(from, to);
                 self.engine.copied(from, to, next);
             }
+            Op::StopRange { .. } => unreachable!("stores are stopped page by page"),
             Op::Protect { space, at } => self.set_write(space, at, WriteAccess::Tracked),
             Op::Stop { space, at, frame } => {
                 self.set_write(space, at, WriteAccess::Tracked);

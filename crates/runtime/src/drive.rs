@@ -162,7 +162,7 @@ impl<M: Machine> Core<M> {
         }
         for (op, size) in plan.ops.iter().zip(&*sizes) {
             match *op {
-                Op::Write { run, mapped } => self.start_write(plan, (run, *size), mapped, io),
+                Op::Write { run, mapped, .. } => self.start_write(plan, (run, *size), mapped, io),
                 Op::Read { run, source: Source::Pager } => {
                     self.start_read(plan, (run, *size), io, reads);
                 }
@@ -237,7 +237,10 @@ impl<M: Machine> Core<M> {
             }
             Op::Heal { space, range } => must("unmark pages", self.machine.heal(space, range)),
             Op::Wake { space, range } => self.machine.wake(space, range),
-            Op::Write { mapped: Some((space, at)), run } => {
+            Op::StopRange { space, range } => {
+                must("stop writes", self.machine.set_write(space, range, WriteAccess::Tracked));
+            }
+            Op::Write { mapped: Some((space, at)), run, stopped: false } => {
                 let range = pages_at(at, plan.frames(run.frames).len());
                 must("stop writes", self.machine.set_write(space, range, WriteAccess::Tracked));
             }

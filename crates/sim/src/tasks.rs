@@ -18,6 +18,8 @@ pub enum Task {
     Grant(SpaceId, VirtAddr, Vec<FrameNo>),
     Stop(SpaceId, VirtAddr, FrameNo),
     Copy(FrameNo, FrameNo),
+    /// And the writes that begin when stores have stopped.
+    StopRange(SpaceId, VirtRange, Vec<Task>),
     Poison(SpaceId, VirtAddr, FrameNo),
     /// A held access is answered with an error.
     Mark(SpaceId, VirtAddr),
@@ -44,7 +46,14 @@ impl World {
             let frames = |span| plan.frames(span).to_vec();
             self.tasks.push(match *op {
                 Op::Read { run, source } => Task::Read(run, frames(run.frames), source),
-                Op::Write { run, mapped } => Task::Write(run, frames(run.frames), mapped),
+                Op::Write { run, mapped, stopped: false } => {
+                    Task::Write(run, frames(run.frames), mapped)
+                }
+                // With the operation that stops stores to it.
+                Op::Write { stopped: true, .. } => continue,
+                Op::StopRange { space, range } => {
+                    Task::StopRange(space, range, Self::stopped_by(plan, space, range))
+                }
                 Op::Map { space, at, frames: span, write } => {
                     Task::Map(space, at, frames(span), write)
                 }
@@ -73,6 +82,18 @@ impl World {
         let drop = plan.drop.iter().map(|it| Task::Unmap(*it, Leave::Drop));
         self.tasks.extend(keep.chain(drop));
         healed.into_iter().for_each(|(space, range)| self.heal(space, range));
+    }
+
+    fn stopped_by(plan: &Plan, place: SpaceId, range: VirtRange) -> Vec<Task> {
+        let writes = plan.ops.iter().filter_map(|op| match *op {
+            Op::Write { run, mapped: Some((space, at)), stopped: true }
+                if space == place && range.contains(at) =>
+            {
+                Some(Task::Write(run, plan.frames(run.frames).to_vec(), None))
+            }
+            _ => None,
+        });
+        writes.collect()
     }
 
     fn heal(&mut self, space: SpaceId, range: VirtRange) {
@@ -107,6 +128,12 @@ impl World {
             Task::Stop(space, at, frame) => {
                 self.set_write(space, at, WriteAccess::Tracked);
                 self.plan(|engine, plan| engine.stopped(space, at, frame, plan));
+            }
+            Task::StopRange(space, range, writes) => {
+                let stopped = self.machine.set_write(space, range, WriteAccess::Tracked);
+                stopped.expect("stores can be stopped");
+                self.plan(|engine, _| engine.range_stopped(space, range));
+                self.tasks.extend(writes);
             }
             Task::Copy(from, to) => self.copy(from, to),
             Task::Poison(space, at, frame) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use faultless_addr::{FrameNo, ObjectId, PageRange, SpaceId, VirtAddr, VirtRange};
 use faultless_engine::{
     Addresses, Config, Engine, FlushStep, ObjectOptions, Plan, PolicyKind, References, Rights,
-    Scope,
+    Scope, Stops,
 };
 use faultless_software::SoftwareMachine;
 
@@ -166,6 +166,7 @@ impl World {
                 2 => Addresses::OneIfAnonymous,
                 _ => Addresses::Many,
             },
+            stops: if rng.bool() { Stops::Ranges } else { Stops::Each },
             references: if rng.u32(..4) == 0 { References::Bits } else { References::ByFault },
             #[cfg(feature = "canary")]
             canary: options.engine_bug(),

@@ -79,6 +79,10 @@ fn carry_out_op(engine: &mut Engine, now: &Plan, op: Op, next: &mut Plan) -> &'s
         }
         Op::Wake { .. } => "wake",
         Op::Protect { .. } => "protect",
+        Op::StopRange { space, range } => {
+            engine.range_stopped(space, range);
+            "stop range"
+        }
         Op::ClearAccessed { .. } => "clear accessed",
         other => panic!("{other:?}"),
     }

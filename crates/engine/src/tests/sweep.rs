@@ -1,4 +1,4 @@
-//! Sweeps: when one begins, in which order it writes, and when it ends.
+//! Sweeps: when one begins, in which order it writes, how stores stop, and when it ends.
 
 use std::vec::Vec;
 
@@ -24,7 +24,11 @@ fn fixture(writes: Writes) -> Fixture {
 
 fn fixture_of(frames: u32, writes: Writes) -> Fixture {
     let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 40));
-    let engine = Engine::new(Config { run_max: 4, ..Config::new(frames, std::vec![bounds]) });
+    let engine = Engine::new(Config {
+        run_max: 4,
+        stops: Stops::Ranges,
+        ..Config::new(frames, std::vec![bounds])
+    });
     let (object, base) = (ObjectId(0), VirtAddr(0));
     let mut it = Fixture { engine, object, base, plan: Plan::new() };
     it.open(writes);
@@ -52,6 +56,24 @@ impl Fixture {
     fn store(&mut self, count: u64) {
         (0..count).rev().for_each(|n| self.touch(PAGES - 1 - 7 * n, Access::Write));
         assert_eq!(u64::from(self.engine.dirty(self.object)), count);
+    }
+
+    /// The ranges of pages in which the plan stops stores, and how many of its writes begin
+    /// in each.
+    fn stopped(&self) -> Vec<(core::ops::Range<u64>, usize)> {
+        let page = |at: VirtAddr| (at.0 - self.base.0) / PAGE_BYTES;
+        let ranges = self.plan.ops.iter().enumerate().filter_map(|(n, op)| match *op {
+            Op::StopRange { range, .. } => Some((n, range)),
+            _ => None,
+        });
+        let writes = |(n, range): (usize, VirtRange)| {
+            let is_in = |op: &&Op| matches!(**op, Op::Write { mapped: Some((_, at)), stopped: true, .. } if range.contains(at));
+            let before = self.plan.ops[..n].iter().filter(is_in).count();
+            assert_eq!(before, 0, "a write begins before its stores have stopped");
+            let pages = page(range.start)..page(range.end);
+            (pages, self.plan.ops[n..].iter().filter(is_in).count())
+        };
+        ranges.map(writes).collect()
     }
 
     /// Gets one frame back; answers the pages that were written, in order.
@@ -115,11 +137,7 @@ fn a_sweep_ends_where_writes_fail() {
 fn a_sweep_goes_on_with_nobody_reclaiming_and_ends_with_its_object() {
     let mut it = fixture(Writes::InTime);
     it.store(400);
-    it.engine.reclaim(Scope::All, 1, &mut it.plan);
-    while it.engine.sweep.is_none() {
-        carry_out(&mut it.engine, &mut it.plan);
-        it.engine.reclaim(Scope::All, 1, &mut it.plan);
-    }
+    it.engine.begin_sweep(it.object, &mut it.plan);
     assert!((60..=68).contains(&it.engine.writing), "{}", it.engine.writing);
     it.engine.set_size(it.object, 0, ResizedBy::User, &mut it.plan);
     carry_out(&mut it.engine, &mut it.plan);
@@ -150,4 +168,105 @@ fn no_sweep_goes_on_in_the_next_object_of_that_number() {
     assert_eq!(it.object, first);
     it.store(1200);
     assert_eq!(it.reclaim(Ok(())).len(), 1);
+}
+
+/// Pages of which each is so far from the next that they are written one by one.
+const APART: u64 = 7;
+
+#[test]
+fn stores_to_all_that_is_swept_together_stop_by_one_operation() {
+    let mut it = fixture(Writes::InTime);
+    it.store(400);
+    it.engine.begin_sweep(it.object, &mut it.plan);
+    let first = PAGES - 1 - APART * 399;
+    let (range, writes) = it.stopped().pop().expect("stores stop");
+    assert_eq!((range.start, range.end - range.start), (first, APART * (writes as u64 - 1) + 1));
+    assert_eq!(writes, 64);
+    // The next do so when half of them have been written.
+    let now = core::mem::take(&mut it.plan);
+    let mut ops = now.ops.iter().copied();
+    let Some(Op::StopRange { space, range: stopped }) = ops.next() else { panic!("first of all") };
+    it.engine.range_stopped(space, stopped);
+    for op in ops.take(32) {
+        assert!(it.plan.is_empty());
+        let Op::Write { run, .. } = op else { panic!("{op:?}") };
+        let frames = now.frames(run.frames);
+        it.engine.write_ended(run.object, run.first, frames, Ok(()), &mut it.plan);
+    }
+    let (next, more) = it.stopped().pop().expect("stores stop");
+    assert_eq!((next.start, more), (range.end + APART - 1, 32));
+}
+
+#[test]
+fn stores_stop_in_stretches_that_leave_out_long_gaps() {
+    let mut it = fixture(Writes::InTime);
+    let stretches = (0..10).map(|n| 20 + 1100 * n);
+    let pages = stretches.clone().flat_map(|first| (0..8).map(move |n| first + APART * n));
+    pages.for_each(|page| it.touch(page, Access::Write));
+    it.engine.begin_sweep(it.object, &mut it.plan);
+    let swept: Vec<_> = it.stopped().into_iter().map(|(range, _)| range).collect();
+    let eight: Vec<_> = stretches.take(8).map(|first| first..first + APART * 7 + 1).collect();
+    assert_eq!(swept, eight);
+}
+
+#[test]
+fn a_page_whose_stores_go_on_parts_a_stretch() {
+    let mut it = fixture(Writes::InTime);
+    it.store(400);
+    let page = PAGES - 1 - APART * 380;
+    let mut pin = Pin::new(it.object, PageRange::from_len(PageIndex(page), 1), PinFor::Write);
+    assert!(it.engine.pin_at_once(&mut pin));
+    it.engine.begin_sweep(it.object, &mut it.plan);
+    let swept: Vec<_> = it.stopped().into_iter().map(|(range, _)| range).collect();
+    assert_eq!(swept.len(), 2, "{swept:?}");
+    assert!(swept.iter().all(|range| !range.contains(&page)), "{swept:?}");
+    it.engine.unpin(&mut pin, &mut it.plan);
+}
+
+#[test]
+fn no_page_begins_to_take_stores_where_they_are_being_stopped() {
+    let mut it = fixture(Writes::InTime);
+    it.store(400);
+    let clean = PAGES - 1 - APART * 380 + 1;
+    it.touch(clean, Access::Read);
+    it.engine.begin_sweep(it.object, &mut it.plan);
+    let at = it.base.plus_pages(clean);
+    let swept = core::mem::take(&mut it.plan);
+    // By a fault, by a pin, and by a page that comes.
+    let fault = it.engine.fault(SpaceId(0), at, Access::Write, Waiter::Caller, &mut it.plan);
+    let Outcome::Waiting(by) = fault else { panic!("{fault:?}") };
+    assert!(it.plan.is_empty() && it.engine.frames[by].is_dirty());
+    let mut pin = Pin::new(it.object, PageRange::from_len(PageIndex(clean), 1), PinFor::Write);
+    assert_eq!(it.engine.pin_step(&mut pin, &mut it.plan), PinStep::Wait(by));
+    it.engine.unpin(&mut pin, &mut it.plan);
+    let other = it.base.plus_pages(clean + 1);
+    it.engine.fault(SpaceId(0), other, Access::Write, Waiter::Machine, &mut it.plan);
+    let done = carry_out(&mut it.engine, &mut it.plan);
+    assert_eq!(done, ["read", "map tracked"]);
+    // And then it does.
+    it.plan = swept;
+    carry_out(&mut it.engine, &mut it.plan);
+    it.engine.fault(SpaceId(0), at, Access::Write, Waiter::Machine, &mut it.plan);
+    assert_eq!(carry_out(&mut it.engine, &mut it.plan), ["grant"]);
+}
+
+#[test]
+fn nor_one_that_waits_for_the_end_of_its_write() {
+    let mut it = fixture(Writes::InTime);
+    it.store(400);
+    let page = PageIndex(PAGES - 1 - APART * 380);
+    let mut range = PageRange::from_len(page, 1);
+    it.engine.flush_step(it.object, &mut range, &mut it.plan);
+    let flush = core::mem::take(&mut it.plan);
+    let at = it.base.plus_pages(page.0);
+    it.engine.fault(SpaceId(0), at, Access::Write, Waiter::Machine, &mut it.plan);
+    assert!(it.plan.is_empty());
+    it.engine.begin_sweep(it.object, &mut it.plan);
+    assert_eq!(it.stopped().len(), 1, "what is being written already parts nothing");
+    let mut swept = core::mem::take(&mut it.plan);
+    it.plan = flush;
+    assert_eq!(carry_out(&mut it.engine, &mut it.plan), ["write", "wake"]);
+    carry_out(&mut it.engine, &mut swept);
+    it.touch(page.0, Access::Write);
+    assert!(it.engine.is_dirty_in(it.object, PageRange::from_len(page, 1)));
 }

@@ -55,6 +55,8 @@ enum Task {
     WriteEnds(Run, Vec<FrameNo>, Vec<u64>),
     Map(VirtAddr, Vec<FrameNo>, WriteAccess),
     Grant(VirtAddr, Vec<FrameNo>),
+    /// And the writes that begin when stores have stopped.
+    StopRange(VirtRange, Vec<Task>),
     Poison(VirtAddr, FrameNo),
     /// A held access is answered with an error.
     Mark(VirtAddr),
@@ -100,6 +102,17 @@ fn maps_there(plan: &Plan, range: VirtRange) -> bool {
     })
 }
 
+/// The writes to pages of a range, to which stores are stopped by another operation.
+fn writes_in(plan: &Plan, range: VirtRange) -> Vec<Task> {
+    let writes = plan.ops.iter().filter_map(|op| match *op {
+        Op::Write { run, mapped: Some((_, at)), stopped: true } if range.contains(at) => {
+            Some(Task::Write(run, plan.frames(run.frames).to_vec(), Some(at)))
+        }
+        _ => None,
+    });
+    writes.collect()
+}
+
 impl World {
     pub fn new(seed: u64, policy: PolicyKind) -> World {
         let mut rng = Rng::new(seed);
@@ -110,6 +123,7 @@ impl World {
             policy,
             ahead_max: 1 + rng.below(16) as u32,
             run_max: 1 + rng.below(8) as u32,
+            stops: if rng.one_in(2) { Stops::Ranges } else { Stops::Each },
             ..Config::new(frames, std::vec![bounds])
         };
         let mut engine = Engine::new(config);
@@ -201,9 +215,11 @@ impl World {
                 Op::Read { run, source } => {
                     Task::Read(run, plan.frames(run.frames).to_vec(), source)
                 }
-                Op::Write { run, mapped } => {
+                Op::Write { run, mapped, stopped: false } => {
                     Task::Write(run, plan.frames(run.frames).to_vec(), mapped.map(|(_, at)| at))
                 }
+                Op::Write { stopped: true, .. } => continue,
+                Op::StopRange { range, .. } => Task::StopRange(range, writes_in(&plan, range)),
                 Op::Map { at, frames, write, .. } => {
                     Task::Map(at, plan.frames(frames).to_vec(), write)
                 }
@@ -331,6 +347,12 @@ impl World {
                     translation.writable = true;
                 }
                 self.plan(|engine, plan| engine.granted(SPACE, at, &frames, plan));
+            }
+            Task::StopRange(range, writes) => {
+                let shown = self.table.range_mut(range.start.0..range.end.0);
+                shown.for_each(|(_, translation)| translation.writable = false);
+                self.engine.range_stopped(SPACE, range);
+                self.tasks.extend(writes);
             }
             Task::Poison(at, frame) => {
                 assert!(!self.table.contains_key(&at.0), "a mapped page is poisoned");
@@ -472,7 +494,8 @@ impl World {
                 PinStep::Wait(_) => {}
                 PinStep::NoFrame(scope) => {
                     self.plan(|engine, plan| engine.reclaim(scope, 4, plan));
-                    if !self.engine.is_in_flight() && self.tasks.is_empty() {
+                    // What the pin gives is under way until the pin has all.
+                    if self.tasks.is_empty() {
                         self.now += 100;
                         let now = self.now;
                         self.plan(|engine, plan| engine.tick(now, plan));

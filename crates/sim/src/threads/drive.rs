@@ -274,7 +274,11 @@ impl Worker {
                 self.with(|state| state.set_write(space, at, WriteAccess::Tracked));
                 pause().await;
             }
-            Op::Write { mapped: Some((space, at)), run } => {
+            Op::StopRange { space, range } => {
+                self.with(|state| state.stop_range(space, range));
+                pause().await;
+            }
+            Op::Write { mapped: Some((space, at)), run, stopped: false } => {
                 for n in 0..run.frames.len() {
                     self.with(|state| {
                         state.set_write(space, at.plus_pages(n), WriteAccess::Tracked)

@@ -33,7 +33,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use faultless_addr::{ObjectId, PAGE_BYTES, SpaceId, VirtAddr, VirtRange};
-use faultless_engine::{Addresses, Config, Engine, ObjectOptions, PolicyKind, References, Rights};
+use faultless_engine::{
+    Addresses, Config, Engine, ObjectOptions, PolicyKind, References, Rights, Stops,
+};
 use faultless_software::SoftwareMachine;
 
 use crate::Options;
@@ -148,6 +150,7 @@ impl State {
             ahead_max: rng.u32(1..16),
             run_max: rng.u32(1..16),
             addresses: Addresses::One,
+            stops: if rng.bool() { Stops::Ranges } else { Stops::Each },
             references: References::ByFault,
             #[cfg(feature = "canary")]
             canary: options.engine_bug(),

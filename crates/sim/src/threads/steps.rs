@@ -38,6 +38,12 @@ impl State {
         self.machine.set_write(space, VirtRange::page(at), write).expect("the page is there");
     }
 
+    pub(super) fn stop_range(&mut self, space: SpaceId, range: VirtRange) {
+        self.tally.note("thread: stores are stopped in a range");
+        let stopped = self.machine.set_write(space, range, WriteAccess::Tracked);
+        stopped.expect("stores can be stopped");
+    }
+
     /// A read ends, perhaps too early.
     pub(super) fn fill(
         &mut self,

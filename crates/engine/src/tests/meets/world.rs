@@ -121,7 +121,7 @@ impl World {
                 Op::Read { run, source } => {
                     Task::Read(run, plan.frames(run.frames).to_vec(), source)
                 }
-                Op::Write { run, mapped } => {
+                Op::Write { run, mapped, .. } => {
                     Task::Write(run, plan.frames(run.frames).to_vec(), mapped)
                 }
                 Op::Map { space, at, frames, write } => Task::Map(space, at, one(frames), write),
@@ -133,6 +133,7 @@ impl World {
                     continue;
                 }
                 Op::Wake { .. } | Op::ClearAccessed { .. } => continue,
+                Op::StopRange { .. } => panic!("there is one page: {op:?}"),
                 Op::Poison { .. } | Op::Heal { .. } => panic!("nobody is held: {op:?}"),
             };
             self.tasks.push(task);
