@@ -69,7 +69,7 @@ struct Came {
 /// their threads have better use for the processor.
 fn stay_awake(worker: &mut Worker) -> bool {
     let io = &mut worker.io;
-    if io.in_flight() < MANY {
+    if io.reads_in_flight() < MANY {
         return false;
     }
     io.flush();

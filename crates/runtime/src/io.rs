@@ -210,6 +210,8 @@ pub struct Io {
     polls: Polls,
     submitted: Vec<Option<Submitted>>,
     free: Vec<usize>,
+    /// Of those submitted, how many are reads.
+    reading: usize,
     /// Jobs that ended without the ring.
     ended: Vec<(Job, io::Result<u64>)>,
 }
@@ -227,6 +229,7 @@ impl Io {
             polls: Polls::default(),
             submitted: Vec::new(),
             free: Vec::new(),
+            reading: 0,
             ended: Vec::new(),
         }
     }
@@ -234,6 +237,11 @@ impl Io {
     /// Jobs that were started and whose end has not been told.
     pub fn in_flight(&self) -> usize {
         self.submitted.len() - self.free.len() + self.ended.len()
+    }
+
+    /// Those of them that read.
+    pub fn reads_in_flight(&self) -> usize {
+        self.reading
     }
 
     /// The ring, made when it is first needed.
@@ -283,6 +291,7 @@ impl Io {
             self.submitted.len() - 1
         });
         let (offset, direction) = (job.offset(), job.direction);
+        self.reading += usize::from(direction == Direction::Read);
         let (pointer, count) = (vector.as_ptr(), vector.len() as u32);
         self.submitted[token] = Some(Submitted { job, vector });
         let RingState::Ready(ring) = &mut self.ring else { unreachable!("the ring is ready") };
@@ -367,6 +376,7 @@ impl Io {
             let token = completion.token as usize;
             let done = self.submitted[token].take().expect("a token is used once");
             self.free.push(token);
+            self.reading -= usize::from(done.job.direction == Direction::Read);
             drop(done.vector);
             let result = completion.outcome().map(u64::from).map_err(io::Error::from);
             out.push((done.job, result));

@@ -7,13 +7,20 @@
 //! |---|---|---|
 //! | EAGAIN | partial progress, or a race that was lost | go on from there |
 //! | EBUSY (move) | the page is pinned, often for an instant after I/O has ended on it; or shared since a fork | some spins, then yields, then [`Stopped`] |
-//! | EEXIST | the destination has a page already | [`Stopped`] |
+//! | EEXIST | the destination has a page already | [`Stopped`], if it is true (below) |
 //! | any other | | [`Stopped`] |
+//!
+//! EEXIST is not true in two cases, which were both met on Linux 6.18:
+//!
+//! - A page is made while others drop all that the same page table shows. The kernel frees such
+//!   a table, and takes its absence for a huge page. So whoever makes pages tries again.
+//! - A move that had to be tried again inside the kernel, because an entry changed meanwhile,
+//!   goes well, is made once more, and meets itself. So whoever moves looks where the pages are.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
+use faultless_addr::{PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
 use linux_raw_sys::general as sys;
 
 use super::{Userfaultfd, raw};
@@ -47,6 +54,12 @@ const BUSY_SPINS: u32 = 64;
 const BUSY_YIELDS: u32 = 256;
 const BUSY_SLEEPS: u32 = 250;
 const BUSY_SLEEP: Duration = Duration::from_micros(200);
+
+/// How often EEXIST is doubted where pages are made.
+const DOUBTS: u32 = 3;
+
+/// Pages that are looked for where a move says EEXIST; if more have arrived, it will again.
+const LOOKED_AT: usize = 64;
 
 /// What to do about a page that is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +167,15 @@ impl Userfaultfd {
                 move_: 0,
             };
             let result = raw::ioctl(self.as_raw_fd(), raw::MOVE, &mut move_);
+            if result == Err(Errno::EXIST) {
+                let (dst, src) = (VirtAddr(move_.dst), VirtAddr(move_.src));
+                let arrived = arrived(dst, src, len - done) as u64;
+                if arrived > 0 {
+                    // The kernel has told nobody.
+                    let _ = self.wake(VirtRange { start: dst, end: VirtAddr(dst.0 + arrived) });
+                    return (Err(Errno::AGAIN), arrived as i64);
+                }
+            }
             (result, move_.move_)
         })
     }
@@ -257,9 +279,35 @@ impl Userfaultfd {
 /// call's result and the structure's progress field: bytes, or a negated errno.
 fn progress(
     len: usize,
-    attempt: impl FnMut(usize) -> (Result<(), Errno>, i64),
+    mut attempt: impl FnMut(usize) -> (Result<(), Errno>, i64),
 ) -> Result<(), Stopped> {
-    progress_unless_busy(len, WhenBusy::Wait, attempt)
+    let mut doubted = (0, 0);
+    progress_unless_busy(len, WhenBusy::Wait, |done| {
+        let answer = attempt(done);
+        if doubted.0 != done {
+            doubted = (done, 0);
+        }
+        if answer.0 == Err(Errno::EXIST) && doubted.1 < DOUBTS {
+            doubted.1 += 1;
+            return (Err(Errno::AGAIN), 0);
+        }
+        answer
+    })
+}
+
+/// How many bytes of `len` have left `src` and are at `dst`, from the first on.
+fn arrived(dst: VirtAddr, src: VirtAddr, len: usize) -> usize {
+    let (mut there, mut here) = ([0; LOOKED_AT], [0; LOOKED_AT]);
+    let looked = len.min(LOOKED_AT * PAGE_SIZE);
+    let look = |at: VirtAddr, pages: &mut [u8; LOOKED_AT]| {
+        // SAFETY: 1. `pages` has a byte for each page of `looked`; 2. the call only looks.
+        unsafe { libc::mincore(at.0 as *mut _, looked, pages.as_mut_ptr()) == 0 }
+    };
+    if !look(dst, &mut there) || !look(src, &mut here) {
+        return 0;
+    }
+    let pages = there.iter().zip(&here).take(looked / PAGE_SIZE);
+    pages.take_while(|(there, here)| *there & 1 == 1 && *here & 1 == 0).count() * PAGE_SIZE
 }
 
 fn progress_unless_busy(
@@ -332,9 +380,19 @@ mod tests {
 
     #[test]
     fn progress_reports_where_it_stopped() {
-        let mut answers = vec![(Err(Errno::AGAIN), 4096), (Err(Errno::EXIST), -17)].into_iter();
-        let result = progress(12288, |_| answers.next().unwrap());
+        let mut first = Some((Err(Errno::AGAIN), 4096));
+        let exists = (Err(Errno::EXIST), -17);
+        let result = progress(12288, |_| first.take().unwrap_or(exists));
         assert_eq!(result, Err(Stopped { done: 4096, errno: Errno::EXIST }));
+    }
+
+    #[test]
+    fn that_a_page_exists_is_doubted_anew_at_each() {
+        let exists = (Err(Errno::EXIST), -17);
+        let each = [exists, exists, exists, (Ok(()), 4096)];
+        let mut answers = each.iter().chain(&each).copied();
+        assert_eq!(progress(8192, |_| answers.next().unwrap()), Ok(()));
+        assert_eq!(answers.next(), None);
     }
 
     #[test]
