@@ -14,8 +14,9 @@ use faultless_addr::{FrameNo, SpaceId, VirtRange};
 
 use crate::engine::{Engine, Stops};
 use crate::frame::Site;
+use crate::object::OnError;
 use crate::plan::{Op, Plan};
-use crate::space::Sharing;
+use crate::space::{Sharing, Vma};
 
 /// Pages between two that are to be written, at most: to pass over as many takes the machine
 /// about as long as to be called for each.
@@ -36,6 +37,8 @@ pub(crate) struct Stretch {
     bar: Bar,
     /// The area that shows them.
     area: VirtRange,
+    /// From a page's place in its object to its address there.
+    shift: u64,
     runs: usize,
     /// The first of their operations.
     op: usize,
@@ -52,6 +55,7 @@ impl Engine {
         if let Some(it) = stretch
             && it.bar.space == space
             && it.area.encloses(range)
+            && it.shift == at.0.wrapping_sub(run.first.offset())
             && (it.bar.range.end..=it.bar.range.end.plus_pages(BETWEEN)).contains(&range.start)
         {
             it.bar.range.end = range.end;
@@ -60,10 +64,17 @@ impl Engine {
         }
         self.bar(stretch, plan);
         let area = self.spaces[space.index()].find(at);
-        let area = area.filter(|it| it.sharing == Sharing::Shared && it.range.encloses(range));
+        let is_meant = |area: &&Vma| {
+            let shows = area.object() == Some(run.object) && area.page_at(at) == Some(run.first);
+            shows && area.sharing == Sharing::Shared && area.range.encloses(range)
+        };
+        // A substitute takes stores without being dirty.
+        let dirty_if_stored = self.object(run.object).options.on_error == OnError::Signal;
+        let area = area.filter(|area| dirty_if_stored && is_meant(area));
         *stretch = area.map(|area| Stretch {
             bar: Bar { space, range, by: plan.frames(run.frames)[0] },
             area: area.range,
+            shift: at.0.wrapping_sub(run.first.offset()),
             runs: 1,
             op: plan.ops.len() - 1,
         });
@@ -76,8 +87,9 @@ impl Engine {
             return;
         }
         for op in &mut plan.ops[op..] {
-            if let Op::Write { mapped: Some((space, at)), stopped, .. } = op {
-                *stopped |= *space == bar.space && bar.range.contains(*at);
+            if let Op::Write { mapped: Some((space, at)), run, stopped } = op {
+                let range = VirtRange { start: *at, end: at.plus_pages(run.frames.len()) };
+                *stopped |= *space == bar.space && bar.range.encloses(range);
             }
         }
         plan.ops.insert(op, Op::StopRange { space: bar.space, range: bar.range });

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use faultless_addr::VirtRange;
 use faultless_engine::{Outcome, Scope, Signal, Waiter};
 use faultless_machine::{Held, Machine, Segv};
-use faultless_sys::awake::awake;
+use faultless_sys::awake::awake_in_turns;
 use faultless_sys::ring::{RingUser, WakeUp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -47,6 +47,9 @@ const MANY: usize = 6;
 /// How long it does: a little longer than disks rest between two batches of ends.
 const AWAKE: Duration = Duration::from_micros(500);
 
+/// How often it lets others have the processor meanwhile.
+const TURN: Duration = Duration::from_micros(100);
+
 /// The polls that a handler's ring works on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Armed {
@@ -73,7 +76,7 @@ fn stay_awake(worker: &mut Worker) -> bool {
         return false;
     }
     io.flush();
-    let came = awake(AWAKE, || io.has_ended());
+    let came = awake_in_turns(AWAKE, TURN, || io.has_ended());
     io.flush();
     came
 }

@@ -318,11 +318,11 @@ impl Io {
         }
     }
 
-    /// Tells the kernel what was started and has it tell what has ended; [`wait`](Io::wait)
-    /// does so too.
+    /// Tells the kernel what was started or is to be polled, and has it tell what has ended;
+    /// [`wait`](Io::wait) does so too.
     pub fn flush(&mut self) {
         if let RingState::Ready(ring) = &mut self.ring
-            && (self.gathered > 0 || ring.has_deferred())
+            && (ring.has_pushed() || ring.has_deferred())
         {
             let _ = ring.submit();
             self.gathered = 0;

@@ -9,6 +9,25 @@ use std::time::{Duration, Instant};
 /// About what it takes to sleep and to be woken twice.
 pub const A_WHILE: Duration = Duration::from_micros(50);
 
+/// As [`awake`], for what is cheap to look at: others may have the processor only after each
+/// `turn`, as to let them is a system call, too.
+pub fn awake_in_turns(limit: Duration, turn: Duration, mut came: impl FnMut() -> bool) -> bool {
+    awake(limit, || {
+        let begun = Instant::now();
+        loop {
+            if (0..16).any(|_| {
+                std::hint::spin_loop();
+                came()
+            }) {
+                return true;
+            }
+            if begun.elapsed() >= turn {
+                return false;
+            }
+        }
+    })
+}
+
 /// Looks again and again whether it `came`, so long at most; was it in time?
 pub fn awake(limit: Duration, mut came: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();

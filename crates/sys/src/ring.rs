@@ -232,6 +232,11 @@ impl Ring {
         ended(self.ring.submitter().submit_with_args(count, &args))
     }
 
+    /// Has something been pushed that the kernel was not given?
+    pub fn has_pushed(&mut self) -> bool {
+        !self.ring.submission().is_empty()
+    }
+
     /// Does the kernel have ends that it makes completions of when it is next called, by
     /// [`submit`](Self::submit) or a wait?
     pub fn has_deferred(&mut self) -> bool {

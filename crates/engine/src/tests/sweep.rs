@@ -39,7 +39,11 @@ impl Fixture {
     /// A file that takes the place of the one before.
     fn open(&mut self, writes: Writes) {
         let file = ObjectOptions::file(PAGES * PAGE_BYTES, Rights::ReadWrite);
-        self.object = self.engine.create(ObjectOptions { writes, ..file });
+        self.open_as(ObjectOptions { writes, ..file });
+    }
+
+    fn open_as(&mut self, options: ObjectOptions) {
+        self.object = self.engine.create(options);
         let prot = Prot::READ | Prot::WRITE;
         let shown = self.engine.map_object(SpaceId(0), self.object, PageIndex(0), PAGES, prot);
         self.base = shown.unwrap().start;
@@ -269,4 +273,15 @@ fn nor_one_that_waits_for_the_end_of_its_write() {
     carry_out(&mut it.engine, &mut swept);
     it.touch(page.0, Access::Write);
     assert!(it.engine.is_dirty_in(it.object, PageRange::from_len(page, 1)));
+}
+
+/// Of a page in whose place zeros are shown stores are let through and forgotten.
+#[test]
+fn where_pages_may_take_stores_without_being_dirty_they_stop_one_by_one() {
+    let mut it = fixture(Writes::InTime);
+    let file = ObjectOptions::file(PAGES * PAGE_BYTES, Rights::ReadWrite);
+    it.open_as(ObjectOptions { on_error: OnError::Zeros, ..file });
+    it.store(400);
+    it.engine.begin_sweep(it.object, &mut it.plan);
+    assert!(it.engine.writing >= 60 && it.stopped().is_empty());
 }

@@ -17,7 +17,10 @@
 //! - A move that had to be tried again inside the kernel, because an entry changed meanwhile,
 //!   goes well, is made once more, and meets itself. So whoever moves looks where the pages are.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use faultless_addr::{PAGE_BYTES, PAGE_SIZE, VirtAddr, VirtRange};
@@ -57,9 +60,6 @@ const BUSY_SLEEP: Duration = Duration::from_micros(200);
 
 /// How often EEXIST is doubted where pages are made.
 const DOUBTS: u32 = 3;
-
-/// Pages that are looked for where a move says EEXIST; if more have arrived, it will again.
-const LOOKED_AT: usize = 64;
 
 /// What to do about a page that is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +251,8 @@ impl Userfaultfd {
     /// Makes every access to the absent pages of `range` SIGBUS (or EFAULT, where a
     /// system call makes it), and wakes whoever waits for them.
     pub fn poison(&self, range: VirtRange) -> Result<(), Stopped> {
-        progress(range.len() as usize, |done| {
+        // What is there stays, so EEXIST is the rule; who waits for a page comes again.
+        progress_unless_busy(range.len() as usize, WhenBusy::Wait, |done| {
             let mut poison = sys::uffdio_poison { range: rest(range, done), mode: 0, updated: 0 };
             let result = raw::ioctl(self.as_raw_fd(), raw::POISON, &mut poison);
             (result, poison.updated)
@@ -297,17 +298,19 @@ fn progress(
 
 /// How many bytes of `len` have left `src` and are at `dst`, from the first on.
 fn arrived(dst: VirtAddr, src: VirtAddr, len: usize) -> usize {
-    let (mut there, mut here) = ([0; LOOKED_AT], [0; LOOKED_AT]);
-    let looked = len.min(LOOKED_AT * PAGE_SIZE);
-    let look = |at: VirtAddr, pages: &mut [u8; LOOKED_AT]| {
-        // SAFETY: 1. `pages` has a byte for each page of `looked`; 2. the call only looks.
-        unsafe { libc::mincore(at.0 as *mut _, looked, pages.as_mut_ptr()) == 0 }
+    const PRESENT_OR_SWAPPED: u64 = 1 << 63 | 1 << 62;
+    let Ok(map) = File::open("/proc/self/pagemap") else { return 0 };
+    let has_bytes = |at: VirtAddr| {
+        let mut entry = [0; 8];
+        map.read_exact_at(&mut entry, at.0 / PAGE_BYTES * 8)?;
+        Ok::<_, io::Error>(u64::from_le_bytes(entry) & PRESENT_OR_SWAPPED != 0)
     };
-    if !look(dst, &mut there) || !look(src, &mut here) {
-        return 0;
-    }
-    let pages = there.iter().zip(&here).take(looked / PAGE_SIZE);
-    pages.take_while(|(there, here)| *there & 1 == 1 && *here & 1 == 0).count() * PAGE_SIZE
+    let has_moved = |page: &u64| {
+        let there = has_bytes(dst.plus_pages(*page));
+        let here = has_bytes(src.plus_pages(*page));
+        matches!((there, here), (Ok(true), Ok(false)))
+    };
+    (0..(len / PAGE_SIZE) as u64).take_while(has_moved).count() * PAGE_SIZE
 }
 
 fn progress_unless_busy(
