@@ -363,16 +363,22 @@ impl Io {
     }
 
     /// The jobs that have ended: what the pager said, and of what the kernel did, at most
-    /// `most` things.
+    /// `most`. Polls that it meets on the way are kept for [`take_polls`](Io::take_polls).
     pub fn ended(&mut self, most: usize, out: &mut Vec<(Job, io::Result<u64>)>) {
         out.append(&mut self.ended);
         let RingState::Ready(ring) = &mut self.ring else { return };
-        for completion in ring.completions().take(most) {
+        // Polls don't count: where they come all the time, ends would wait behind them.
+        let mut left = most;
+        let mut completions = ring.completions();
+        while left > 0
+            && let Some(completion) = completions.next()
+        {
             if completion.token >= TOKEN_POLL {
                 self.polls.fired |= 1 << (completion.token - TOKEN_POLL);
                 self.polls.over |= !completion.more;
                 continue;
             }
+            left -= 1;
             let token = completion.token as usize;
             let done = self.submitted[token].take().expect("a token is used once");
             self.free.push(token);
