@@ -148,7 +148,7 @@ impl Computer {
                 }
                 self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
             }
-            Op::Write { run, mapped } => {
+            Op::Write { run, mapped, .. } => {
                 let frames = plan.frames(run.frames);
                 for (n, (page, frame)) in run.pages().iter().zip(frames).enumerate() {
                     if let Some((space, at)) = mapped {
