@@ -1,8 +1,8 @@
 //! Bars: stores to many pages stopped by one operation.
 //!
 //! Before a page is written, stores to it stop, and every other processor has to forget that
-//! they were allowed: by an interrupt, which takes longer than all else that there is to do for
-//! the write. So where pages that are to be written lie near each other, stores stop in the
+//! they were allowed, by an interrupt: a fifth of the busy time of random stores by many threads
+//! (docs/performance.md). So where pages that are to be written lie near each other, stores stop in the
 //! whole *stretch* from the first to the last, at once. What lies between them is clean, or
 //! absent, and takes no stores anyway.
 //!
@@ -18,8 +18,8 @@ use crate::object::OnError;
 use crate::plan::{Op, Plan};
 use crate::space::{Sharing, Vma};
 
-/// Pages between two that are to be written, at most: to pass over as many takes the machine
-/// about as long as to be called for each.
+/// Pages between two that are to be written, at most: to pass over as many should take the
+/// machine about as long as to be called for each (an estimate; no other was measured).
 const BETWEEN: u64 = 1024;
 
 /// Addresses where no page may begin to take stores.

@@ -81,16 +81,13 @@ impl Engine {
                 return;
             };
             let ready = self.is_ready_to_write(no) && self.frames[no].dirt == Dirt::Unwritten;
-            let len = match ready {
-                true => self.begin_write_from(no, self.gather_max(), plan),
-                false => 1,
-            };
-            match ready {
-                true => self.extend(stretch, plan),
-                // Stores to it have been stopped.
-                false if self.frames[no].busy == Busy::Writing => {}
-                // They may go on.
-                false => self.bar(stretch, plan),
+            let mut len = 1;
+            if ready {
+                len = self.begin_write_from(no, self.gather_max(), plan);
+                self.extend(stretch, plan);
+            } else if self.frames[no].busy != Busy::Writing {
+                // Stores to it may go on.
+                self.bar(stretch, plan);
             }
             self.sweep = Some(Sweep { object: id, next: page.plus(len as u64) });
         }

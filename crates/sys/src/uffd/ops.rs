@@ -10,7 +10,8 @@
 //! | EEXIST | the destination has a page already | [`Stopped`], if it is true (below) |
 //! | any other | | [`Stopped`] |
 //!
-//! EEXIST is not true in two cases, which were both met on Linux 6.18:
+//! EEXIST is not true in two cases, which were both met on Linux 6.18 (`tests/page_tables.rs`;
+//! why is what the tests suggest, not what the kernel's source was seen to say):
 //!
 //! - A page is made while others drop all that the same page table shows. The kernel frees such
 //!   a table, and takes its absence for a huge page. So whoever makes pages tries again.
