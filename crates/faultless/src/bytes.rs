@@ -7,13 +7,14 @@ use std::ops::{Deref, DerefMut, RangeBounds};
 use crate::copy::MapCopy;
 use crate::map::{Map, MapMut};
 use crate::memory::Memory;
-use crate::pin::{Pinned, PinnedMut};
+use crate::pin::{Pinned, PinnedMut, PinnedRef};
 use crate::reservation::Reservation;
 
 // Why the pins' slices are sound, for as long as the pin lives:
 // 1. The pin was made for whole pages that hold the bytes, and a pinned page stays at
 //    its address: the engine neither evicts, moves nor discards it.
-// 2. The addresses are inside the mapping's home range, which the pin keeps alive.
+// 2. The addresses are inside the mapping's home range, which the pin keeps alive (a
+//    `PinnedRef` borrows it of its map).
 // 3. The bytes are in a frame of ours. Others who write to the file don't change it.
 // 4. Within this `Vm`, whoever changes bytes of a page holds a pin for writing, which
 //    excludes every other pin of the page; or uses a pointer, a `Map` or a `MapMut`,
@@ -22,6 +23,17 @@ use crate::reservation::Reservation;
 impl Deref for Pinned {
     type Target = [u8];
 
+    fn deref(&self) -> &[u8] {
+        let (start, len) = self.place();
+        // SAFETY: see above: the bytes are in memory and nobody changes them.
+        unsafe { std::slice::from_raw_parts(start, len) }
+    }
+}
+
+impl Deref for PinnedRef<'_> {
+    type Target = [u8];
+
+    #[inline]
     fn deref(&self) -> &[u8] {
         let (start, len) = self.place();
         // SAFETY: see above: the bytes are in memory and nobody changes them.

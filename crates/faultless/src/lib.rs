@@ -71,7 +71,7 @@ pub use heap::{HeapOptions, HeapStats, VmHeap};
 pub use map::{Map, MapMut};
 pub use memory::Memory;
 pub use options::{Delivery, MapOptions};
-pub use pin::{Pinned, PinnedMut};
+pub use pin::{Pinned, PinnedMut, PinnedRef};
 pub use raw::MapRaw;
 pub use reader::Reader;
 pub use reservation::{Over, Reservation};

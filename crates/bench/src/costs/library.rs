@@ -15,6 +15,7 @@ use crate::sequence::COUNTER;
 use crate::systems::device::{Page, open_direct};
 
 pub const PIN_HIT: &str = "library: pin of a page in memory and its end, ns";
+const PIN_OWNED: &str = "library: the same of a pin that may outlive its map, ns";
 pub const MINOR_INLINE: &str = "library: fault without I/O, inline, ns";
 pub const MINOR_THREAD: &str = "library: fault without I/O, handler thread, ns";
 pub const EVICT_CLEAN: &str = "library: clean pages released, ns a page";
@@ -47,7 +48,8 @@ pub fn costs(path: &Path, delivery: Delivery) -> Result<Vec<Figure>> {
         let stats = vm.stats();
         let each = stats.bookkeeping_bytes as f64 / stats.frames_total as f64;
         figures.push((BYTES_PER_FRAME.to_owned(), each));
-        figures.push((PIN_HIT.to_owned(), pin_hit(&map)?));
+        figures.push((PIN_HIT.to_owned(), pin_hit(|| map.pin_ref(0, 8).map(drop))?));
+        figures.push((PIN_OWNED.to_owned(), pin_hit(|| map.pin(0, 8).map(drop))?));
         figures.push((EVICT_CLEAN.to_owned(), release_clean(&map)?));
         drop(map);
         let map = MapOptions::new().delivery(delivery).map_raw_mut(&vm, &file)?;
@@ -98,13 +100,13 @@ fn beyond_read(map: &MapRaw, path: &Path) -> Result<f64> {
     Ok((faults.as_nanos() as f64 - reads.as_nanos() as f64) / MAJOR as f64)
 }
 
-fn pin_hit(map: &MapRaw) -> Result<f64> {
+fn pin_hit(pin: impl Fn() -> std::result::Result<(), faultless::Error>) -> Result<f64> {
     let times = 200_000;
-    drop(map.pin(0, 8)?);
+    pin()?;
     let mut failed = Ok(());
     let cost = each(times, || {
         for _ in 0..times {
-            failed = map.pin(0, 8).map(drop);
+            failed = pin();
         }
     });
     failed?;

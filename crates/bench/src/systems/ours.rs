@@ -114,7 +114,7 @@ impl<'a> Pins<'a> {
 impl Access for Pins<'_> {
     fn load(&self, word: u64) -> u64 {
         let (file, word) = self.parts.split(word);
-        let pinned = self.maps[file].pin(word * WORD, WORD as usize).expect("it can be read");
+        let pinned = self.maps[file].pin_ref(word * WORD, WORD as usize).expect("it can be read");
         value(&pinned, 0)
     }
 
@@ -163,7 +163,7 @@ impl Pins<'_> {
     fn sweep_pinned(&self, pages: Range<u64>) -> u64 {
         let (file, first) = self.parts.split(pages.start * PAGE_WORDS);
         let len = ((pages.end - pages.start) * PAGE) as usize;
-        let pinned = self.maps[file].pin(first * WORD, len).expect("they can be read");
+        let pinned = self.maps[file].pin_ref(first * WORD, len).expect("they can be read");
         let start = pages.start * PAGE;
         let words = pages.flat_map(line_words);
         words
