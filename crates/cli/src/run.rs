@@ -10,6 +10,7 @@
 //! It ends when the program has, and whatever it has left running.
 
 mod library;
+mod private;
 mod program;
 mod signals;
 mod trace;
@@ -30,6 +31,7 @@ use crate::args::RunArgs;
 use crate::heir;
 use crate::output::Outcome;
 use library::Library;
+use private::Private;
 use program::Kind;
 use trace::Trace;
 
@@ -61,7 +63,7 @@ pub fn run(args: &RunArgs) -> Result<Outcome> {
     }
     FileLimit::lift().hand_on(&mut command);
     let refused = |error| Problem::new(format!("cannot make a private directory: {error}"));
-    let dir = tempfile::Builder::new().prefix("faultless-").tempdir().map_err(refused)?;
+    let dir = Private::create().map_err(refused)?;
     let broker = match &args.socket {
         Some(path) => Served::ByOther(existing(path)?),
         None => Served::Here(Box::new(start(args, dir.path())?)),

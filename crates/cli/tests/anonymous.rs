@@ -155,8 +155,10 @@ fn what_is_held_is_the_budget_and_what_is_left_is_nothing() {
     let mut command = Service::command(dir.path(), "8M");
     command.args(["--anonymous", "--swap", "1G"]);
     let service = Service::begin(command, dir.path());
+    let private = tempfile::tempdir_in(dir.path()).expect("a directory for private ones");
     let run = |mib: &str| {
         let mut command = tool();
+        command.env("TMPDIR", private.path());
         command.args(["run", "--anonymous", "--socket"]).arg(&service.socket).arg("--");
         command.arg(&program).arg(mib);
         command
@@ -184,6 +186,11 @@ fn what_is_held_is_the_budget_and_what_is_left_is_nothing() {
     }
     let after = service.held();
     assert!(after.0 <= before.0 + 3 && after.1 == 0, "descriptors, threads: {before:?} {after:?}");
+    // Their private directories are removed by the next run.
+    let output = run_to_end(&mut run("1"), PATIENCE);
+    assert_eq!(output.status.code(), Some(0), "{}{}", said(&output), stderr(&output));
+    let left = std::fs::read_dir(private.path()).expect("it is there").count();
+    assert_eq!(left, 0, "directories of those that were killed");
     service.end();
 }
 
