@@ -24,6 +24,9 @@ use crate::plan::Plan;
 /// The longest run that write-back gathers, whatever the configuration says.
 const GATHER_MAX: usize = 256;
 
+/// So many pages a flush begins to write in one go, and some more where they lie together.
+const FLUSHED_AT_ONCE: usize = 64;
+
 /// How a flush stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushStep {
@@ -145,8 +148,8 @@ impl Engine {
         len
     }
 
-    /// Goes on with a flush of `range`, whose start is moved on as pages are dealt
-    /// with: begins at most one run per call.
+    /// Goes on with a flush of `range`, whose start is moved on as pages are dealt with: begins
+    /// runs of some pages together, whose stores stop together, too.
     ///
     /// A page that becomes dirty again behind the cursor is not this flush's
     /// business, so a flush ends even while others store.
@@ -156,33 +159,50 @@ impl Engine {
         range: &mut PageRange,
         plan: &mut Plan,
     ) -> FlushStep {
+        let (mut stretch, mut begun) = (None, 0);
         loop {
             let cache = &self.object(object).cache;
-            let Some((page, no)) = cache.first_dirty_in(*range, &self.nodes, &self.frames) else {
-                range.start = range.end;
-                return FlushStep::Done;
+            let found = cache.first_dirty_in(*range, &self.nodes, &self.frames);
+            let ready = found.filter(|(_, no)| self.is_ready_to_write(*no));
+            let Some((page, no)) = ready.filter(|_| begun < FLUSHED_AT_ONCE) else {
+                self.bar(&mut stretch, plan);
+                // What has been begun is carried out before there is a wait for anything.
+                return if begun > 0 { FlushStep::More } else { self.flush_halt(found, range) };
             };
-            range.start = page;
-            let held = self.is_held(no);
-            let frame = &mut self.frames[no];
-            if frame.doomed {
+            let len = self.begin_write_from(no, self.gather_max(), plan);
+            self.extend(&mut stretch, plan);
+            range.start = page.plus(len as u64);
+            begun += len;
+        }
+    }
+
+    /// Why a flush can't begin to write the next page that is dirty.
+    fn flush_halt(
+        &mut self,
+        found: Option<(PageIndex, FrameNo)>,
+        range: &mut PageRange,
+    ) -> FlushStep {
+        let Some((page, no)) = found else {
+            range.start = range.end;
+            return FlushStep::Done;
+        };
+        range.start = page;
+        let frame = &mut self.frames[no];
+        if frame.doomed {
+            range.start = page.next();
+            FlushStep::More
+        } else if frame.pinned_for_write {
+            FlushStep::Pinned(page)
+        } else if !frame.is_idle() {
+            if frame.busy == Busy::Writing {
+                // Its bytes were fixed before this flush looked: waiting is enough.
                 range.start = page.next();
-            } else if frame.pinned_for_write {
-                return FlushStep::Pinned(page);
-            } else if !frame.is_idle() {
-                if frame.busy == Busy::Writing {
-                    // Its bytes were fixed before this flush looked: waiting is enough.
-                    range.start = page.next();
-                }
-                frame.waited = true;
-                return FlushStep::Wait(no);
-            } else if held {
-                return FlushStep::InChange;
-            } else {
-                let len = self.begin_write_from(no, self.gather_max(), plan);
-                range.start = page.plus(len as u64);
-                return FlushStep::More;
             }
+            frame.waited = true;
+            FlushStep::Wait(no)
+        } else {
+            debug_assert!(self.is_held(no), "it could be written");
+            FlushStep::InChange
         }
     }
 

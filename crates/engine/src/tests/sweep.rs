@@ -285,3 +285,19 @@ fn where_pages_may_take_stores_without_being_dirty_they_stop_one_by_one() {
     it.engine.begin_sweep(it.object, &mut it.plan);
     assert!(it.engine.writing >= 60 && it.stopped().is_empty());
 }
+
+#[test]
+fn a_flush_stops_stores_of_its_runs_together() {
+    let mut it = fixture(Writes::InTime);
+    it.store(100);
+    let (first, mut range) = (PAGES - 1 - APART * 99, PageRange::all());
+    let stretch = |from: u64, to: u64| first + APART * from..first + APART * (to - 1) + 1;
+    for (from, to) in [(0, 64), (64, 100)] {
+        let step = it.engine.flush_step(it.object, &mut range, &mut it.plan);
+        assert_eq!(step, FlushStep::More);
+        assert_eq!(it.stopped(), [(stretch(from, to), (to - from) as usize)]);
+        carry_out(&mut it.engine, &mut it.plan);
+    }
+    let step = it.engine.flush_step(it.object, &mut range, &mut it.plan);
+    assert_eq!((step, it.engine.dirty(it.object)), (FlushStep::Done, 0));
+}
