@@ -36,7 +36,7 @@ use crate::account::Payer;
 use crate::anon::AnonId;
 use crate::engine::{Addresses, Engine, Joining, Losses, Scope};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
-use crate::object::readahead::Ahead;
+use crate::object::readahead::{Ahead, Limits};
 use crate::object::{Backing, Failure, KeptError, OnError, Rights};
 use crate::plan::{Op, Plan, Source};
 use crate::policy::PageKey;
@@ -372,7 +372,7 @@ impl Engine {
     /// Free frames beyond those kept for whoever needs one at once: one at least, for the
     /// copy of a page that has to come first.
     pub(crate) fn spare_frames(&self, payer: Payer) -> u32 {
-        let spare = self.frames.free().saturating_sub((self.water_low() / 2).max(1));
+        let spare = self.frames.free().saturating_sub(self.reserve.kept(self.frames.count()));
         spare.min(self.accounts.left(payer) / 2)
     }
 
@@ -396,8 +396,8 @@ impl Engine {
             plan.push_read(key.object, key.page, no, Source::Zeros, self.config.run_max);
             return Ok(no);
         }
-        let longest = self.allowance(key.object, payer).min(u64::from(self.config.ahead_max));
-        let ahead = self.object_mut(key.object).ahead.note(key.page, longest);
+        let limits = self.ahead_limits(key.object, payer);
+        let ahead = self.object_mut(key.object).ahead.note(key.page, limits);
         for page in granule.iter() {
             if page == key.page {
                 plan.push_read(key.object, page, no, Source::Pager, self.config.run_max);
@@ -421,21 +421,26 @@ impl Engine {
         Ok(no)
     }
 
-    /// The marker of a window was touched: the window after it.
+    fn ahead_limits(&self, object: ObjectId, payer: Payer) -> Limits {
+        let longest = u64::from(self.config.ahead_max);
+        Limits { longest, room: self.allowance(object, payer) }
+    }
+
+    /// The marker of a window was touched: what comes after.
     fn read_next_window(&mut self, key: PageKey, payer: Payer, plan: &mut Plan) {
-        let longest = self.allowance(key.object, payer).min(u64::from(self.config.ahead_max));
-        let ahead = self.object_mut(key.object).ahead.note_marker(key.page, longest);
+        let limits = self.ahead_limits(key.object, payer);
+        let ahead = self.object_mut(key.object).ahead.note_marker(key.page, limits);
         self.read_ahead((key.object, payer), ahead, plan);
     }
 
     fn read_ahead(&mut self, (object, payer): (ObjectId, Payer), ahead: Ahead, plan: &mut Plan) {
         match ahead {
             Ahead::Nothing => self.reserve.note_alone(),
-            Ahead::Window { pages, marker } => {
-                self.reserve.note_batch(pages.len());
+            Ahead::Window { pages, markers } => {
+                self.reserve.note_batch(pages.len().min(self.config.ahead_max.into()));
                 for page in pages.intersect(self.object(object).pages()).iter() {
                     let no = self.read_ahead_page(PageKey { object, page }, payer, plan);
-                    if let Some(no) = no.filter(|_| page == marker) {
+                    if let Some(no) = no.filter(|_| markers.has(page)) {
                         self.frames[no].kind = Kind::Marker;
                     }
                 }

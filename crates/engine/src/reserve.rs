@@ -45,9 +45,19 @@ impl Reserve {
     /// Below this many free frames of a budget, the background begins to reclaim.
     pub fn low(&self, budget: u32) -> u32 {
         let most = (budget / 16).max(1);
-        let least = LEAST.max(budget / 128);
-        least.max(self.batch.saturating_mul(2)).min(most)
+        least(budget).max(self.batch.saturating_mul(2)).min(most)
     }
+
+    /// Free frames that are not for pages that nobody has asked for: whoever needs one at once
+    /// is to find one.
+    pub fn kept(&self, budget: u32) -> u32 {
+        (self.low(budget).min(least(budget)) / 2).max(1)
+    }
+}
+
+/// What single faults need, of a budget that is large enough.
+fn least(budget: u32) -> u32 {
+    LEAST.max(budget / 128)
 }
 
 #[cfg(test)]
@@ -62,6 +72,8 @@ mod tests {
         assert_eq!([16, 256, 1024, 16384, 1 << 20].map(|n| reserve.low(n)), [1, 16, 64, 600, 8192]);
         reserve.note_batch(100_000);
         assert_eq!([16384, 1 << 20].map(|n| reserve.low(n)), [1024, 1 << 16]);
+        // Nearly all of them are for windows.
+        assert_eq!([16, 256, 16384, 1 << 20].map(|n| reserve.kept(n)), [1, 8, 64, 4096]);
         // It is forgotten by and by.
         (0..ALONE_MAX).for_each(|_| reserve.note_alone());
         reserve.note_batch(4);

@@ -190,6 +190,22 @@ impl Slots {
         Some(Run { start: start as u32, len: 1 })
     }
 
+    /// Where fewer than `wanted` are ready: takes `count` hollow slots, neighbours, and counts
+    /// their pages, which the caller is about to make; but only if there is room for all.
+    pub fn take_block(&mut self, wanted: u32, count: u32) -> Option<Run> {
+        let room = self.physical + count as usize <= self.bound;
+        if !room || self.ready.count() >= wanted as usize {
+            return None;
+        }
+        let run = self.take_hollow(count)?;
+        if run.len < count {
+            self.give_hollow(run);
+            return None;
+        }
+        self.physical += count as usize;
+        Some(run)
+    }
+
     /// Takes up to `wanted` ready slots, neighbours, to drop their pages.
     pub fn take_ready(&mut self, wanted: u32) -> Option<Run> {
         let start = self.ready.first()?;
@@ -357,6 +373,24 @@ mod tests {
                 prop_assert_eq!(slots.physical(), pages);
             }
         }
+    }
+
+    #[test]
+    fn a_block_is_taken_whole_and_within_the_bound() {
+        let mut slots = Slots::new(64, 24, 8);
+        let block = slots.take_block(4, 16).unwrap();
+        assert_eq!((block.len, slots.physical()), (16, 16));
+        assert_eq!(slots.take_block(4, 17), None, "33 pages of 32");
+        slots.give_ready(Run { len: 4, ..block });
+        assert_eq!(slots.take_block(4, 16), None, "four are ready");
+        assert_eq!(slots.take_block(5, 16).unwrap().len, 16);
+        // Neighbours, or none: the rest is in two parts.
+        let mut slots = Slots::new(64, 64, 0);
+        let parts = [20, 4].map(|len| slots.take_hollow(len).unwrap());
+        slots.give_hollow(parts[0]);
+        assert_eq!(slots.take_block(64, 41), None);
+        assert_eq!((slots.physical(), slots.take_block(64, 40).unwrap().start), (0, 24));
+        slots.check_invariants();
     }
 
     #[test]

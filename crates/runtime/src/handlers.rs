@@ -40,8 +40,8 @@ const TAKEN_AT_ONCE: usize = 4;
 /// is more. Sooner is no help: what the first would have taken next costs a wake-up then.
 const FULL_TAKINGS: usize = 3;
 
-/// With so many reads under way a handler waits awake: that many threads are held, and a scan
-/// alone has fewer.
+/// With so many reads of few pages under way a handler waits awake: that many threads are held,
+/// or soon would be.
 const MANY: usize = 6;
 
 /// How long it does: a little longer than disks rest between two batches of ends.
@@ -72,7 +72,7 @@ struct Came {
 /// their threads have better use for the processor.
 fn stay_awake(worker: &mut Worker) -> bool {
     let io = &mut worker.io;
-    if io.reads_in_flight() < MANY {
+    if io.short_reads_in_flight() < MANY {
         return false;
     }
     io.flush();

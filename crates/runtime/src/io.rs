@@ -24,6 +24,10 @@ const RING_ENTRIES: u32 = 128;
 /// So many requests are gathered before the kernel is told of them, unless somebody
 /// waits first.
 const GATHER: usize = 16;
+/// A request of so many bytes isn't gathered: the disk begins with it while the next one is
+/// given memory, and of several that are told together the kernel makes one, whose first page
+/// comes with its last.
+const LONG: u64 = 256 << 10;
 /// Tokens from here on belong to the ring's owner, for polls: bit `n` of
 /// [`Polls::fired`] is token `TOKEN_POLL + n`.
 pub const TOKEN_POLL: u64 = 1 << 32;
@@ -58,6 +62,10 @@ unsafe impl Send for Job {}
 impl Job {
     fn offset(&self) -> u64 {
         self.first.offset()
+    }
+
+    fn is_short_read(&self) -> bool {
+        self.direction == Direction::Read && self.frames.len() <= FEW
     }
 
     fn page_buffer(&self, page: usize) -> Buffer {
@@ -210,7 +218,7 @@ pub struct Io {
     polls: Polls,
     submitted: Vec<Option<Submitted>>,
     free: Vec<usize>,
-    /// Of those submitted, how many are reads.
+    /// Of those submitted, how many are reads of few pages.
     reading: usize,
     /// Jobs that ended without the ring.
     ended: Vec<(Job, io::Result<u64>)>,
@@ -239,8 +247,8 @@ impl Io {
         self.submitted.len() - self.free.len() + self.ended.len()
     }
 
-    /// Those of them that read.
-    pub fn reads_in_flight(&self) -> usize {
+    /// Those of them that read few pages, for which mostly a thread waits.
+    pub fn short_reads_in_flight(&self) -> usize {
         self.reading
     }
 
@@ -290,8 +298,8 @@ impl Io {
             self.submitted.push(None);
             self.submitted.len() - 1
         });
-        let (offset, direction) = (job.offset(), job.direction);
-        self.reading += usize::from(direction == Direction::Read);
+        let (offset, direction, len) = (job.offset(), job.direction, job.bytes);
+        self.reading += usize::from(job.is_short_read());
         let (pointer, count) = (vector.as_ptr(), vector.len() as u32);
         self.submitted[token] = Some(Submitted { job, vector });
         let RingState::Ready(ring) = &mut self.ring else { unreachable!("the ring is ready") };
@@ -313,7 +321,7 @@ impl Io {
             let _ = ring.submit();
         }
         self.gathered += 1;
-        if self.gathered >= GATHER {
+        if self.gathered >= GATHER || len >= LONG {
             self.flush();
         }
     }
@@ -382,7 +390,7 @@ impl Io {
             let token = completion.token as usize;
             let done = self.submitted[token].take().expect("a token is used once");
             self.free.push(token);
-            self.reading -= usize::from(done.job.direction == Direction::Read);
+            self.reading -= usize::from(done.job.is_short_read());
             drop(done.vector);
             let result = completion.outcome().map(u64::from).map_err(io::Error::from);
             out.push((done.job, result));

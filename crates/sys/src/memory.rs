@@ -50,6 +50,19 @@ impl Reservation {
         Ok(reservation)
     }
 
+    /// From now on it has huge pages where the kernel has some, and [`fill`](Self::fill) is how
+    /// pages come to be there.
+    pub fn prefer_huge(&self) -> Result<(), Errno> {
+        self.advise(libc::MADV_HUGEPAGE)
+    }
+
+    /// Makes pages of zeros for what is absent of a part of it.
+    pub fn fill(&self, part: VirtRange) -> Result<(), Errno> {
+        assert!(self.range.encloses(part), "{part:?} of {:?}", self.range);
+        // SAFETY: 1. the range is ours; 2. no byte changes.
+        unsafe { madvise(part, POPULATE_WRITE) }
+    }
+
     /// The addresses.
     pub fn range(&self) -> VirtRange {
         self.range
@@ -133,11 +146,12 @@ pub unsafe fn dont_need(range: VirtRange) -> Result<(), Errno> {
 /// # Safety
 /// `range` lies in a [`Reservation`] of the caller.
 pub unsafe fn unshare(range: VirtRange) -> Result<(), Errno> {
-    /// `MADV_POPULATE_WRITE`: as if a byte of each page were stored to, but for the byte.
-    const POPULATE_WRITE: libc::c_int = 23;
     // SAFETY: the caller's promise is ours; no byte changes.
     unsafe { madvise(range, POPULATE_WRITE) }
 }
+
+/// `MADV_POPULATE_WRITE`: as if a byte of each page were stored to, but for the byte.
+const POPULATE_WRITE: libc::c_int = 23;
 
 /// Pages of locked areas go as well: whoever locks all memory of the process
 /// (mlockall(2)) didn't mean those that are ours to give and to take.

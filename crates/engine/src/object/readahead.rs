@@ -3,7 +3,7 @@
 //! Four streams are followed at once, so that several threads may each scan a
 //! part of a file. A stream's window doubles with every hit, and one page of each
 //! window is its *marker*: it is brought in but not mapped, so that touching it
-//! is noticed and asks for the window after, while the reader still has pages
+//! is noticed and asks for what comes after, while the reader still has pages
 //! before it. (Linux's `ondemand_readahead` and `PG_readahead`.)
 //!
 //! ```text
@@ -12,11 +12,17 @@
 //!   p  p+1 …     M  .  .  .  .  .  .   M
 //!                ▲ marker
 //! ```
+//!
+//! Once windows are as long as they may be, two are asked for beyond the one whose marker is
+//! touched: the pages of one arrive together, mostly, and while they are mapped and the reader
+//! goes on to them, the backing is busy with the other.
 
 use faultless_addr::{PageIndex, PageRange};
 
 const STREAMS: usize = 4;
 const FIRST_WINDOW: u64 = 4;
+/// Windows from a touched marker on: the one that begins there, and two more.
+const AHEAD_MAX: u64 = 3;
 const STRIDE_MAX: i64 = 1024;
 const STRIDE_HITS: u8 = 2;
 const STRIDE_AHEAD_MAX: u64 = 16;
@@ -38,12 +44,12 @@ pub enum Pattern {
 pub enum Ahead {
     /// None.
     Nothing,
-    /// These, the one at `marker` not to be mapped.
+    /// These, but those that are markers not to be mapped.
     Window {
         /// The pages.
         pages: PageRange,
-        /// Touching it asks for the next window.
-        marker: PageIndex,
+        /// Where markers are: touching one asks for what comes after.
+        markers: Markers,
     },
     /// `count` pages, `stride` apart, from `first` on.
     Strided {
@@ -54,6 +60,29 @@ pub enum Ahead {
         /// How many.
         count: u64,
     },
+}
+
+/// A page, and every so many pages from there on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Markers {
+    first: PageIndex,
+    apart: u64,
+}
+
+impl Markers {
+    /// Is it one of them?
+    pub fn has(self, page: PageIndex) -> bool {
+        page >= self.first && (page.0 - self.first.0).is_multiple_of(self.apart)
+    }
+}
+
+/// How much may be read ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pages of a window.
+    pub longest: u64,
+    /// Pages that there are frames for at the moment.
+    pub room: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,9 +115,9 @@ impl ReadAhead {
     }
 
     /// A fault found `page` absent, or found the marker of a window (then `page`
-    /// is in memory). `longest` bounds a window, in pages; 0 forbids any.
-    pub fn note(&mut self, page: PageIndex, longest: u64) -> Ahead {
-        if self.pattern == Pattern::Random || longest == 0 {
+    /// is in memory).
+    pub fn note(&mut self, page: PageIndex, limits: Limits) -> Ahead {
+        if self.pattern == Pattern::Random || limits.room == 0 {
             return Ahead::Nothing;
         }
         self.clock = self.clock.wrapping_add(1);
@@ -97,28 +126,23 @@ impl ReadAhead {
         let stream = self.stream_of(page);
         stream.used = clock;
         if stream.next == page.0 && (stream.last != page.0 || fresh) {
-            return stream.lengthen(page, longest, fresh);
+            return stream.lengthen(page, limits, fresh);
         }
-        stream.follow_stride(page, longest)
+        stream.follow_stride(page, limits.room.min(limits.longest))
     }
 
-    /// The touched page is the marker of the window that a stream asked for last.
-    pub fn note_marker(&mut self, page: PageIndex, longest: u64) -> Ahead {
-        if longest == 0 {
-            return Ahead::Nothing;
-        }
+    /// The touched page is the marker of a window that a stream asked for.
+    pub fn note_marker(&mut self, page: PageIndex, limits: Limits) -> Ahead {
         let found = self.streams.iter_mut().find(|stream| {
-            stream.window > 0 && page.0 < stream.next && stream.next <= page.0 + stream.window
+            stream.window > 0
+                && page.0 < stream.next
+                && stream.next <= page.0 + AHEAD_MAX * stream.window
         });
         let Some(stream) = found else { return Ahead::Nothing };
         self.clock = self.clock.wrapping_add(1);
         stream.used = self.clock;
         stream.last = page.0;
-        let window = (stream.window * 2).min(longest);
-        let pages = PageRange::from_len(PageIndex(stream.next), window);
-        stream.window = window;
-        stream.next += window;
-        Ahead::Window { pages, marker: pages.start }
+        stream.go_on(page, limits)
     }
 
     /// The stream that `page` continues, else the one next to it, else the oldest.
@@ -152,14 +176,37 @@ impl ReadAhead {
 
 impl Stream {
     /// The reader has reached the end of what was read: a longer window from there.
-    fn lengthen(&mut self, page: PageIndex, longest: u64, at_once: bool) -> Ahead {
-        let window = if at_once { longest } else { (self.window * 2).max(FIRST_WINDOW) };
-        let pages = PageRange::from_len(page, window.min(longest));
+    fn lengthen(&mut self, page: PageIndex, limits: Limits, at_once: bool) -> Ahead {
+        let window = if at_once { limits.longest } else { (self.window * 2).max(FIRST_WINDOW) };
+        self.window = window.min(limits.longest).max(1);
+        let pages = PageRange::from_len(page, self.window.min(limits.room));
         self.last = page.0;
-        self.window = pages.len();
         self.next = pages.end.0;
         self.stride = 0;
-        Ahead::Window { pages, marker: PageIndex(page.0 + (pages.len() / 2).max(1)) }
+        let first = page.plus((pages.len() / 2).max(1));
+        Ahead::Window { pages, markers: Markers { first, apart: self.window } }
+    }
+
+    /// The reader is at a marker: whole windows that come after all that was asked for, or as
+    /// much of them as there is room for, in parts that are worth a read.
+    fn go_on(&mut self, page: PageIndex, limits: Limits) -> Ahead {
+        let window = (self.window * 2).min(limits.longest).max(1);
+        let wanted = match window > self.window {
+            true => window,
+            false => {
+                let missing = (page.0 + AHEAD_MAX * window).saturating_sub(self.next);
+                missing - missing % window
+            }
+        };
+        self.window = window;
+        let part = (window / 4).max(1);
+        let wanted = wanted.min(limits.room - limits.room % part);
+        if wanted == 0 {
+            return Ahead::Nothing;
+        }
+        let pages = PageRange::from_len(PageIndex(self.next), wanted);
+        self.next = pages.end.0;
+        Ahead::Window { pages, markers: Markers { first: pages.start, apart: window } }
     }
 
     fn follow_stride(&mut self, page: PageIndex, longest: u64) -> Ahead {
@@ -186,7 +233,11 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
+
+    const UP_TO_64: Limits = Limits { longest: 64, room: 1000 };
 
     fn window(ahead: Ahead) -> (u64, u64) {
         match ahead {
@@ -198,11 +249,52 @@ mod tests {
     #[test]
     fn a_second_page_in_order_starts_a_window_that_doubles() {
         let mut ahead = ReadAhead::default();
-        assert_eq!(ahead.note(PageIndex(10), 64), Ahead::Nothing);
-        assert_eq!(window(ahead.note(PageIndex(11), 64)), (11, 15));
-        assert_eq!(window(ahead.note_marker(PageIndex(13), 64)), (15, 23));
-        assert_eq!(window(ahead.note_marker(PageIndex(15), 64)), (23, 39));
-        assert_eq!(window(ahead.note_marker(PageIndex(23), 20)), (39, 59));
+        assert_eq!(ahead.note(PageIndex(10), UP_TO_64), Ahead::Nothing);
+        assert_eq!(window(ahead.note(PageIndex(11), UP_TO_64)), (11, 15));
+        assert_eq!(window(ahead.note_marker(PageIndex(13), UP_TO_64)), (15, 23));
+        assert_eq!(window(ahead.note_marker(PageIndex(15), UP_TO_64)), (23, 39));
+        assert_eq!(
+            window(ahead.note_marker(PageIndex(23), Limits { longest: 20, room: 99 })),
+            (39, 59)
+        );
+    }
+
+    fn markers(ahead: Ahead) -> Vec<u64> {
+        match ahead {
+            Ahead::Window { pages, markers } => {
+                pages.iter().filter(|page| markers.has(*page)).map(|page| page.0).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn when_windows_grow_no_more_two_are_ahead() {
+        let mut ahead = ReadAhead::default();
+        ahead.advise(Pattern::Sequential);
+        let first = ahead.note(PageIndex(0), UP_TO_64);
+        assert_eq!((window(first), &markers(first)[..]), ((0, 64), &[32][..]));
+        // No more than three windows from the marker on, each with a marker of its own.
+        let next = ahead.note_marker(PageIndex(32), UP_TO_64);
+        assert_eq!((window(next), &markers(next)[..]), ((64, 192), &[64, 128][..]));
+        for marker in [64, 128, 192] {
+            let next = ahead.note_marker(PageIndex(marker), UP_TO_64);
+            let asked = (marker + 128, marker + 192);
+            assert_eq!((window(next), &markers(next)[..]), (asked, &[marker + 128][..]));
+        }
+    }
+
+    #[test]
+    fn what_there_are_no_frames_for_is_asked_for_later() {
+        let mut ahead = ReadAhead::default();
+        ahead.advise(Pattern::Sequential);
+        ahead.note(PageIndex(0), UP_TO_64);
+        let few = |room| Limits { longest: 64, room };
+        assert_eq!(ahead.note_marker(PageIndex(32), few(15)), Ahead::Nothing);
+        // Parts of a quarter of a window.
+        assert_eq!(window(ahead.note_marker(PageIndex(32), few(40))), (64, 96));
+        // The window is still as long as it was.
+        assert_eq!(window(ahead.note(PageIndex(96), UP_TO_64)), (96, 160));
     }
 
     #[test]
@@ -211,7 +303,7 @@ mod tests {
         let mut page = 1u64;
         for _ in 0..200 {
             page = page.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            assert_eq!(ahead.note(PageIndex(page >> 20), 64), Ahead::Nothing);
+            assert_eq!(ahead.note(PageIndex(page >> 20), UP_TO_64), Ahead::Nothing);
         }
     }
 
@@ -219,10 +311,10 @@ mod tests {
     fn four_scans_at_once_are_each_followed() {
         let mut ahead = ReadAhead::default();
         for start in [0, 10_000, 20_000, 30_000] {
-            assert_eq!(ahead.note(PageIndex(start), 64), Ahead::Nothing);
+            assert_eq!(ahead.note(PageIndex(start), UP_TO_64), Ahead::Nothing);
         }
         for start in [0, 10_000, 20_000, 30_000] {
-            assert_eq!(window(ahead.note(PageIndex(start + 1), 64)), (start + 1, start + 5));
+            assert_eq!(window(ahead.note(PageIndex(start + 1), UP_TO_64)), (start + 1, start + 5));
         }
     }
 
@@ -230,21 +322,21 @@ mod tests {
     fn a_stride_is_seen_at_its_third_repetition() {
         let mut ahead = ReadAhead::default();
         for page in [100, 107, 114] {
-            assert_eq!(ahead.note(PageIndex(page), 64), Ahead::Nothing);
+            assert_eq!(ahead.note(PageIndex(page), UP_TO_64), Ahead::Nothing);
         }
         let expected = Ahead::Strided { first: PageIndex(128), stride: 7, count: 4 };
-        assert_eq!(ahead.note(PageIndex(121), 64), expected);
+        assert_eq!(ahead.note(PageIndex(121), UP_TO_64), expected);
         // The next fault is the first that was not read: 121 + 5 * 7.
-        assert!(matches!(ahead.note(PageIndex(156), 64), Ahead::Strided { count: 8, .. }));
+        assert!(matches!(ahead.note(PageIndex(156), UP_TO_64), Ahead::Strided { count: 8, .. }));
     }
 
     #[test]
     fn advice_random_silences_and_sequential_begins_long() {
         let mut ahead = ReadAhead::default();
         ahead.advise(Pattern::Random);
-        ahead.note(PageIndex(0), 64);
-        assert_eq!(ahead.note(PageIndex(1), 64), Ahead::Nothing);
+        ahead.note(PageIndex(0), UP_TO_64);
+        assert_eq!(ahead.note(PageIndex(1), UP_TO_64), Ahead::Nothing);
         ahead.advise(Pattern::Sequential);
-        assert_eq!(window(ahead.note(PageIndex(5), 64)), (5, 69));
+        assert_eq!(window(ahead.note(PageIndex(5), UP_TO_64)), (5, 69));
     }
 }

@@ -26,13 +26,15 @@ impl Pool {
     /// The next child has a copy of the pages; it adopts or renounces it.
     pub fn lend(&self) -> Result<(), Errno> {
         self.reservation.lend()?;
-        self.zeros.lend()
+        self.zeros.lend()?;
+        self.quarry.reservation().lend()
     }
 
     /// Ends that, in the parent.
     pub fn end_lending(&self) {
         self.reservation.end_lending();
         self.zeros.end_lending();
+        self.quarry.reservation().end_lending();
         self.shares.store(true, Ordering::Release);
     }
 
@@ -43,6 +45,7 @@ impl Pool {
         unsafe { self.uffd.register(self.reservation.range()) }.map_err(NewError::Register)?;
         self.reservation.adopt().map_err(NewError::Register)?;
         self.zeros.adopt().map_err(NewError::Register)?;
+        self.quarry.reservation().adopt().map_err(NewError::Register)?;
         self.shares.store(true, Ordering::Release);
         Ok(())
     }
@@ -50,7 +53,8 @@ impl Pool {
     /// In a child: any access to the copy is SIGBUS.
     pub fn renounce(&self) -> Result<(), Errno> {
         self.reservation.renounce()?;
-        self.zeros.renounce()
+        self.zeros.renounce()?;
+        self.quarry.reservation().renounce()
     }
 
     /// Has a fork left pages shared with another process?

@@ -6,6 +6,7 @@
 //! fault, because no code touches an arena while it holds it.
 
 mod heritage;
+mod quarry;
 mod room;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,6 +21,7 @@ use crate::calls::Counters;
 use crate::error::{NewError, PageError, Verb};
 use crate::segv::Moments;
 use crate::slots::{Run, Slots, Taken};
+use quarry::Quarry;
 pub(crate) use room::Copying;
 
 /// `slot_of` a frame that isn't aside.
@@ -38,6 +40,7 @@ pub(crate) struct Pool {
     uffd: Userfaultfd,
     /// Never written, so reading it costs no memory.
     zeros: Reservation,
+    quarry: Quarry,
     slots: Mutex<Slots>,
     /// Somebody gave room.
     changed: Condvar,
@@ -68,6 +71,7 @@ impl Pool {
             reservation,
             uffd,
             zeros: reserve(BATCH)?,
+            quarry: Quarry::new()?,
             slots: Mutex::new(Slots::new(slots, frames, spare)),
             changed: Condvar::new(),
             waiting: AtomicU32::new(0),
@@ -118,6 +122,7 @@ impl Pool {
         let mut done = 0;
         while done < frames.len() {
             let wanted = (frames.len() - done) as u32;
+            self.quarry(wanted, calls);
             // A binding, so that the lock ends here.
             let taken = self.lock().take_for_back(wanted);
             let filled = match taken {
