@@ -71,7 +71,7 @@ fn a_dropped_page_is_absent() {
 #[test]
 fn a_run_is_one_call() {
     // Of so few frames none come by the huge page, which would leave no room for recycled ones.
-    let machine = machine(400, 64);
+    let machine = machine(400, 96);
     let run = frames(0..64);
     machine.back(&run).unwrap();
     for i in 1..64 {
