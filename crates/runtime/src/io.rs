@@ -219,7 +219,7 @@ pub struct Io {
     submitted: Vec<Option<Submitted>>,
     free: Vec<usize>,
     /// Of those submitted, how many are reads of few pages.
-    reading: usize,
+    short_reads: usize,
     /// Jobs that ended without the ring.
     ended: Vec<(Job, io::Result<u64>)>,
 }
@@ -237,7 +237,7 @@ impl Io {
             polls: Polls::default(),
             submitted: Vec::new(),
             free: Vec::new(),
-            reading: 0,
+            short_reads: 0,
             ended: Vec::new(),
         }
     }
@@ -249,7 +249,7 @@ impl Io {
 
     /// Those of them that read few pages, for which mostly a thread waits.
     pub fn short_reads_in_flight(&self) -> usize {
-        self.reading
+        self.short_reads
     }
 
     /// The ring, made when it is first needed.
@@ -299,7 +299,7 @@ impl Io {
             self.submitted.len() - 1
         });
         let (offset, direction, len) = (job.offset(), job.direction, job.bytes);
-        self.reading += usize::from(job.is_short_read());
+        self.short_reads += usize::from(job.is_short_read());
         let (pointer, count) = (vector.as_ptr(), vector.len() as u32);
         self.submitted[token] = Some(Submitted { job, vector });
         let RingState::Ready(ring) = &mut self.ring else { unreachable!("the ring is ready") };
@@ -390,7 +390,7 @@ impl Io {
             let token = completion.token as usize;
             let done = self.submitted[token].take().expect("a token is used once");
             self.free.push(token);
-            self.reading -= usize::from(done.job.is_short_read());
+            self.short_reads -= usize::from(done.job.is_short_read());
             drop(done.vector);
             let result = completion.outcome().map(u64::from).map_err(io::Error::from);
             out.push((done.job, result));
