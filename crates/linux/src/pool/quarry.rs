@@ -32,7 +32,7 @@ const LONG: u32 = 32;
 pub(super) struct Quarry {
     /// Two blocks, so that an aligned one is within.
     reservation: Reservation,
-    /// One at a time.
+    /// One at a time. It is tried, never waited for, and so has no rank among locks.
     working: Mutex<()>,
 }
 
