@@ -2,9 +2,9 @@
 //!
 //! Before a page is written, stores to it stop, and every other processor has to forget that
 //! they were allowed, by an interrupt: a fifth of the busy time of random stores by many threads
-//! (docs/performance.md). So where pages that are to be written lie near each other, stores stop in the
-//! whole *stretch* from the first to the last, at once. What lies between them is clean, or
-//! absent, and takes no stores anyway.
+//! (docs/performance.md). So where pages that are to be written lie near each other, stores stop
+//! in the whole *stretch* from the first to the last, at once. What lies between them is clean,
+//! or absent, and takes no stores anyway.
 //!
 //! It must stay so until that has been carried out: stores to a page that begins to take them
 //! meanwhile might be stopped without the engine's knowing. So the stretch is *barred*: who

@@ -2,7 +2,8 @@
 //! theirs.
 //!
 //! Who has one holds a lock on it, which ends with the process. So a directory that can be
-//! locked is nobody's: the next run of the same user removes it.
+//! locked is nobody's: the next run of the same user removes it. (On a file system without
+//! locks what is left stays.)
 
 use std::fs::{DirEntry, File, Permissions};
 use std::io;
@@ -17,7 +18,7 @@ const PREFIX: &str = "faultless-";
 /// A directory of this process's own, removed with it.
 pub struct Private {
     dir: TempDir,
-    /// Locked.
+    /// Locked, where that can be.
     _lock: File,
 }
 
@@ -34,9 +35,10 @@ impl Private {
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)?;
         let lock = File::open(dir.path())?;
-        flock(&lock, FlockOperation::NonBlockingLockShared)?;
-        // Empty directories aren't looked at: one may be about to be locked.
-        File::create_new(dir.path().join("lock"))?;
+        if flock(&lock, FlockOperation::NonBlockingLockShared).is_ok() {
+            // Others aren't looked at: one may be about to be locked.
+            File::create_new(dir.path().join("lock"))?;
+        }
         Ok(Private { dir, _lock: lock })
     }
 
