@@ -259,6 +259,8 @@ impl Plan {
         span.start as usize + span.len as usize == self.frames.len()
     }
 
+    /// Reads are at most `longest` pages, and begin anew at each multiple of that: the same
+    /// pages are cut in the same places each time, whatever of them is there already.
     pub(crate) fn push_read(
         &mut self,
         object: ObjectId,
@@ -271,7 +273,7 @@ impl Plan {
             && run.object == object
             && run.pages().end == page
             && same == source
-            && run.frames.len < longest
+            && !page.0.is_multiple_of(longest.into())
             && self.is_last(run.frames)
         {
             self.frames.push(frame);
@@ -364,7 +366,7 @@ mod tests {
     #[test]
     fn neighbours_become_one_run() {
         let mut plan = Plan::new();
-        for n in 0..5 {
+        for n in 0..7 {
             plan.push_read(ObjectId(1), PageIndex(10 + n), FrameNo(n as u32), Source::Pager, 4);
         }
         plan.push_read(ObjectId(1), PageIndex(20), FrameNo(9), Source::Pager, 4);
@@ -376,7 +378,7 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(runs, [(10, 4), (14, 1), (20, 1)]);
+        assert_eq!(runs, [(10, 2), (12, 4), (16, 1), (20, 1)]);
     }
 
     #[test]

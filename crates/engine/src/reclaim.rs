@@ -3,7 +3,8 @@
 //! The policy says which page is next; reclaim turns that into operations. A
 //! clean page goes at once, a dirty one is written first, with its dirty
 //! neighbours, and leaves when the write has ended well. Pages are unmapped in
-//! batches, because a batch costs little more than a page. What a locked area shows
+//! batches, because a batch costs little more than a page, and a batch doesn't end within
+//! a group of pages that were read ahead together. What a locked area shows
 //! stays. When it begins and stops is in `reserve`.
 
 use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr};
@@ -11,10 +12,11 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr}
 use crate::anon::{AnonId, AnonPages};
 use crate::engine::{Engine, Leave, References, Scope};
 use crate::frame::{Dirt, FrameTable, State};
+use crate::object::readahead::GROUP;
 use crate::object::{Backing, Object};
 use crate::pass::Passes;
 use crate::plan::{Op, Plan};
-use crate::policy::{Departure, Verdict, View};
+use crate::policy::{Departure, PageKey, Verdict, View};
 use crate::shown::{Translation, Translations};
 use crate::space::{AddressSpace, Vma};
 use crate::swapping::Swap;
@@ -200,15 +202,19 @@ impl Engine {
         locked: Locked,
         plan: &mut Plan,
     ) -> u32 {
-        let (mut begun, mut cleared) = (0, BTreeSet::new());
+        let (mut begun, mut cleared, mut last) = (0, BTreeSet::new(), None);
+        let is_batch = u64::from(target) >= GROUP / 2;
         let looks_max = target.saturating_mul(4).saturating_add(64);
         for _ in 0..looks_max {
-            if begun >= target {
+            if begun >= target && !(is_batch && last.is_some_and(|it| self.is_within_group(it))) {
                 break;
             }
             let view = frames_view!(self, accessed, locked, &cleared);
             match self.policy.next(&view) {
-                Some(Verdict::Evict(no)) => begun += self.evict(no, plan),
+                Some(Verdict::Evict(no)) => {
+                    last = Some(self.frames[no].key());
+                    begun += self.evict(no, plan);
+                }
                 Some(Verdict::Unreference(no)) => {
                     self.unreference(no, plan);
                     if self.config.references == References::Bits {
@@ -224,6 +230,15 @@ impl Engine {
             }
         }
         begun
+    }
+
+    /// Is the next page to go the one behind `last`, of the same group?
+    fn is_within_group(&self, last: PageKey) -> bool {
+        let Some(no) = self.policy.peek() else { return false };
+        let key = self.frames[no].key();
+        key.object == last.object
+            && key.page == last.page.next()
+            && !key.page.0.is_multiple_of(GROUP)
     }
 
     /// A second chance: being touched again is its reference. A bit shows it; where there

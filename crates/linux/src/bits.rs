@@ -2,7 +2,7 @@
 //! is found without reading all words.
 
 /// Bits in a word.
-const WORD: usize = u64::BITS as usize;
+pub(crate) const WORD: usize = u64::BITS as usize;
 
 /// Words that a search for a run reads at most: 64 Ki slots, about a microsecond.
 const WINDOW: usize = 1024;
@@ -130,6 +130,28 @@ pub(crate) fn find_run(
     None
 }
 
+/// The first `wanted` neighbouring words that are all ones, looked for as by [`find_run`]:
+/// answers the number of their first bit.
+pub(crate) fn find_words(
+    words: usize,
+    from: usize,
+    wanted: usize,
+    word: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    let mut found = 0;
+    for step in 0..(words + wanted).min(WINDOW) {
+        let index = (from + step) % words;
+        if index == 0 {
+            found = 0;
+        }
+        found = if word(index) == u64::MAX { found + 1 } else { 0 };
+        if found == wanted {
+            return Some((index + 1 - wanted) * WORD);
+        }
+    }
+    None
+}
+
 /// The words that `start..start + len` touches, each with its part of them.
 fn masks(start: usize, len: usize) -> impl Iterator<Item = (usize, u64)> {
     let end = start + len;
@@ -171,6 +193,19 @@ mod tests {
     fn a_run_may_reach_past_the_word_where_the_search_began() {
         let words = [0, u64::MAX << 60, 0xf];
         assert_eq!(find_run(3, 2, 8, |i| words[i]), Some(124));
+    }
+
+    #[test]
+    fn whole_words_are_found_where_they_begin() {
+        let words = [u64::MAX, 1, u64::MAX, u64::MAX, u64::MAX - 1];
+        let found = |from, wanted| find_words(5, from, wanted, |i| words[i]);
+        assert_eq!(found(0, 1), Some(0));
+        assert_eq!(found(0, 2), Some(128));
+        assert_eq!(found(1, 1), Some(128));
+        assert_eq!(found(4, 1), Some(0), "around the end");
+        // From the middle of the only two on: around, and past where it began.
+        assert_eq!(found(3, 2), Some(128));
+        assert_eq!(found(0, 3), None);
     }
 
     proptest! {

@@ -229,8 +229,9 @@ impl Machine for LinuxMachine {
         let arena = self.space(space);
         let range = arena.pages(at, frames.len());
         // One copy is cheaper than a move, because the page it comes from is ready for the
-        // next read, and arrives protected; many are not.
-        let moves = frames.len() >= MOVE_MIN;
+        // next read, and arrives protected; many are not, and one that leaves its neighbours
+        // behind leaves them in pieces.
+        let moves = frames.len() >= MOVE_MIN || self.pool.is_of_run(frames[0]);
         let result = match write {
             WriteAccess::Allowed | WriteAccess::Forbidden if moves => {
                 self.move_in(arena, at, frames)

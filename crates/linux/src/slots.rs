@@ -14,7 +14,7 @@
 //! - at most `spare` are second pages of a frame that is being copied (`copying`);
 //! - all others are ready, and whoever needs room drops those.
 
-use crate::bits::{Bits, find_run};
+use crate::bits::{Bits, WORD, find_run, find_words};
 
 /// Slots `start..start + len`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub(crate) struct Run {
 impl Run {
     pub const EMPTY: Run = Run { start: 0, len: 0 };
 
+    /// Is it made of whole words?
+    pub fn is_whole_words(self) -> bool {
+        let is_even = |slots: u32| (slots as usize).is_multiple_of(WORD);
+        self.len > 0 && is_even(self.start) && is_even(self.len)
+    }
+
     /// The first `len` of it; what is left stays.
     pub fn split_front(&mut self, len: u32) -> Run {
         let front = Run { start: self.start, len };
@@ -36,7 +42,7 @@ impl Run {
 }
 
 /// Ready runs shorter than this aren't looked for, unless no more is wanted.
-const SHORT_RUN: u32 = 16;
+const SHORT_RUN: u32 = 4;
 
 /// Slots in one run at most.
 pub(crate) const MAX_RUN: u32 = 512;
@@ -77,6 +83,15 @@ impl Taken {
 fn halves(len: u32, least: u32) -> impl Iterator<Item = u32> {
     let least = least.min(len).max(1);
     std::iter::successors(Some(len), |len| Some(len / 2)).take_while(move |len| *len >= least)
+}
+
+/// As many of `wanted` neighbours as whole words have, or fewer where no so many are together.
+fn whole_words(slots: &Bits, hint: usize, wanted: u32) -> Option<Run> {
+    let find = |len: u32| find_words(slots.words(), hint, len as usize / WORD, |i| slots.word(i));
+    let most = wanted - wanted % WORD as u32;
+    let mut lens =
+        halves(most, WORD as u32).filter(|&len| len > 0 && slots.count() >= len as usize);
+    lens.find_map(|len| Some(Run { start: find(len)? as u32, len: len - len % WORD as u32 }))
 }
 
 /// All slots of a pool. Behind its one mutex.
@@ -126,13 +141,17 @@ impl Slots {
         self.bound
     }
 
-    /// Takes up to `wanted` free slots that are neighbours. Slots with pages are
+    /// Takes up to `wanted` free slots that are neighbours, for long runs whole words of them
+    /// where there are such: pages that came together stay so (see `quarry`). Slots with pages are
     /// preferred, also in a shorter run: making a page costs more than another piece of
     /// a read. Only where all such runs are short is one taken that is partly hollow;
     /// as the pages dropped to make room are then the scattered ones, the pool becomes
     /// whole again by itself.
     pub fn take_for_back(&mut self, wanted: u32) -> Option<Taken> {
         let whole = wanted.min(MAX_RUN);
+        if let Some(run) = whole_words(&self.ready, self.hint, whole) {
+            return Some(self.take_mixed(run));
+        }
         let ready = halves(whole, SHORT_RUN).find_map(|len| Some((self.find_ready(len)?, len)));
         let mut free = halves(whole, 2).map(|len| Some((self.find_free(len)?, len)));
         let found = ready.or_else(|| free.find_map(|found| found));
@@ -148,6 +167,15 @@ impl Slots {
             return None;
         }
         find_run(self.ready.words(), self.hint, len as usize, |i| self.ready.word(i))
+    }
+
+    fn find_hollow(&self, len: u32) -> Option<Run> {
+        let words = whole_words(&self.hollow, self.hint, len).filter(|run| run.len == len);
+        words.or_else(|| {
+            let words = self.hollow.words();
+            let start = find_run(words, self.hint, len as usize, |i| self.hollow.word(i))?;
+            Some(Run { start: start as u32, len })
+        })
     }
 
     fn find_free(&self, len: u32) -> Option<usize> {
@@ -171,15 +199,14 @@ impl Slots {
         Taken { run, hollow }
     }
 
-    /// Takes up to `wanted` hollow slots that are neighbours.
+    /// Takes up to `wanted` hollow slots that are neighbours, as [`take_for_back`].
+    ///
+    /// [`take_for_back`]: Slots::take_for_back
     pub fn take_hollow(&mut self, wanted: u32) -> Option<Run> {
         let mut len = wanted.min(MAX_RUN);
         while len > 1 {
-            let words = self.hollow.words();
-            let found = find_run(words, self.hint, len as usize, |i| self.hollow.word(i));
-            if let Some(start) = found {
-                let run = Run { start: start as u32, len };
-                self.hollow.remove(start, len as usize);
+            if let Some(run) = self.find_hollow(len) {
+                self.hollow.remove(run.start as usize, len as usize);
                 self.advance(run);
                 return Some(run);
             }

@@ -107,6 +107,26 @@ fn a_run_is_one_call() {
 }
 
 #[test]
+fn a_page_of_a_long_run_is_moved_also_alone() {
+    let machine = machine(400, 96);
+    let (run, single) = (frames(0..64), frames(64..65));
+    machine.back(&run).unwrap();
+    machine.back(&single).unwrap();
+    fill(&machine, run[5], 7);
+    let before = machine.calls();
+    let at = page(&machine, THREAD, 5);
+    machine.map(THREAD, at, &run[5..6], WriteAccess::Forbidden).unwrap();
+    let after = machine.calls();
+    assert_eq!((after.moves, after.copies), (before.moves + 1, before.copies));
+    assert_eq!(after.protects, before.protects + 1);
+    assert_eq!(load(at), 7);
+    // One that came alone has no neighbours to lose.
+    let at = page(&machine, THREAD, 70);
+    machine.map(THREAD, at, &single, WriteAccess::Forbidden).unwrap();
+    assert_eq!((machine.calls().moves, machine.calls().copies), (after.moves, after.copies + 1));
+}
+
+#[test]
 fn a_tracked_page_reads_and_its_first_store_waits() {
     let machine = machine(8, 8);
     let frame = [FrameNo(0)];

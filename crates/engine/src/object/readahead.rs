@@ -19,6 +19,10 @@
 
 use faultless_addr::{PageIndex, PageRange};
 
+/// Long windows end where a group of so many pages does, and so do the batches in which pages
+/// leave: what is cut in the same places each time stays together in memory, too.
+pub const GROUP: u64 = 64;
+
 const STREAMS: usize = 4;
 const FIRST_WINDOW: u64 = 4;
 /// Windows from a touched marker on: the one that begins there, and two more.
@@ -204,7 +208,9 @@ impl Stream {
         if wanted == 0 {
             return Ahead::Nothing;
         }
-        let pages = PageRange::from_len(PageIndex(self.next), wanted);
+        let end = self.next + wanted;
+        let beyond = if window >= 4 * GROUP { end % part } else { 0 };
+        let pages = PageRange::new(PageIndex(self.next), PageIndex(end - beyond));
         self.next = pages.end.0;
         Ahead::Window { pages, markers: Markers { first: pages.start, apart: window } }
     }
@@ -257,6 +263,25 @@ mod tests {
             window(ahead.note_marker(PageIndex(23), Limits { longest: 20, room: 99 })),
             (39, 59)
         );
+    }
+
+    #[test]
+    fn long_windows_end_where_groups_do() {
+        let mut ahead = ReadAhead::default();
+        let limits = Limits { longest: 512, room: 5000 };
+        ahead.note(PageIndex(10), limits);
+        let mut next = ahead.note(PageIndex(11), limits);
+        let mut ends = Vec::new();
+        for _ in 0..9 {
+            let (first, end) = window(next);
+            ends.push(end);
+            // The first has its marker in the middle.
+            let marker = if first == 11 { 13 } else { first };
+            next = ahead.note_marker(PageIndex(marker), limits);
+        }
+        assert_eq!(ends[..6], [15, 23, 39, 71, 135, 263], "double, up to 128 pages");
+        assert_eq!(ends[6], 512, "256, but for 7");
+        assert!(ends[7..].iter().all(|end| end.is_multiple_of(GROUP)), "{ends:?}");
     }
 
     fn markers(ahead: Ahead) -> Vec<u64> {

@@ -129,6 +129,12 @@ pub trait Policy: Send {
     /// Frames that came in order go in order, so that a machine can move runs.
     fn next(&mut self, view: &dyn View) -> Option<Verdict>;
 
+    /// The frame that [`next`](Policy::next) would look at first, where that is simple to say:
+    /// who takes pages that came together back together asks before it stops.
+    fn peek(&self) -> Option<FrameNo> {
+        None
+    }
+
     /// Its lists by name, each with its frames, front first: for people who look.
     fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)>;
 

@@ -178,6 +178,10 @@ impl Policy for TwoList {
         })
     }
 
+    fn peek(&self) -> Option<FrameNo> {
+        self.lists.front(if self.wants_to_ask() { ACTIVE } else { INACTIVE })
+    }
+
     fn lists(&self) -> Vec<(&'static str, Vec<FrameNo>)> {
         vec![
             ("active", self.lists.iter(ACTIVE).collect()),

@@ -8,6 +8,7 @@ mod device;
 mod driver;
 mod full_swap;
 mod given;
+mod groups;
 mod heritage;
 mod meets;
 mod moves;

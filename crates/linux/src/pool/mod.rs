@@ -27,6 +27,10 @@ pub(crate) use room::Copying;
 /// `slot_of` a frame that isn't aside.
 const NOWHERE: u32 = u32::MAX;
 
+/// Beside the slot of a frame: it got its page in a run of whole words of slots, whose pages
+/// are to stay together.
+const TOGETHER: u32 = 1 << 31;
+
 /// Pages made or copied by one call.
 const BATCH: u32 = 64;
 
@@ -114,7 +118,13 @@ impl Pool {
 
     fn slot_if_aside(&self, frame: FrameNo) -> Option<u32> {
         let slot = self.slot_of[frame.index()].load(Ordering::Acquire);
-        (slot != NOWHERE).then_some(slot)
+        (slot != NOWHERE).then_some(slot & !TOGETHER)
+    }
+
+    /// Did the frame, which is aside, get its page in a run whose pages are to stay together?
+    pub fn is_of_run(&self, frame: FrameNo) -> bool {
+        let slot = self.slot_of[frame.index()].load(Ordering::Acquire);
+        slot != NOWHERE && slot & TOGETHER != 0
     }
 
     /// Gives each of `frames` a slot with a page.
@@ -131,7 +141,9 @@ impl Pool {
             };
             match filled {
                 Ok(run) => {
-                    self.assign(&frames[done..], run);
+                    let mark = if run.is_whole_words() { TOGETHER } else { 0 };
+                    let backed = &frames[done..done + run.len as usize];
+                    self.assign(backed.iter().copied(), run.start, mark);
                     done += run.len as usize;
                 }
                 Err(error) => {
@@ -143,9 +155,9 @@ impl Pool {
         Ok(())
     }
 
-    fn assign(&self, frames: &[FrameNo], run: Run) {
-        for (frame, slot) in frames.iter().zip(run.start..run.start + run.len) {
-            let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
+    fn assign(&self, frames: impl Iterator<Item = FrameNo>, start: u32, mark: u32) {
+        for (frame, slot) in frames.zip(start..) {
+            let before = self.slot_of[frame.index()].swap(slot | mark, Ordering::AcqRel);
             assert_eq!(before, NOWHERE, "{frame:?} was aside already");
         }
     }
@@ -363,10 +375,7 @@ impl Pool {
 
     /// The pages that were moved to slot `start` and following are those of `frames`.
     pub fn assign_moved(&self, frames: impl Iterator<Item = FrameNo>, start: u32) {
-        for (frame, slot) in frames.zip(start..) {
-            let before = self.slot_of[frame.index()].swap(slot, Ordering::AcqRel);
-            assert_eq!(before, NOWHERE, "{frame:?} was aside already");
-        }
+        self.assign(frames, start, 0);
     }
 
     /// Moves up to `count` pages from `from` into the pool, for any frames. It is

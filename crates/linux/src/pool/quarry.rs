@@ -6,11 +6,11 @@
 //! as much to look at. So while the pool grows for long reads, it takes pages by the huge
 //! page: 512 neighbours, made by one call, that are then pages like others.
 //!
-//! They stay neighbours as long as they are moved together. A scan moves runs in and out, but
-//! cuts them in other places each time, so that a scan of many budgets ends with pieces of a
-//! few pages again (docs/performance.md says what was tried against that).
+//! They stay neighbours as long as they are moved together, which all that moves runs sees to:
+//! reads end and pages leave where groups of 64 pages of a file do (the engine's `GROUP`), each
+//! group lies in a word of slots, and a page of one is moved in, not copied, also alone.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use faultless_addr::{PAGE_BYTES, VirtAddr, VirtRange};
 use faultless_sys::memory::{Reservation, dont_need};
@@ -27,21 +27,29 @@ const BLOCK: u32 = 512;
 /// Reads of fewer pages gain nothing.
 const LONG: u32 = 32;
 
+/// What each page of a huge page begins with. A huge page that is split, by us or because memory
+/// is short, keeps no page that is all zeros: each becomes the zero page, and with the first store
+/// a page from elsewhere (Linux since 6.12, `try_to_map_unused_to_zeropage`).
+const NOT_ZERO: u8 = 1;
+
+/// Huge pages that can be made at the same time.
+const FACES: u32 = 4;
+
 /// Where huge pages are made; empty but for that moment.
 #[derive(Debug)]
 pub(super) struct Quarry {
-    /// Two blocks, so that an aligned one is within.
+    /// A block more, so that aligned ones are within.
     reservation: Reservation,
-    /// One at a time. It is tried, never waited for, and so has no rank among locks.
-    working: Mutex<()>,
+    /// One for each block. They are tried, never waited for, and so have no rank among locks.
+    working: [Mutex<()>; FACES as usize],
 }
 
 impl Quarry {
     pub fn new() -> Result<Quarry, NewError> {
-        let reservation = reserve(2 * BLOCK)?;
+        let reservation = reserve((FACES + 1) * BLOCK)?;
         // Without huge pages its pages are like any others.
         reservation.prefer_huge().ok();
-        Ok(Quarry { reservation, working: Mutex::new(()) })
+        Ok(Quarry { reservation, working: Default::default() })
     }
 
     /// The reservation, for what a fork does to it.
@@ -49,11 +57,19 @@ impl Quarry {
         &self.reservation
     }
 
-    /// Where a huge page fits.
-    fn block(&self) -> VirtRange {
+    /// Where a huge page fits that nobody else makes, for as long as the guard lives.
+    fn block(&self) -> Option<(VirtRange, MutexGuard<'_, ()>)> {
         let len = u64::from(BLOCK) * PAGE_BYTES;
-        let start = VirtAddr(self.reservation.range().start.0.next_multiple_of(len));
-        VirtRange { start, end: VirtAddr(start.0 + len) }
+        let first = self.reservation.range().start.0.next_multiple_of(len);
+        let starts = (0..).map(|n| VirtAddr(first + n * len));
+        starts.zip(&self.working).find_map(|(start, working)| {
+            let guard = match working.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(guard)) => guard.into_inner(),
+                Err(TryLockError::WouldBlock) => return None,
+            };
+            Some((VirtRange { start, end: VirtAddr(start.0 + len) }, guard))
+        })
     }
 }
 
@@ -64,14 +80,10 @@ impl Pool {
         if wanted < LONG {
             return;
         }
-        let working = match self.quarry.working.try_lock() {
-            Ok(working) => working,
-            Err(TryLockError::Poisoned(working)) => working.into_inner(),
-            // Who waits could as well make pages one by one.
-            Err(TryLockError::WouldBlock) => return,
-        };
+        // Who would have to wait could as well make pages one by one.
+        let Some((block, working)) = self.quarry.block() else { return };
         let Some(mut run) = self.lock().take_block(wanted, BLOCK) else { return };
-        let done = self.hew(run, calls);
+        let done = self.hew(block, run, calls);
         drop(working);
         let mut slots = self.lock();
         slots.give_ready(run.split_front(done));
@@ -81,13 +93,17 @@ impl Pool {
         self.tell_waiting();
     }
 
-    /// Makes pages for slots that have none; answers how many.
-    fn hew(&self, run: Run, calls: &Counters) -> u32 {
-        let block = self.quarry.block();
+    /// Makes pages, in a block, for slots that have none; answers how many.
+    fn hew(&self, block: VirtRange, run: Run, calls: &Counters) -> u32 {
         if self.quarry.reservation.fill(block).is_err() {
             // Some may have been made.
             self.clear(block);
             return 0;
+        }
+        for page in 0..u64::from(BLOCK) {
+            let byte = block.start.plus_pages(page).0 as *mut u8;
+            // SAFETY: the block is ours, it has pages, and nobody else uses its addresses.
+            unsafe { byte.write_volatile(NOT_ZERO) };
         }
         calls.move_();
         let (to, len) = (self.addr(run.start), bytes(run.len));
@@ -148,8 +164,8 @@ mod tests {
                 let byte = pool.addr(pool.slot(*frame)).0 as *mut u8;
                 // SAFETY: the slot is the frame's, which is aside and nobody else's.
                 unsafe {
-                    assert_eq!(byte.read_volatile(), 0);
-                    byte.write_volatile(1);
+                    assert_eq!(byte.read_volatile(), NOT_ZERO, "or it could be the zero page");
+                    byte.write_volatile(NOT_ZERO + 1);
                 }
             }
             match physical(&pool, &frames).filter(|_| has_huge_pages()) {
