@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::workloads::Workload;
 
+/// From so many threads on, a disk does several times as much,
+const MANY: u64 = 8;
+/// and they are timed for so many times as much.
+const MORE: u64 = 4;
+
 /// What is to be done, and with how much memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
@@ -91,9 +96,12 @@ impl Scale {
         self.memory_bytes / PAGE
     }
 
-    /// `case` by each number of threads: those asked for, else `usual`.
+    /// `case` by each number of threads: those asked for, else `usual`. Many do more under the
+    /// clock, so that it doesn't stop within a second.
     pub fn by_threads(&self, case: Case, usual: &[u64]) -> Vec<Case> {
         let threads = self.threads.as_deref().unwrap_or(usual);
-        threads.iter().map(|threads| Case { threads: *threads, ..case.clone() }).collect()
+        let timed = |threads| case.timed * if threads < MANY { 1 } else { MORE };
+        let of = |threads| Case { threads, timed: timed(threads), ..case.clone() };
+        threads.iter().map(|threads| of(*threads)).collect()
     }
 }

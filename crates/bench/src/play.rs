@@ -94,12 +94,13 @@ impl<A: Access> Player<'_, A> {
         let Case { warm, timed, write_percent, .. } = *self.case;
         let begun = Instant::now();
         let mut all = self.by_threads(shape, 0..warm);
+        let flush = || if write_percent > 0 { self.access.flush() } else { Ok(()) };
+        // What was put off before the clock starts is not to be paid under it.
+        flush()?;
         let warm_seconds = begun.elapsed().as_secs_f64();
         let before = self.before();
         let done = self.by_threads(shape, warm..warm + timed);
-        if write_percent > 0 {
-            self.access.flush()?;
-        }
+        flush()?;
         let measured = self.after(before, timed, &done);
         all.merge(&done);
         let amount = Amount { accesses: warm + timed, scanned: 0 };

@@ -20,6 +20,7 @@ use crate::policy::{Departure, PageKey, Verdict, View};
 use crate::shown::{Translation, Translations};
 use crate::space::{AddressSpace, Vma};
 use crate::swapping::Swap;
+use crate::sweep;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
@@ -47,6 +48,14 @@ enum Locked {
     Go,
 }
 
+/// What happens to pages of objects that would have to be written first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unwritten {
+    /// There are few: others go, and these are written together when they are more.
+    Stay,
+    Go,
+}
+
 /// What policies may ask about frames.
 struct Frames<'a> {
     frames: &'a FrameTable,
@@ -58,6 +67,7 @@ struct Frames<'a> {
     anons: &'a AnonPages,
     spaces: &'a [AddressSpace],
     locked: Locked,
+    unwritten: Unwritten,
     swap: Option<&'a Swap>,
     passes: &'a Passes,
     now: crate::Tick,
@@ -65,7 +75,7 @@ struct Frames<'a> {
 
 /// What a policy may see of an engine, which keeps its policy to itself meanwhile.
 macro_rules! frames_view {
-    ($engine:expr, $accessed:expr, $locked:expr, $cleared:expr) => {
+    ($engine:expr, $accessed:expr, $locked:expr, $unwritten:expr, $cleared:expr) => {
         Frames {
             frames: &$engine.frames,
             translations: &$engine.translations,
@@ -75,6 +85,7 @@ macro_rules! frames_view {
             anons: &$engine.anons,
             spaces: &$engine.spaces,
             locked: $locked,
+            unwritten: $unwritten,
             swap: $engine.swap.as_ref(),
             passes: &$engine.passes,
             now: $engine.now,
@@ -112,6 +123,9 @@ impl View for Frames<'_> {
                 swap.has_room_for(self.anons[id].slot()) && !swap.refused.contains(&no)
             };
             return self.swap.is_some_and(room);
+        }
+        if self.unwritten == Unwritten::Stay {
+            return false;
         }
         let object = self.objects[frame.object.index()].as_deref().expect("the object exists");
         let since = self.now.wrapping_sub(frame.dirty_since);
@@ -203,13 +217,14 @@ impl Engine {
         plan: &mut Plan,
     ) -> u32 {
         let (mut begun, mut cleared, mut last) = (0, BTreeSet::new(), None);
+        let mut unwritten = self.unwritten();
         let is_batch = u64::from(target) >= GROUP / 2;
         let looks_max = target.saturating_mul(4).saturating_add(64);
         for _ in 0..looks_max {
             if begun >= target && !(is_batch && last.is_some_and(|it| self.is_within_group(it))) {
                 break;
             }
-            let view = frames_view!(self, accessed, locked, &cleared);
+            let view = frames_view!(self, accessed, locked, unwritten, &cleared);
             match self.policy.next(&view) {
                 Some(Verdict::Evict(no)) => {
                     last = Some(self.frames[no].key());
@@ -221,6 +236,7 @@ impl Engine {
                         cleared.insert(no);
                     }
                 }
+                None if unwritten == Unwritten::Stay => unwritten = Unwritten::Go,
                 None => {
                     if let Some(swap) = self.swap_object() {
                         self.forget_refusals(swap);
@@ -230,6 +246,13 @@ impl Engine {
             }
         }
         begun
+    }
+
+    /// Pages that are written one by one, between reads, cost the disk more than those of a
+    /// sweep, which begins where enough are dirty.
+    fn unwritten(&self) -> Unwritten {
+        let few = self.stats.pages_dirty < u64::from(self.frames.count() / sweep::WORTH);
+        if few { Unwritten::Stay } else { Unwritten::Go }
     }
 
     /// Is the next page to go the one behind `last`, of the same group?
@@ -280,7 +303,8 @@ impl Engine {
 
     /// Begins to free a frame out of turn, if it can go; returns how many leave with it.
     pub(crate) fn evict_if_movable(&mut self, no: FrameNo, plan: &mut Plan) -> u32 {
-        let view = frames_view!(self, &|_, _| true, Locked::Stay, &BTreeSet::new());
+        let (locked, cleared) = (Locked::Stay, BTreeSet::new());
+        let view = frames_view!(self, &|_, _| true, locked, Unwritten::Go, &cleared);
         if view.is_movable(no) { self.evict(no, plan) } else { 0 }
     }
 

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 const DEPTH: u32 = 64;
 
 /// Worth it are so many dirty pages of an object: one in eight frames.
-const WORTH: u32 = 8;
+pub(crate) const WORTH: u32 = 8;
 
 /// Dirty pages that are looked at in one go, so that the engine's lock is free again.
 const LOOKS: u32 = 512;

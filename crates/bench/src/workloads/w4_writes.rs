@@ -20,7 +20,7 @@ impl Definition for Writes {
 
     fn cases(&self, scale: &Scale) -> Vec<Case> {
         let frames = scale.frames();
-        let case = Case { warm: 2 * frames, timed: 3 * frames, ..scale.case(Workload::W4) };
+        let case = Case { warm: 2 * frames, timed: 4 * frames, ..scale.case(Workload::W4) };
         let by_writes = [20, 100].map(|write_percent| Case { write_percent, ..case.clone() });
         by_writes.into_iter().flat_map(|case| scale.by_threads(case, &[1, 16])).collect()
     }

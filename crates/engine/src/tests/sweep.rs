@@ -118,6 +118,24 @@ fn few_pages_are_not_swept() {
 }
 
 #[test]
+fn few_dirty_pages_stay_while_clean_ones_can_go() {
+    let mut it = fixture(Writes::InTime);
+    it.store(20);
+    (0..100).for_each(|page| it.touch(page, Access::Read));
+    for left in (0..100).rev() {
+        // One by one, past second chances.
+        while u64::from(it.engine.resident(it.object)) > 20 + left {
+            it.engine.reclaim(Scope::All, 1, &mut it.plan);
+            let done = carry_out(&mut it.engine, &mut it.plan);
+            assert!(!done.contains(&"write"), "{left} clean pages are left");
+        }
+        assert_eq!(it.engine.dirty(it.object), 20);
+    }
+    // Nothing else can go: one is written after all.
+    assert_eq!(it.reclaim(Ok(())).len(), 1);
+}
+
+#[test]
 fn nor_is_what_is_written_only_to_make_room() {
     let mut it = fixture(Writes::UnderPressure);
     it.store(400);
