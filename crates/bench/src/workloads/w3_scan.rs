@@ -20,7 +20,10 @@ impl Definition for Scan {
     fn cases(&self, scale: &Scale) -> Vec<Case> {
         let case = scale.case(Workload::W3);
         let case = Case { warm: case.pages() / 2, timed: case.pages(), ..case };
-        scale.by_threads(case, &[1, 2])
+        // However many share it, it ends where the file does.
+        let timed = case.timed;
+        let cases = scale.by_threads(case, &[1, 2]).into_iter();
+        cases.map(|case| Case { timed, ..case }).collect()
     }
 
     fn systems(&self) -> Vec<System> {
@@ -45,5 +48,24 @@ impl Definition for Scan {
                     .map(|(against, bound)| Target::at_least(bound, ours.clone(), against))
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_by_many_ends_where_the_file_does() {
+        let scale = Scale {
+            bytes: 16 << 20,
+            memory_bytes: 2 << 20,
+            threads: Some(vec![1, 16]),
+            seed: 1,
+            seconds: 1.0,
+        };
+        for case in Scan.cases(&scale) {
+            assert!(case.warm.max(case.timed) <= case.pages(), "{} pages", case.timed);
+        }
     }
 }
