@@ -96,12 +96,19 @@ impl Scale {
         self.memory_bytes / PAGE
     }
 
-    /// `case` by each number of threads: those asked for, else `usual`. Many do more under the
-    /// clock, so that it doesn't stop within a second.
-    pub fn by_threads(&self, case: Case, usual: &[u64]) -> Vec<Case> {
+    /// `case`, shared by each number of threads: those asked for, else `usual`.
+    pub fn shared_by_threads(&self, case: Case, usual: &[u64]) -> Vec<Case> {
         let threads = self.threads.as_deref().unwrap_or(usual);
-        let timed = |threads| case.timed * if threads < MANY { 1 } else { MORE };
-        let of = |threads| Case { threads, timed: timed(threads), ..case.clone() };
-        threads.iter().map(|threads| of(*threads)).collect()
+        threads.iter().map(|threads| Case { threads: *threads, ..case.clone() }).collect()
+    }
+
+    /// The same, but many threads do more under the clock, so that it doesn't stop within a
+    /// second.
+    pub fn by_threads(&self, case: Case, usual: &[u64]) -> Vec<Case> {
+        let mut cases = self.shared_by_threads(case, usual);
+        for case in cases.iter_mut().filter(|case| case.threads >= MANY) {
+            case.timed *= MORE;
+        }
+        cases
     }
 }

@@ -133,7 +133,7 @@ impl Expected<'_> {
 
 /// The hit ratio of Belady's rule, where accesses are known beforehand.
 fn best_hits(case: &Case) -> Option<f64> {
-    let is_told = case.write_percent == 0 && case.timed <= 32 * case.frames();
+    let is_told = case.write_percent == 0 && case.timed <= 64 * case.frames();
     match case.workload.definition().shape(case) {
         Shape::Accesses(sequence) if is_told => {
             let mut pages = Vec::new();

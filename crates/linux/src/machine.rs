@@ -231,7 +231,8 @@ impl Machine for LinuxMachine {
         // One copy is cheaper than a move, because the page it comes from is ready for the
         // next read, and arrives protected; many are not, and one that leaves its neighbours
         // behind leaves them in pieces.
-        let moves = frames.len() >= MOVE_MIN || self.pool.is_of_run(frames[0]);
+        let moves = frames.len() >= MOVE_MIN
+            || frames.first().is_some_and(|frame| self.pool.is_of_run(*frame));
         let result = match write {
             WriteAccess::Allowed | WriteAccess::Forbidden if moves => {
                 self.move_in(arena, at, frames)

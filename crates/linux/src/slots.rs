@@ -87,11 +87,19 @@ fn halves(len: u32, least: u32) -> impl Iterator<Item = u32> {
 
 /// As many of `wanted` neighbours as whole words have, or fewer where no so many are together.
 fn whole_words(slots: &Bits, hint: usize, wanted: u32) -> Option<Run> {
-    let find = |len: u32| find_words(slots.words(), hint, len as usize / WORD, |i| slots.word(i));
-    let most = wanted - wanted % WORD as u32;
-    let mut lens =
-        halves(most, WORD as u32).filter(|&len| len > 0 && slots.count() >= len as usize);
-    lens.find_map(|len| Some(Run { start: find(len)? as u32, len: len - len % WORD as u32 }))
+    let even = |len: u32| len - len % WORD as u32;
+    let mut lens = halves(even(wanted), WORD as u32).map(even);
+    lens.find_map(|len| exact_words(slots, hint, len))
+}
+
+/// `len` neighbours, if whole words have just so many.
+fn exact_words(slots: &Bits, hint: usize, len: u32) -> Option<Run> {
+    let count = len as usize;
+    if !count.is_multiple_of(WORD) || slots.count() < count {
+        return None;
+    }
+    let start = find_words(slots.words(), hint, count / WORD, |i| slots.word(i))?;
+    Some(Run { start: start as u32, len })
 }
 
 /// All slots of a pool. Behind its one mutex.
@@ -170,8 +178,7 @@ impl Slots {
     }
 
     fn find_hollow(&self, len: u32) -> Option<Run> {
-        let words = whole_words(&self.hollow, self.hint, len).filter(|run| run.len == len);
-        words.or_else(|| {
+        exact_words(&self.hollow, self.hint, len).or_else(|| {
             let words = self.hollow.words();
             let start = find_run(words, self.hint, len as usize, |i| self.hollow.word(i))?;
             Some(Run { start: start as u32, len })

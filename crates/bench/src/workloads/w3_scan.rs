@@ -20,10 +20,7 @@ impl Definition for Scan {
     fn cases(&self, scale: &Scale) -> Vec<Case> {
         let case = scale.case(Workload::W3);
         let case = Case { warm: case.pages() / 2, timed: case.pages(), ..case };
-        // However many share it, it ends where the file does.
-        let timed = case.timed;
-        let cases = scale.by_threads(case, &[1, 2]).into_iter();
-        cases.map(|case| Case { timed, ..case }).collect()
+        scale.shared_by_threads(case, &[1, 2])
     }
 
     fn systems(&self) -> Vec<System> {
