@@ -74,6 +74,8 @@ const STACK_BYTES: u64 = 64 << 10;
 
 /// Buffers of the system that only reads.
 const DEVICE_BYTES: u64 = 16 << 20;
+/// What a thread that has reads under way by itself takes for their ring (measured).
+const RING_BYTES: u64 = 64 << 10;
 /// What a map of many may take.
 const MAP_BYTES: u64 = 4 << 10;
 
@@ -89,6 +91,7 @@ impl Job {
             System::Pread => self.case.memory_bytes / 2,
             // It caches nothing, and reads into large buffers.
             System::Device => DEVICE_BYTES,
+            System::PinMany => self.case.threads * RING_BYTES,
             _ => 0,
         };
         // Each file that is mapped by us has descriptors and tables of its own; what they came

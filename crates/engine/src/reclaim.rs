@@ -20,7 +20,6 @@ use crate::policy::{Departure, PageKey, Verdict, View};
 use crate::shown::{Translation, Translations};
 use crate::space::{AddressSpace, Vma};
 use crate::swapping::Swap;
-use crate::sweep;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
@@ -29,6 +28,9 @@ const WRITE_RETRY_TICKS: u32 = 1000;
 
 /// Has the page at this address been accessed since that was last cleared?
 pub type Accessed<'a> = dyn Fn(SpaceId, VirtAddr) -> bool + 'a;
+
+/// While fewer than one in so many frames are dirty, clean pages go first.
+const FEW: u32 = 2;
 
 /// How short frames are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,9 +251,10 @@ impl Engine {
     }
 
     /// Pages that are written one by one, between reads, cost the disk more than those of a
-    /// sweep, which begins where enough are dirty.
+    /// sweep; and the more a sweep writes, the more of them lie together, and the longer each
+    /// has had to be stored to again.
     fn unwritten(&self) -> Unwritten {
-        let few = self.stats.pages_dirty < u64::from(self.frames.count() / sweep::WORTH);
+        let few = self.stats.pages_dirty < u64::from(self.frames.count() / FEW);
         if few { Unwritten::Stay } else { Unwritten::Go }
     }
 

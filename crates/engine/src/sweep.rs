@@ -1,9 +1,10 @@
 //! Sweeps: all that is dirty of an object, in the order of its pages, with many writes under way.
 //!
 //! A disk that reads for a fault and writes for an eviction in turns does both slowly: each
-//! waits for the other. Written together the same pages take a fraction of the time. So the
-//! first dirty page that reclaim meets, where many are, begins a sweep, after which all is clean for
-//! about as long as it takes to turn the memory over; between sweeps only reads are under way.
+//! waits for the other. Written together the same pages take a fraction of the time. So reclaim
+//! passes dirty pages over until half of the memory is dirty (or nothing else can go); the first
+//! that it meets then begins a sweep, after which all is clean; between sweeps only reads are
+//! under way.
 //! (So does Linux's write-back: when a bound is passed, an inode's pages are written in order.)
 
 use faultless_addr::{ObjectId, PageIndex, PageRange};
@@ -19,7 +20,7 @@ use crate::plan::Plan;
 const DEPTH: u32 = 64;
 
 /// Worth it are so many dirty pages of an object: one in eight frames.
-pub(crate) const WORTH: u32 = 8;
+const WORTH: u32 = 8;
 
 /// Dirty pages that are looked at in one go, so that the engine's lock is free again.
 const LOOKS: u32 = 512;

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{AtFlags, FallocateFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 
 use crate::descriptor::{self, Descriptors, Kind};
@@ -216,6 +216,14 @@ impl FilePager {
     }
 }
 
+/// The size of a regular file, and nothing else of it: since Linux 6.13, who looks at a file's
+/// times has the next write change them on the disk (`fill_mg_cmtime` in `fs/stat.c`), and
+/// before each write it is the size that we look at.
+fn size_alone(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let (flags, mask) = (AtFlags::EMPTY_PATH, StatxFlags::SIZE);
+    Ok(rustix::fs::statx(fd, c"", flags, mask)?.stx_size)
+}
+
 /// A buffered write whose errors are told here and now. A plain one ends in the kernel's
 /// page cache, which drops the bytes when the device refuses them later, and says so to one
 /// `fdatasync` only: by then nobody would have them any more.
@@ -247,7 +255,7 @@ impl Pager for FilePager {
     fn size(&self) -> io::Result<u64> {
         let fd = self.first.buffered.as_fd();
         let size = match self.kind {
-            Kind::Regular => u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0),
+            Kind::Regular => size_alone(fd)?,
             // This description is ours alone: nobody misses its position.
             Kind::BlockDevice => rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))?,
         };

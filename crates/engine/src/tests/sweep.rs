@@ -114,25 +114,48 @@ fn a_dirty_page_that_has_to_leave_takes_all_others_along_in_order() {
 fn few_pages_are_not_swept() {
     let mut it = fixture(Writes::InTime);
     it.store(u64::from(FRAMES / 8) - 1);
+    // No clean one is there that could go.
     assert_eq!(it.reclaim(Ok(())).len(), 1);
 }
 
 #[test]
-fn few_dirty_pages_stay_while_clean_ones_can_go() {
+fn of_two_files_that_are_half_of_the_memory_each_is_swept() {
     let mut it = fixture(Writes::InTime);
-    it.store(20);
+    it.store(u64::from(FRAMES / 4));
+    let first = it.object;
+    it.open(Writes::InTime);
+    it.store(u64::from(FRAMES / 4));
+    assert_eq!(it.reclaim(Ok(())).len(), FRAMES as usize / 4, "that of the first page to go");
+    assert_eq!([it.engine.dirty(first), it.engine.dirty(it.object)], [0, FRAMES / 4]);
+}
+
+#[test]
+fn few_dirty_pages_stay_while_clean_ones_can_go() {
+    let few = u64::from(FRAMES / 2) - 1;
+    let mut it = fixture(Writes::InTime);
+    it.store(few);
     (0..100).for_each(|page| it.touch(page, Access::Read));
     for left in (0..100).rev() {
         // One by one, past second chances.
-        while u64::from(it.engine.resident(it.object)) > 20 + left {
+        while u64::from(it.engine.resident(it.object)) > few + left {
             it.engine.reclaim(Scope::All, 1, &mut it.plan);
             let done = carry_out(&mut it.engine, &mut it.plan);
             assert!(!done.contains(&"write"), "{left} clean pages are left");
         }
-        assert_eq!(it.engine.dirty(it.object), 20);
+        assert_eq!(u64::from(it.engine.dirty(it.object)), few);
     }
-    // Nothing else can go: one is written after all.
-    assert_eq!(it.reclaim(Ok(())).len(), 1);
+    // Nothing else can go: a sweep begins after all.
+    assert_eq!(it.reclaim(Ok(())).len() as u64, few);
+}
+
+#[test]
+fn half_of_the_memory_is_swept_though_clean_pages_could_go() {
+    let half = u64::from(FRAMES / 2);
+    let mut it = fixture(Writes::InTime);
+    it.store(half);
+    (0..100).for_each(|page| it.touch(page, Access::Read));
+    assert_eq!(it.reclaim(Ok(())).len() as u64, half);
+    assert_eq!(u64::from(it.engine.resident(it.object)), half + 99);
 }
 
 #[test]
