@@ -82,7 +82,10 @@ fn on_system(job: &Job, files: &[File], calls: Option<&SystemCalls>) -> Result<M
             let (vm, maps) = ours::map(case, system, files)?;
             play(case, &Pins::new(case, &vm, &maps, system), calls)
         }
-        System::Pread => play(case, &Pread::new(case, files), calls),
+        System::Pread => {
+            play(case, &Pread::<quick_cache::sync::Cache<_, _>>::new(case, files), calls)
+        }
+        System::PreadMoka => play(case, &Pread::<moka::sync::Cache<_, _>>::new(case, files), calls),
         System::Device => play(case, &Device::new(case, files), calls),
         System::Peer(_) => Err(Problem::new("a peer is a program of its own")),
     }
@@ -93,7 +96,7 @@ fn open(job: &Job) -> Result<Vec<File>> {
     let write = job.case.write_percent > 0;
     let open = |path: PathBuf| -> Result<File> {
         let file = match job.system {
-            System::Pread | System::Device => open_direct(&path, write),
+            System::Pread | System::PreadMoka | System::Device => open_direct(&path, write),
             // Opened by the parent, while the read-ahead was another.
             System::KernelSmallAhead => io::stdin().as_fd().try_clone_to_owned().map(File::from),
             _ => File::options().read(true).write(write).open(&path),

@@ -88,7 +88,7 @@ impl Job {
         let tables = self.case.memory_bytes / 32 + (2 << 20);
         let gaps = match self.system {
             // A cache made of what malloc gives can't say what malloc takes for it.
-            System::Pread => self.case.memory_bytes / 2,
+            System::Pread | System::PreadMoka => self.case.memory_bytes / 2,
             // It caches nothing, and reads into large buffers.
             System::Device => DEVICE_BYTES,
             System::PinMany => self.case.threads * RING_BYTES,
@@ -131,6 +131,9 @@ pub struct Measured {
     /// Faults as the kernel counts them, with and without I/O.
     #[serde(default)]
     pub faults: u64,
+    /// Interrupts by which processors of the machine had others forget translations.
+    #[serde(default)]
+    pub tlb_shootdowns: u64,
     /// The limit of the child's cgroup.
     #[serde(default)]
     pub limit_bytes: Option<u64>,
@@ -183,6 +186,9 @@ pub struct Ours {
     pub second_chances: u64,
     /// Calls of the allocator by threads that access, while they did.
     pub allocations: u64,
+    /// How often a thread waited for the engine's lock.
+    #[serde(default)]
+    pub lock_waits: u64,
     /// Tables of the engine, in bytes.
     pub bookkeeping_bytes: u64,
 }

@@ -19,7 +19,8 @@
 //! - *Steady state*: the budget is turned over several times before the clock starts.
 //! - *Verified*: each word read goes into a sum, which the parent computes from the file's
 //!   generator; after stores every word of the file is compared.
-//! - *Interleaved*: every system once, then every system again; medians.
+//! - *Interleaved*: every system once, then every system again from the last to the first;
+//!   medians.
 
 #![deny(unsafe_code)]
 

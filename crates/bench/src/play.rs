@@ -298,6 +298,7 @@ impl<A: Access> Player<'_, A> {
             cpu_user_ms: counted.cpu_user_ms,
             cpu_system_ms: counted.cpu_system_ms,
             faults: counted.faults_major + counted.faults_minor,
+            tlb_shootdowns: counted.tlb_shootdowns,
             latency: done.latency.summary(),
             ours: stats.map(|(before, after)| Ours {
                 faults_major: after.faults_major - before.faults_major,
@@ -310,6 +311,7 @@ impl<A: Access> Player<'_, A> {
                 evictions: after.evictions - before.evictions,
                 second_chances: after.second_chances - before.second_chances,
                 allocations: done.allocations,
+                lock_waits: after.lock_waits - before.lock_waits,
                 bookkeeping_bytes: after.bookkeeping_bytes,
             }),
             system_calls: calls.zip(before.calls).map(|(after, before)| after - before),

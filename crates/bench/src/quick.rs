@@ -2,6 +2,7 @@
 //! says whether a change has made the library do more, on however slow or busy a machine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use faultless_measure::problem::{Problem, Result};
 use faultless_measure::table::Table;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::Case;
 use crate::content::{Content, expected_sum};
+use crate::costs;
 use crate::job::{Count, Measured};
 use crate::options::Options;
 use crate::rounds;
@@ -22,6 +24,15 @@ const BOUNDS: &str = include_str!("../bounds.toml");
 #[serde(deny_unknown_fields)]
 struct Bounds {
     bound: Vec<Bound>,
+    cost: Vec<CostBound>,
+}
+
+/// One of the small costs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CostBound {
+    what: String,
+    at_most: f64,
 }
 
 /// One system in one case.
@@ -50,6 +61,8 @@ pub enum Counted {
     Evictions,
     /// Calls of the allocator in threads that access.
     Allocations,
+    /// Instructions of the thread that takes a step, which the case names.
+    Instructions,
 }
 
 /// A count beside its bound.
@@ -57,8 +70,8 @@ pub enum Counted {
 pub struct Held {
     /// The case.
     pub case: String,
-    /// Who did it.
-    pub system: System,
+    /// Who did it; none for the small costs.
+    pub system: Option<System>,
     /// What was counted.
     pub counted: Counted,
     /// How many for each access; none where the system can't say.
@@ -100,13 +113,34 @@ pub fn run(options: &Options) -> Result<Vec<Held>> {
         content = Some(suitable);
         all.extend(bound.at_most.iter().map(|(counted, at_most)| Held {
             case: case.name(),
-            system: bound.system.clone(),
+            system: Some(bound.system.clone()),
             counted: *counted,
             found: count(&measured, *counted),
             at_most: *at_most,
         }));
     }
+    drop(content);
+    if options.systems.is_empty() && (options.costs || options.workloads.is_empty()) {
+        all.extend(costs(&options.dir, bounds.cost));
+    }
     Ok(all)
+}
+
+/// Small costs, in instructions.
+fn costs(dir: &Path, bounds: Vec<CostBound>) -> impl Iterator<Item = Held> {
+    eprintln!("costs: instructions");
+    let counted = costs::instructions(dir);
+    if let Err(problem) = &counted {
+        eprintln!("costs: {problem}");
+    }
+    let counted: BTreeMap<String, f64> = counted.unwrap_or_default().into_iter().collect();
+    bounds.into_iter().map(move |CostBound { what, at_most }| Held {
+        found: counted.get(&what).copied(),
+        case: what,
+        system: None,
+        counted: Counted::Instructions,
+        at_most,
+    })
 }
 
 /// By one thread: with more, counts depend on who comes first.
@@ -127,13 +161,15 @@ fn count(measured: &Measured, counted: Counted) -> Option<f64> {
         Counted::SystemCalls => measured.system_calls? as f64,
         Counted::Evictions => measured.ours?.evictions as f64,
         Counted::Allocations => measured.ours?.allocations as f64,
+        Counted::Instructions => return None, // Of steps, not of accesses.
     };
     Some(count / measured.accesses.max(1) as f64)
 }
 
 /// The counts as a table.
 pub fn table(counts: &[Held]) -> Table {
-    let mut table = Table::new(3, &["case", "system", "for each access", "found", "at most", ""]);
+    let mut table =
+        Table::new(3, &["case", "system", "for each access or step", "found", "at most", ""]);
     for held in counts {
         let found = held.found.map_or("-".to_owned(), |found| format!("{found:.3}"));
         let verdict = match (held.found, held.is_within()) {
@@ -143,7 +179,7 @@ pub fn table(counts: &[Held]) -> Table {
         };
         table.row(vec![
             held.case.clone(),
-            held.system.to_string(),
+            held.system.as_ref().map_or("-".to_owned(), System::to_string),
             format!("{:?}", held.counted),
             found,
             format!("{:.3}", held.at_most),
@@ -163,7 +199,7 @@ mod tests {
         assert!(!bounds.bound.is_empty());
         let held = |found| Held {
             case: String::new(),
-            system: System::Inline,
+            system: Some(System::Inline),
             counted: Counted::Allocations,
             found,
             at_most: 0.5,

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use faultless_measure::cgroup::Cgroup;
 use faultless_measure::cleanup;
 use faultless_measure::disk;
 use faultless_measure::problem::{Problem, Result};
+use faultless_sys::step;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -184,12 +185,35 @@ pub fn run_once(
 
 /// Has a child do a job; answers what it tells.
 pub fn run_child<T: DeserializeOwned>(job: &ChildJob, stdin: Stdio) -> Result<T> {
+    let mut command = command(job)?;
+    command.stdin(stdin);
+    let (told, ()) = output(command, |_| Ok(()))?;
+    parse(&told)
+}
+
+/// Has a child do a job that it marks; answers what it tells, and how many instructions there
+/// were from each mark to the next.
+pub fn run_stepped<T: DeserializeOwned>(job: &ChildJob) -> Result<(T, Vec<u64>)> {
+    let mut command = command(job)?;
+    command.stdin(Stdio::null());
+    let follow = |child: &Child| {
+        let lost = |errno| Problem::new(format!("its process can't be stepped: {errno}"));
+        step::follow(child.id()).map_err(lost)
+    };
+    let (told, counts) = output(command, follow)?;
+    Ok((parse(&told)?, counts))
+}
+
+/// This program as a child that does a job.
+fn command(job: &ChildJob) -> Result<Command> {
     let exe = std::env::current_exe().map_err(Problem::on("find", Path::new("/proc/self/exe")))?;
     let mut command = Command::new(exe);
     command.arg(CHILD_COMMAND).arg(serde_json::to_string(job).expect("a job has a JSON form"));
-    command.stdin(stdin);
-    let output = output(command)?;
-    serde_json::from_str(&output).map_err(|error| Problem::new(format!("not a result: {error}")))
+    Ok(command)
+}
+
+fn parse<T: DeserializeOwned>(told: &str) -> Result<T> {
+    serde_json::from_str(told).map_err(|error| Problem::new(format!("not a result: {error}")))
 }
 
 fn run_peer(peer: &Peer, job: &Job) -> Result<Measured> {
@@ -202,11 +226,16 @@ fn run_peer(peer: &Peer, job: &Job) -> Result<Measured> {
     let file = File::open(&path).map_err(Problem::on("open", &path))?;
     disk::drop_page_cache(&file).map_err(Problem::on("flush", &path))?;
     let (command, _list) = peer::command(peer, job)?;
-    peer::parse(&job.case, &output(command)?)
+    let (told, ()) = output(command, |_| Ok(()))?;
+    peer::parse(&job.case, &told)
 }
 
-/// Runs a program that ends with us; answers what it printed.
-fn output(mut command: Command) -> Result<String> {
+/// Runs a program that ends with us, and does something meanwhile; answers what it printed, a
+/// few lines.
+fn output<T>(
+    mut command: Command,
+    meanwhile: impl FnOnce(&Child) -> Result<T>,
+) -> Result<(String, T)> {
     let failed = |what: String| Problem::new(format!("its process {what}"));
     command.stdout(Stdio::piped());
     let spawned = cleanup::make(|| {
@@ -215,12 +244,14 @@ fn output(mut command: Command) -> Result<String> {
         Ok((child, undo))
     });
     let (child, guard) = spawned.map_err(|error| failed(format!("can't be started: {error}")))?;
+    let done = meanwhile(&child)?;
     let output = child.wait_with_output().map_err(|error| failed(format!("is lost: {error}")))?;
     guard.keep(); // It has ended by itself.
     if !output.status.success() {
         return Err(failed(format!("ended with {}", output.status)));
     }
-    String::from_utf8(output.stdout).map_err(|error| failed(format!("printed no text: {error}")))
+    let text = String::from_utf8(output.stdout);
+    Ok((text.map_err(|error| failed(format!("printed no text: {error}")))?, done))
 }
 
 /// Opens a file while its device reads ahead as most do: what counts is the setting at that

@@ -14,6 +14,8 @@ pub enum System {
     KernelWillNeed,
     /// pread(2) past the page cache, and a cache in user space (`quick_cache`).
     Pread,
+    /// The same with another cache (`moka`).
+    PreadMoka,
     /// Faultless by plain pointers, faults served by the thread that has them.
     Inline,
     /// Faultless by plain pointers, faults served by handler threads.
@@ -32,13 +34,14 @@ pub enum System {
 
 impl System {
     /// All but peers.
-    pub const ALL: [System; 10] = {
+    pub const ALL: [System; 11] = {
         use System::*;
         [
             Kernel,
             KernelSmallAhead,
             KernelWillNeed,
             Pread,
+            PreadMoka,
             Inline,
             Thread,
             Pin,
@@ -61,6 +64,7 @@ impl System {
             System::KernelSmallAhead => "the kernel's mmap with 128 KiB read-ahead",
             System::KernelWillNeed => "the kernel's mmap, told of each batch by MADV_WILLNEED",
             System::Pread => "pread(O_DIRECT) and a cache in user space (quick_cache)",
+            System::PreadMoka => "pread(O_DIRECT) and a cache in user space (moka)",
             System::Inline => "Faultless by pointer, inline delivery",
             System::Thread => "Faultless by pointer, handler threads",
             System::Pin => "Faultless by pin",
@@ -93,6 +97,7 @@ impl std::fmt::Display for System {
             System::KernelSmallAhead => "kernel-128k",
             System::KernelWillNeed => "kernel-willneed",
             System::Pread => "pread",
+            System::PreadMoka => "pread-moka",
             System::Inline => "inline",
             System::Thread => "thread",
             System::Pin => "pin",

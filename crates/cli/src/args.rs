@@ -292,11 +292,11 @@ pub struct ScanArgs {
 #[derive(Args, Debug)]
 #[command(after_help = BENCH_EXAMPLES)]
 pub struct BenchArgs {
-    /// Seconds: counts that no clock is in (device reads, system calls, evictions,
-    /// allocations), held against the bounds in crates/bench/bounds.toml
+    /// Seconds: counts that no clock is in (device reads, system calls, evictions, allocations,
+    /// instructions), held against the bounds in crates/bench/bounds.toml
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
-    /// An hour: everything on a file of 1 GiB, with all ratios that are to be reached
+    /// An hour and a half: everything on a file of 1 GiB, with all ratios that are to be reached
     #[arg(long)]
     pub full: bool,
     /// Which workloads: W1 random, W2 zipf, W3 scan, W4 writes, W5 hot set beside a scan,

@@ -31,6 +31,12 @@ fn the_quick_form_is_within_its_bounds() {
     for held in in_memory.filter(|held| moved.iter().any(|name| held["counted"] == *name)) {
         assert_eq!(number(held, "/found"), 0.0, "{held}");
     }
+    let steps: Vec<&Value> = counts.iter().filter(|it| it["counted"] == "instructions").collect();
+    assert_eq!(steps.len(), 7, "{steps:?}");
+    // Where no process may step another, none of them can be counted.
+    let uncounted = steps.iter().filter(|step| step["found"].is_null()).count();
+    assert!(uncounted == 0 || uncounted == steps.len(), "{steps:?}");
+    assert!(steps.iter().all(|step| step["found"].as_f64().is_none_or(|found| found > 10.0)));
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub struct Stats {
     pub swap_slots_used: u64,
     /// Pages held in place by pins, now.
     pub pages_pinned: u64,
+    /// How often a thread found the engine's lock taken, and waited for it. The engine has no
+    /// lock: who drives it counts them.
+    pub lock_waits: u64,
     /// Bytes that the engine's own tables take, now.
     pub bookkeeping_bytes: u64,
 }

@@ -87,11 +87,13 @@ pub struct Counters {
     pub cpu_system_ms: u64,
     /// On the way to storage: counted by the kernel when a page becomes dirty.
     pub bytes_written: u64,
+    /// Interrupts by which processors had others forget translations: of the whole machine.
+    pub tlb_shootdowns: u64,
 }
 
 impl Counters {
-    /// As they are now, from /proc/self/stat and /proc/self/io (see proc_pid_stat(5)
-    /// and proc_pid_io(5)); 0 where the kernel doesn't say.
+    /// As they are now, from /proc/self/stat, /proc/self/io and /proc/interrupts (see
+    /// proc_pid_stat(5), proc_pid_io(5) and proc_interrupts(5)); 0 where the kernel doesn't say.
     pub fn now() -> Counters {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The second field, the program's name, can hold anything but ends at the last ')'.
@@ -110,6 +112,7 @@ impl Counters {
             cpu_system_ms: field(12) * 1000 / TICKS_PER_SECOND,
             bytes_read: line("read_bytes:"),
             bytes_written: line("write_bytes:"),
+            tlb_shootdowns: shootdowns(&fs::read_to_string("/proc/interrupts").unwrap_or_default()),
         }
     }
 
@@ -122,6 +125,25 @@ impl Counters {
             cpu_system_ms: self.cpu_system_ms - before.cpu_system_ms,
             bytes_read: self.bytes_read - before.bytes_read,
             bytes_written: self.bytes_written - before.bytes_written,
+            tlb_shootdowns: self.tlb_shootdowns.saturating_sub(before.tlb_shootdowns),
         }
+    }
+}
+
+/// Of all processors: a line has a number for each, and a name behind them.
+fn shootdowns(interrupts: &str) -> u64 {
+    let mut lines = interrupts.lines().filter_map(|line| line.trim_start().strip_prefix("TLB:"));
+    let numbers = lines.next().into_iter().flat_map(str::split_whitespace);
+    numbers.map_while(|number| number.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupts_of_all_processors_are_added() {
+        let text = "           CPU0       CPU1\n  0:         10          0   IO-APIC   2-edge      timer\nTLB:       1200        345   TLB shootdowns\n";
+        assert_eq!((shootdowns(text), shootdowns("")), (1545, 0));
     }
 }

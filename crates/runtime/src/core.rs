@@ -132,6 +132,7 @@ impl<M: Machine> Core<M> {
             return Stats::default();
         }
         let mut stats = self.engine.lock().stats();
+        stats.lock_waits = self.engine.waits();
         stats.bookkeeping_bytes += self.machine.bookkeeping_bytes() as u64;
         let pagers: Vec<_> = self.pagers.lock().iter().flatten().cloned().collect();
         let tables = pagers.iter().map(|pager| pager.bookkeeping_bytes() as u64);

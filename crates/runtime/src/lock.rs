@@ -14,7 +14,8 @@
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, thread_local};
@@ -36,6 +37,7 @@ pub const LEAF: Rank = Rank(3);
 /// A mutex that knows its rank.
 pub struct Ranked<T> {
     rank: Rank,
+    waits: AtomicU64,
     mutex: Mutex<T>,
 }
 
@@ -47,7 +49,7 @@ pub struct Guard<'a, T> {
 
 impl<T> Ranked<T> {
     pub fn new(rank: Rank, value: T) -> Ranked<T> {
-        Ranked { rank, mutex: Mutex::new(value) }
+        Ranked { rank, waits: AtomicU64::new(0), mutex: Mutex::new(value) }
     }
 
     /// Waits for the lock.
@@ -55,8 +57,20 @@ impl<T> Ranked<T> {
         note_taken(self.rank);
         // A thread that panics here has left the state between two decisions at
         // worst; the others go on and `check_invariants` is for tests.
-        let inner = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = match self.mutex.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.waits.fetch_add(1, Ordering::Relaxed);
+                self.mutex.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         Guard { rank: self.rank, inner: Some(inner) }
+    }
+
+    /// How often it was taken already when somebody came.
+    pub fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
     }
 }
 
@@ -142,6 +156,26 @@ mod tests {
             let _engine = engine.lock();
         };
         shuttle::check_random(wrong, 1);
+    }
+
+    #[test]
+    fn who_waits_is_counted() {
+        let waits = std::sync::Arc::new(AtomicU64::new(0));
+        let all = waits.clone();
+        let contend = move || {
+            let lock = std::sync::Arc::new(Ranked::new(LEAF, ()));
+            let other = lock.clone();
+            let held = lock.lock();
+            let thread = shuttle::thread::spawn(move || drop(other.lock()));
+            shuttle::thread::yield_now();
+            drop(held);
+            thread.join().unwrap();
+            assert!(lock.waits() <= 1);
+            all.fetch_add(lock.waits(), Ordering::Relaxed);
+        };
+        shuttle::check_random(contend, 100);
+        let waits = waits.load(Ordering::Relaxed);
+        assert!((1..100).contains(&waits), "{waits} of 100 orders");
     }
 
     #[test]

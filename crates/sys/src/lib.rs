@@ -12,6 +12,7 @@
 //! | [`child`] | a forked child that goes on in this program |
 //! | [`thread`] | threads that a forked child can start |
 //! | [`counter`] | how many system calls there are, for measurements |
+//! | [`step`] | how many instructions, in a child that is stepped |
 //! | [`file_limit`] | `RLIMIT_FSIZE`, which memory files are under as well |
 //! | [`process`] | thread ids, event descriptors, limits, resident memory |
 //! | [`call`](mod@call) | a system call by its number, past the C library |
@@ -33,6 +34,7 @@ pub mod raise;
 pub mod ring;
 pub mod shared;
 pub mod signal;
+pub mod step;
 pub mod thread;
 pub mod uffd;
 

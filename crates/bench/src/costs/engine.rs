@@ -1,5 +1,6 @@
 //! The engine alone: a fault on a page that is in memory, and looking up an area among many.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use faultless_addr::{
@@ -12,12 +13,16 @@ use faultless_engine::{
     Config, Engine, Leave, ObjectOptions, Op, Outcome, Plan, ReadEnd, Rights, Scope, Waiter,
 };
 
+use super::instructions::{Sections, TIMES};
 use super::{Figure, PAGES, each, shuffled};
 use crate::allocations;
 
 pub const RESIDENT_FAULT: &str = "engine: fault on a resident page and its report, ns";
-pub const RESIDENT_ALLOCATIONS: &str = "engine: allocations in 8192 such faults";
+pub const RESIDENT_ALLOCATIONS: &str = "engine: allocations in 8192 such faults, or some more";
 const LOOK_UP: &str = "engine: look-up among 100,000 areas, ns";
+const RESIDENT_FAULT_COUNTED: &str =
+    "engine: fault on a resident page and its report, instructions";
+const LOOK_UP_COUNTED: &str = "engine: look-up among 100,000 areas, instructions";
 
 const SPACE: SpaceId = SpaceId(0);
 const AREAS: u64 = 100_000;
@@ -32,13 +37,41 @@ pub fn costs() -> Vec<Figure> {
     ]
 }
 
+/// What of it is counted in instructions, too.
+pub fn instructions(sections: &mut Sections) {
+    let mut fixture = Fixture::new();
+    fixture.prefetch();
+    let kept = loop {
+        let kept = fixture.reclaim();
+        if kept.len() as u64 > 2 * TIMES {
+            break kept;
+        }
+        kept.iter().for_each(|at| fixture.serve(*at));
+        fixture.prefetch();
+    };
+    // The first make plans as long as they will ever be.
+    let (first, counted) = kept.split_at(TIMES as usize);
+    first.iter().for_each(|at| fixture.serve(*at));
+    let counted = &counted[..TIMES as usize];
+    sections.count(RESIDENT_FAULT_COUNTED, TIMES, || {
+        counted.iter().for_each(|at| fixture.serve(*at));
+    });
+    let (space, starts) = areas();
+    let order = &shuffled(AREAS)[..TIMES as usize];
+    sections.count(LOOK_UP_COUNTED, TIMES, || {
+        for area in order {
+            black_box(space.find(starts[*area as usize]));
+        }
+    });
+}
+
 /// Faults on pages that reclaim has unmapped and kept: what they take, and how often they
 /// allocate.
 fn resident_fault() -> (f64, f64) {
     let mut fixture = Fixture::new();
     fixture.prefetch();
-    let (mut took, mut allocations, mut count) = (Duration::ZERO, 0, 0);
-    while count < PAGES {
+    let (mut took, mut allocations, mut count, mut timed) = (Duration::ZERO, 0, 0, 0);
+    while timed < PAGES {
         let kept = fixture.reclaim();
         // The first round makes plans as long as they will ever be.
         let is_warm = count > 0;
@@ -48,13 +81,14 @@ fn resident_fault() -> (f64, f64) {
         if is_warm {
             took += since.elapsed();
             allocations += allocations::calls_of_this_thread() - before;
+            timed += kept.len() as u64;
         }
         count += kept.len() as u64;
         fixture.prefetch();
     }
     let minor = fixture.engine.stats().faults_minor;
     assert_eq!(minor, count, "each was a fault without I/O");
-    (took.as_nanos() as f64 / count as f64, allocations as f64)
+    (took.as_nanos() as f64 / timed as f64, allocations as f64)
 }
 
 /// An engine with a file that fits, and a machine that does nothing.
@@ -127,6 +161,20 @@ impl Fixture {
 
 /// An address in one of many areas.
 fn look_up() -> f64 {
+    let (space, starts) = areas();
+    let order = shuffled(AREAS);
+    let mut found = 0;
+    let cost = each(AREAS, || {
+        for area in &order {
+            found += u64::from(space.find(starts[*area as usize]).is_some());
+        }
+    });
+    assert_eq!(found, AREAS);
+    cost
+}
+
+/// A space with many areas, and where each begins.
+fn areas() -> (AddressSpace, Vec<VirtAddr>) {
     let bounds = VirtRange::new(VirtAddr(1 << 30), VirtAddr(1 << 46));
     let areas_max = 2 * AREAS as usize;
     let mut space = AddressSpace::with_config(SpaceConfig { bounds, guard_pages: 1, areas_max });
@@ -144,13 +192,5 @@ fn look_up() -> f64 {
     };
     let starts: Vec<VirtAddr> = (0..AREAS).map(map).collect();
     assert_eq!(space.len() as u64, AREAS, "none has merged");
-    let order = shuffled(AREAS);
-    let mut found = 0;
-    let cost = each(AREAS, || {
-        for area in &order {
-            found += u64::from(space.find(starts[*area as usize]).is_some());
-        }
-    });
-    assert_eq!(found, AREAS);
-    cost
+    (space, starts)
 }

@@ -10,6 +10,7 @@ use faultless_measure::problem::{Problem, Result};
 use faultless_measure::touch::{Words, Writes};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::instructions::{Sections, TIMES};
 use super::{Figure, PAGES, each, shuffled};
 use crate::sequence::COUNTER;
 use crate::systems::device::{Page, open_direct};
@@ -23,6 +24,12 @@ pub const BYTES_PER_FRAME: &str = "library: tables, bytes a frame";
 const EVICT_DIRTY: &str = "library: processor time of write-back and release, ns a page";
 const BEYOND_INLINE: &str = "library: fault with I/O, inline, less the pread in it, ns";
 const BEYOND_THREAD: &str = "library: fault with I/O, handler thread, less the pread in it, ns";
+const MINOR_COUNTED: &str = "library: fault without I/O, inline, instructions";
+const MAJOR_COUNTED: &str = "library: fault with I/O, inline, instructions";
+const PIN_COUNTED: &str = "library: pin of a page in memory and its end, instructions";
+const PIN_OWNED_COUNTED: &str = "library: the same of a pin that may outlive its map, instructions";
+const EVICT_COUNTED: &str = "library: clean pages released, instructions a page";
+const FLUSH_COUNTED: &str = "library: flush of scattered pages, instructions a page";
 
 /// Pages that are stored to.
 const DIRTY: usize = 1024;
@@ -56,6 +63,51 @@ pub fn costs(path: &Path, delivery: Delivery) -> Result<Vec<Figure>> {
         figures.push((EVICT_DIRTY.to_owned(), write_back(&map)?));
     }
     Ok(figures)
+}
+
+/// What of it is counted in instructions, too: those of the thread that does it, inline.
+pub fn instructions(path: &Path, sections: &mut Sections) -> Result<()> {
+    let file = File::options().read(true).write(true).open(path);
+    let file = file.map_err(Problem::on("open", path))?;
+    let vm = Vm::with_memory(2 * PAGES * PAGE)?;
+    let options = MapOptions::new().delivery(Delivery::Inline).read_ahead(Pattern::Random);
+    let map = options.map_raw(&vm, &file)?;
+    let words = Words::of_map(&map, Writes::Refused);
+    let pages = shuffled(PAGES);
+    // The first ones make what all others find.
+    let (first, others) = pages.split_at(TIMES as usize);
+    let counted = &others[..TIMES as usize];
+    first.iter().for_each(|page| touch(words, *page));
+    let touch_all = || counted.iter().for_each(|page| touch(words, *page));
+    sections.count(MAJOR_COUNTED, TIMES, touch_all);
+    map.protect(.., Protection::NONE)?;
+    map.protect(.., Protection::READ)?;
+    first.iter().for_each(|page| touch(words, *page));
+    sections.count(MINOR_COUNTED, TIMES, touch_all);
+    let at = counted[0] * PAGE;
+    sections.count_pins(PIN_COUNTED, || map.pin_ref(at, 8).map(drop))?;
+    sections.count_pins(PIN_OWNED_COUNTED, || map.pin(at, 8).map(drop))?;
+    let (resident, _) = map.resident()?;
+    let mut released = Ok(());
+    sections.count(EVICT_COUNTED, resident.into(), || {
+        released = map.release(0, map.len() as u64);
+    });
+    released?;
+    drop(map);
+    let map = options.map_raw_mut(&vm, &file)?;
+    let words = Words::of_map(&map, Writes::Allowed);
+    let store_all = || {
+        for page in counted {
+            let word = page * PAGE_WORDS + COUNTER;
+            words.store(word, words.load(word));
+        }
+    };
+    store_all();
+    map.flush()?;
+    store_all();
+    let mut flushed = Ok(());
+    sections.count(FLUSH_COUNTED, TIMES, || flushed = map.flush());
+    Ok(flushed?)
 }
 
 fn touch(words: Words<'_>, page: u64) {

@@ -3,6 +3,7 @@
 
 mod bare;
 mod engine;
+mod instructions;
 mod library;
 mod machine;
 
@@ -41,16 +42,19 @@ pub enum Group {
     LibraryThread,
     /// The library, inline delivery.
     LibraryInline,
+    /// Engine and library, in instructions.
+    Instructions,
 }
 
 impl Group {
-    const ALL: [Group; 6] = {
+    /// Those that a clock measures.
+    const TIMED: [Group; 6] = {
         use Group::*;
         [BareThread, LibraryThread, BareInline, LibraryInline, Engine, Machine]
     };
 }
 
-/// One figure of a run: what, and how many (ns, bytes, calls).
+/// One figure of a run: what, and how many (ns, bytes, calls, instructions).
 pub type Figure = (String, f64);
 
 /// A cost beside its bound.
@@ -68,17 +72,21 @@ pub struct Cost {
 
 /// Measures them all.
 pub fn run(dir: &Path) -> Result<Vec<Cost>> {
-    let bytes = PAGES * faultless_measure::model::PAGE;
-    let mut file = Temporary::new(dir, "bench-costs")?;
-    file.fill(bytes, Model { rounds: 0 }, &Progress::hidden())?;
+    let file = file(dir)?;
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut keep = |told: Vec<Figure>| {
+        told.into_iter().for_each(|(what, figure)| figures.entry(what).or_default().push(figure));
+    };
     for run in 1..=RUNS {
         eprintln!("costs: run {run} of {RUNS}");
-        for group in Group::ALL {
+        for group in Group::TIMED {
             let job = ChildJob::Costs { group, file: file.path.clone() };
             let told: Vec<Figure> = rounds::run_child(&job, std::process::Stdio::null())?;
-            told.into_iter()
-                .for_each(|(what, figure)| figures.entry(what).or_default().push(figure));
+            keep(told);
+        }
+        match instructions::counted(&file.path) {
+            Ok(told) => keep(told),
+            Err(problem) => eprintln!("costs: instructions can't be counted: {problem}"),
         }
     }
     let medians: BTreeMap<String, f64> =
@@ -90,6 +98,19 @@ pub fn run(dir: &Path) -> Result<Vec<Cost>> {
         what,
     };
     Ok(figures.into_iter().map(cost).collect())
+}
+
+/// Instructions of each step, or why they can't be counted.
+pub fn instructions(dir: &Path) -> Result<Vec<Figure>> {
+    instructions::counted(&file(dir)?.path)
+}
+
+/// A file for steps that need one.
+fn file(dir: &Path) -> Result<Temporary> {
+    let mut file = Temporary::new(dir, "bench-costs")?;
+    let bytes = PAGES * faultless_measure::model::PAGE;
+    file.fill(bytes, Model { rounds: 0 }, &Progress::hidden())?;
+    Ok(file)
 }
 
 /// Sorts, and answers what is in the middle.
@@ -122,6 +143,7 @@ pub fn measure(group: Group, file: &Path) -> Result<Vec<Figure>> {
         Group::Machine => machine::costs().map_err(|error| Problem::new(error.to_string())),
         Group::LibraryThread => library::costs(file, faultless::Delivery::Thread),
         Group::LibraryInline => library::costs(file, faultless::Delivery::Inline),
+        Group::Instructions => instructions::sections(file),
     }
 }
 

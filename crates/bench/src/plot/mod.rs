@@ -45,6 +45,7 @@ fn colour(system: &System) -> &'static str {
         System::KernelSmallAhead => "#777777",
         System::KernelWillNeed => "#aaaaaa",
         System::Pread => "#cc79a7",
+        System::PreadMoka => "#e3b5cd",
         System::Inline => "#d55e00",
         System::Thread => "#0072b2",
         System::Pin => "#009e73",

@@ -25,7 +25,7 @@ impl Definition for Random {
 
     fn systems(&self) -> Vec<System> {
         use System::*;
-        vec![Kernel, Inline, Thread, Pin, PinMany, Prefetch, Pread, Device]
+        vec![Kernel, Inline, Thread, Pin, PinMany, Prefetch, Pread, PreadMoka, Device]
     }
 
     fn shape(&self, case: &Case) -> Shape {

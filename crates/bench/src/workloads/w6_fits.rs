@@ -36,7 +36,7 @@ impl Definition for Fits {
 
     fn systems(&self) -> Vec<System> {
         use System::*;
-        vec![Kernel, Inline, Thread, Pin, Pread]
+        vec![Kernel, Inline, Thread, Pin, Pread, PreadMoka]
     }
 
     fn shape(&self, case: &Case) -> Shape {

@@ -38,7 +38,7 @@ impl Definition for Files {
 
     fn systems(&self) -> Vec<System> {
         use System::*;
-        vec![Kernel, Inline, Thread, Pread]
+        vec![Kernel, Inline, Thread, Pread, PreadMoka]
     }
 
     fn shape(&self, case: &Case) -> Shape {
