@@ -120,7 +120,10 @@ pub fn run(options: &Options) -> Result<Vec<Held>> {
         }));
     }
     drop(content);
-    if options.systems.is_empty() && (options.costs || options.workloads.is_empty()) {
+    // Bounds are those of programs as people have them, made quick by the compiler.
+    let is_optimized = cfg!(not(debug_assertions));
+    if is_optimized && options.systems.is_empty() && (options.costs || options.workloads.is_empty())
+    {
         all.extend(costs(&options.dir, bounds.cost));
     }
     Ok(all)

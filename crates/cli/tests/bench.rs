@@ -32,7 +32,7 @@ fn the_quick_form_is_within_its_bounds() {
         assert_eq!(number(held, "/found"), 0.0, "{held}");
     }
     let steps: Vec<&Value> = counts.iter().filter(|it| it["counted"] == "instructions").collect();
-    assert_eq!(steps.len(), 7, "{steps:?}");
+    assert_eq!(steps.len(), if cfg!(debug_assertions) { 0 } else { 7 }, "{steps:?}");
     // Where no process may step another, none of them can be counted.
     let uncounted = steps.iter().filter(|step| step["found"].is_null()).count();
     assert!(uncounted == 0 || uncounted == steps.len(), "{steps:?}");
