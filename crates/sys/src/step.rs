@@ -40,7 +40,7 @@ pub fn end() {
 /// ended before; then it has been waited for.
 pub fn follow(child: u32) -> Result<Vec<u64>, Errno> {
     let pid = i32::try_from(child).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-    let (mut counts, mut count, mut at) = (Vec::new(), None, 0);
+    let (mut counts, mut count, mut at) = (Vec::new(), None, None);
     loop {
         let waited = retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
         let stopped = waited.and_then(|(_, status)| status.stopping_signal());
@@ -48,7 +48,7 @@ pub fn follow(child: u32) -> Result<Vec<u64>, Errno> {
         match (stopped.ok_or(Errno::CHILD)?, count) {
             (libc::SIGTRAP, Some(stepped)) => {
                 let now = place(pid)?;
-                count = Some(stepped + u64::from(now != at));
+                count = Some(stepped + u64::from(now.is_none() || now != at));
                 at = now;
             }
             (MARK, None) => count = Some(0),
@@ -67,9 +67,9 @@ pub fn follow(child: u32) -> Result<Vec<u64>, Errno> {
     }
 }
 
-/// At which instruction a thread has stopped: the same one, while it repeats.
+/// At which instruction a thread has stopped, where one may repeat: then it is still the same.
 #[cfg(target_arch = "x86_64")]
-fn place(pid: Pid) -> Result<u64, Errno> {
+fn place(pid: Pid) -> Result<Option<u64>, Errno> {
     let register = std::mem::offset_of!(libc::user_regs_struct, rip);
     let mut place = 0u64;
     // SAFETY: 1. the bare system call (unlike the C library's function) writes the word to
@@ -78,14 +78,13 @@ fn place(pid: Pid) -> Result<u64, Errno> {
         let pid = pid.as_raw_nonzero().get();
         libc::syscall(libc::SYS_ptrace, libc::PTRACE_PEEKUSER, pid, register, &raw mut place)
     };
-    if done < 0 { Err(last_errno()) } else { Ok(place) }
+    if done < 0 { Err(last_errno()) } else { Ok(Some(place)) }
 }
 
 /// No instruction repeats here.
 #[cfg(not(target_arch = "x86_64"))]
-fn place(_: Pid) -> Result<u64, Errno> {
-    static STEPS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    Ok(STEPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+fn place(_: Pid) -> Result<Option<u64>, Errno> {
+    Ok(None)
 }
 
 /// To this thread.
@@ -114,28 +113,41 @@ mod tests {
         (0..count).for_each(|turn| _ = black_box(turn));
     }
 
-    #[test]
-    fn each_turn_of_a_loop_takes_as_many_instructions() {
-        let counted = |count| {
-            mark();
-            turns(black_box(count));
-            mark();
-        };
+    /// What a child counts that is followed; none where ptrace is refused.
+    fn counted(body: impl FnOnce()) -> Option<Vec<u64>> {
         let child = Child::fork(|_| {
             begin()?;
-            mark(); // The first one is linked.
-            mark();
-            [10, 20, 110].into_iter().for_each(counted);
-            end();
-            turns(1000); // Nobody counts these.
+            body();
             Ok(())
         });
         let child = child.expect("a fork");
-        let counts = match follow(child.id()) {
-            Err(Errno::CHILD) => return std::mem::forget(child), // ptrace is refused here.
-            counts => counts.expect("it can be followed"),
+        match follow(child.id()) {
+            Err(Errno::CHILD) => {
+                std::mem::forget(child); // It has been waited for.
+                None
+            }
+            counts => {
+                child.end().expect("it went on to its end");
+                Some(counts.expect("it can be followed"))
+            }
+        }
+    }
+
+    #[test]
+    fn each_turn_of_a_loop_takes_as_many_instructions() {
+        let count = |times| {
+            mark();
+            turns(black_box(times));
+            mark();
         };
-        child.end().expect("it went on to its end");
+        let counts = counted(|| {
+            mark(); // The first one is linked.
+            mark();
+            [10, 20, 110].into_iter().for_each(count);
+            end();
+            turns(1000); // Nobody counts these.
+        });
+        let Some(counts) = counts else { return };
         let [_, ten, twenty, more] = counts[..] else { panic!("{counts:?}") };
         assert!(twenty - ten >= 30, "{counts:?}");
         assert_eq!(more - twenty, 9 * (twenty - ten), "{counts:?}");
@@ -144,7 +156,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn what_repeats_counts_once() {
-        let copied = |bytes: usize| {
+        let copy = |bytes: usize| {
             let (from, mut to) = ([7u8; 256], [0u8; 256]);
             mark();
             // SAFETY: both are longer.
@@ -155,18 +167,11 @@ mod tests {
             mark();
             black_box(&mut to);
         };
-        let child = Child::fork(|_| {
-            begin()?;
-            [1, 1, 200].into_iter().for_each(copied);
+        let counts = counted(|| {
+            [1, 1, 200].into_iter().for_each(copy);
             end();
-            Ok(())
         });
-        let child = child.expect("a fork");
-        let counts = match follow(child.id()) {
-            Err(Errno::CHILD) => return std::mem::forget(child), // ptrace is refused here.
-            counts => counts.expect("it can be followed"),
-        };
-        child.end().expect("it went on to its end");
+        let Some(counts) = counts else { return };
         let [_, one, many] = counts[..] else { panic!("{counts:?}") };
         assert_eq!(one, many);
     }

@@ -13,6 +13,10 @@ use crate::rounds;
 /// How often a step is taken, mostly.
 pub const TIMES: u64 = 64;
 
+/// Sections with nothing in them: the marks of the first are linked at run time, those of the
+/// second are in every one.
+const UNCOUNTED: [&str; 2] = ["linking", "marks"];
+
 /// What is counted, in its order, and how many steps each is of.
 #[derive(Default)]
 pub struct Sections(Vec<Figure>);
@@ -44,8 +48,7 @@ pub fn sections(file: &Path) -> Result<Vec<Figure>> {
     let refused = |errno| Problem::new(format!("it can't be stepped: {errno}"));
     step::begin().map_err(refused)?;
     let mut sections = Sections::default();
-    // The first marks are linked at run time.
-    ["linked", "nothing"].into_iter().for_each(|nothing| sections.count(nothing, 1, || {}));
+    UNCOUNTED.into_iter().for_each(|nothing| sections.count(nothing, 1, || {}));
     engine::instructions(&mut sections);
     library::instructions(file, &mut sections)?;
     step::end();
@@ -60,7 +63,11 @@ pub fn counted(file: &Path) -> Result<Vec<Figure>> {
         let text = format!("{} sections, {} counts", sections.len(), counts.len());
         return Err(Problem::new(text));
     }
-    let marks = counts.get(1).copied().unwrap_or(0);
-    let each = |((what, steps), count): (Figure, u64)| (what, (count - marks) as f64 / steps);
-    Ok(sections.into_iter().zip(counts).skip(2).map(each).collect())
+    let mut figures = Vec::new();
+    if let [_, marks, counts @ ..] = &counts[..] {
+        for ((what, steps), count) in sections.into_iter().skip(UNCOUNTED.len()).zip(counts) {
+            figures.push((what, count.saturating_sub(*marks) as f64 / steps));
+        }
+    }
+    Ok(figures)
 }
