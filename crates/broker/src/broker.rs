@@ -141,7 +141,7 @@ impl Broker {
         let machine = SharedMachine::new(SharedConfig { spare, ..SharedConfig::new(frames) })?;
         let config = Config {
             policy: options.policy,
-            addresses: Addresses::OneIfAnonymous,
+            addresses: Addresses::OneIfPrivate,
             translations: Losses::Untold,
             ..Config::new(frames, vec![machine.store()])
         };

@@ -26,7 +26,7 @@ pub(crate) fn serve(
         Request::Settle => {
             let mut seen = served.errors_seen();
             served.flush(PageRange::all(), &mut seen)?;
-            Ok(Reply::Done { bytes: 0, size: served.size() })
+            Ok(Reply::done(0, served.size()))
         }
         Request::Write { offset, len, limit } => {
             let to = To { at: (offset != Request::APPEND).then_some(offset), limit };
@@ -35,7 +35,7 @@ pub(crate) fn serve(
         Request::Truncate { size } => {
             may_write(&served, file)?;
             served.truncate(size)?;
-            Ok(Reply::Done { bytes: 0, size })
+            Ok(Reply::done(0, size))
         }
         Request::Allocate { mode, offset, len } => {
             allocate(&served, (file, client), mode, offset, len)
@@ -49,7 +49,7 @@ fn clean(served: &Use, offset: u64, len: u64) -> Result<Reply, Errno> {
     if offset < end {
         served.clean(ByteRange::new(offset, end).pages())?;
     }
-    Ok(Reply::Done { bytes: 0, size: served.size() })
+    Ok(Reply::done(0, served.size()))
 }
 
 /// How the descriptor was opened says whether its holder may.
@@ -89,7 +89,7 @@ fn write(
         let mut seen = served.errors_seen();
         served.flush(PageRange::all(), &mut seen)?;
     }
-    Ok(Reply::Done { bytes: written.end - written.start, size: written.end })
+    Ok(Reply::done(written.end - written.start, written.end))
 }
 
 fn allocate(
@@ -121,7 +121,7 @@ fn allocate(
         // What moves bytes about in the file.
         _ => return Err(Errno::OPNOTSUPP),
     }
-    Ok(Reply::Done { bytes: 0, size: served.size() })
+    Ok(Reply::done(0, served.size()))
 }
 
 fn read_all(from: BorrowedFd<'_>, mut bytes: &mut [u8]) -> Result<(), Errno> {

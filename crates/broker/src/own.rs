@@ -8,7 +8,7 @@
 //!
 //! Each page has a home of its own from its mmap to its munmap, also when mremap moves it:
 //! then the kernel moves the mapping of the same bytes. It takes memory only while it is
-//! there to be seen; otherwise it is aside, or in swap.
+//! there to be seen; otherwise it is aside, in swap, or still a page of the file that it begins as.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;

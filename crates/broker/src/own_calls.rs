@@ -2,36 +2,42 @@
 
 use std::sync::PoisonError;
 
-use faultless_addr::{VirtAddr, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, VirtAddr, VirtRange};
 use faultless_engine::space::Advice;
 use faultless_linux::shared::{Kind, Region};
 use rustix::io::Errno;
 
 use crate::error::errno_of;
+use crate::files::Use;
 use crate::own::Homes;
-use crate::regions::{Regions, USER, grown};
+use crate::regions::{Regions, USER, behind, grown};
 
 /// madvise's numbers.
 const WILL_NEED: i32 = 3;
 const DONT_NEED: i32 = 4;
 
 impl Regions {
-    /// The client has mapped homes that were taken for it. Nothing has been stored there.
-    pub fn add_own(&self, range: VirtRange, homes: &Homes, kind: Kind) -> Result<(), Errno> {
+    /// The client has mapped homes that were taken for it: zeros, or a file from a page on.
+    /// Nothing has been stored there.
+    pub fn add_own(
+        &self,
+        range: VirtRange,
+        homes: &Homes,
+        kind: Kind,
+        file: Option<(Use, PageIndex)>,
+    ) -> Result<(), Errno> {
         // Whatever we believed to be there has gone unheard.
         self.lose(range);
-        let home = homes.range.start;
-        self.show_own(Region { range, now: range.start, home, kind, gone: false })
+        let shows = file.as_ref().map(|(file, first)| (file.handle.object, *first));
+        let (now, home) = (range.start, homes.range.start);
+        self.show_own(Region { range, now, home, shows, kind, gone: false })?;
+        file.into_iter().for_each(|(file, _)| self.know(file));
+        Ok(())
     }
 
     fn show_own(&self, region: Region) -> Result<(), Errno> {
-        self.client.add(region);
-        let shown = self.core.show_own(self.space(), region.range);
-        shown.map_err(|error| {
-            self.client.remove(region.range);
-            self.own.give_back(region.homes());
-            errno_of(&error)
-        })
+        let shown = self.show(region);
+        shown.inspect_err(|_| self.own.give_back(region.homes()))
     }
 
     /// The parts of a range that are the client's own.
@@ -62,8 +68,38 @@ impl Regions {
         if *ended {
             return Err(Errno::SRCH);
         }
+        for part in parent.own_in(range).iter().filter(|part| part.shows.is_some()) {
+            self.begin_as(part.range, part.shows)?;
+        }
         self.core.fork_range(parent.space(), self.space(), range);
         Ok(())
+    }
+
+    /// What the client has of its own in a range, and hasn't touched, begins as an object's
+    /// pages from one on.
+    fn begin_as(
+        &self,
+        range: VirtRange,
+        first: Option<(ObjectId, PageIndex)>,
+    ) -> Result<(), Errno> {
+        self.client.begin_as(range, first);
+        self.core.hide(self.space(), range);
+        self.own_in(range).into_iter().try_for_each(|region| self.tell(region))
+    }
+
+    /// The client asks for what it has of its own in a range to begin as that goes on which
+    /// ends at `after`.
+    pub fn follow(&self, range: VirtRange, after: VirtAddr) -> Result<(), Errno> {
+        let last = VirtAddr(after.0.checked_sub(PAGE_BYTES).ok_or(Errno::FAULT)?);
+        let before = self.own_in(VirtRange::page(last.page_start()));
+        let [before] = before[..] else { return Err(Errno::FAULT) };
+        if !self.is_own(range) {
+            return Err(Errno::FAULT);
+        }
+        match before.shown_at(after) {
+            None => Ok(()),
+            first => self.begin_as(range, first),
+        }
     }
 
     /// What the client has of its own at `from` it has at `to`.
@@ -80,7 +116,13 @@ impl Regions {
             return Err(Errno::FAULT);
         }
         self.core.dont_need(self.space(), to).map_err(|error| errno_of(&error))?;
-        self.core.carry(self.space(), from, to.start).map_err(|error| errno_of(&error))
+        self.core.carry(self.space(), from, to.start).map_err(|error| errno_of(&error))?;
+        for part in self.own_in(from) {
+            let start = VirtAddr(to.start.0 + (part.range.start.0 - from.start.0));
+            let end = VirtAddr(start.0 + part.range.len());
+            self.client.begin_as(VirtRange { start, end }, part.shows);
+        }
+        Ok(())
     }
 
     /// A region of the client's own is to become longer in its place: takes the homes for it,
@@ -118,7 +160,7 @@ impl Regions {
         drop(growing);
         homes.ok_or(Errno::FAULT)?;
         self.lose(range);
-        self.show_own(Region { range, now: range.start, home, ..*region })
+        self.show_own(behind(region, range))
     }
 
     /// madvise, of what is the client's own in a range.

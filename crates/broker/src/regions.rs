@@ -61,7 +61,13 @@ impl Regions {
     pub fn add(&self, file: Use, region: Region) -> Result<(), Errno> {
         // Whatever we believed to be there has gone unheard.
         self.lose(region.range);
-        self.show(&file, region)?;
+        self.show(region)?;
+        self.know(file);
+        Ok(())
+    }
+
+    /// One of the client's regions shows a file.
+    pub fn know(&self, file: Use) {
         let seen = file.errors_seen();
         let mut files = self.lock();
         let before = files.insert(file.handle.object, Shown { file, seen });
@@ -72,22 +78,25 @@ impl Regions {
             drop(files);
             drop(before);
         }
-        Ok(())
     }
 
-    fn show(&self, file: &Use, region: Region) -> Result<(), Errno> {
+    /// Tells the machine and the engine of a region.
+    pub fn show(&self, region: Region) -> Result<(), Errno> {
         self.client.add(region);
-        self.tell(file, region).inspect_err(|_| drop(self.client.remove(region.range)))
+        self.tell(region).inspect_err(|_| drop(self.client.remove(region.range)))
     }
 
     /// Tells the engine of a region that it doesn't know.
-    fn tell(&self, file: &Use, region: Region) -> Result<(), Errno> {
-        let prot = match region.kind {
-            Kind::Private => Prot::READ,
-            Kind::Shared | Kind::Own { .. } => Prot::READ | Prot::WRITE,
+    pub fn tell(&self, region: Region) -> Result<(), Errno> {
+        let Region { range, shows, .. } = region;
+        let shown = match (region.kind, shows) {
+            (Kind::Own { .. }, shows) => self.core.show_own(self.space(), range, shows),
+            (Kind::Private, Some(first)) => self.core.show(self.space(), range, first, Prot::READ),
+            (Kind::Shared, Some(first)) => {
+                self.core.show(self.space(), range, first, Prot::READ | Prot::WRITE)
+            }
+            (Kind::Private | Kind::Shared, None) => return Err(Errno::FAULT),
         };
-        let first = file.page_at(region.home);
-        let shown = self.core.show(self.space(), region.range, file.handle.object, first, prot);
         shown.map_err(|error| errno_of(&error))
     }
 
@@ -112,8 +121,9 @@ impl Regions {
         for region in regions.into_iter().filter(|region| !region.gone) {
             // As the parent's kernel has it, whatever its session has heard by now.
             let region = Region { range: region.range_now(), ..region };
-            let Some(file) = self.file_of(&region) else { continue };
-            self.show(&file, region)?;
+            if !region.kind.is_own() {
+                self.show(region)?;
+            }
         }
         Ok(())
     }
@@ -160,8 +170,7 @@ impl Regions {
         }
         self.core.hide(self.space(), from);
         for region in self.client.carry(from, to.start) {
-            let Some(file) = self.file_of(&region) else { continue };
-            if self.tell(&file, region).is_err() {
+            if !region.kind.is_own() && self.tell(region).is_err() {
                 self.client.remove(region.range);
             }
         }
@@ -176,10 +185,8 @@ impl Regions {
         if region.kind.is_own() {
             return self.grow_own(&region, range);
         }
-        let file = self.file_of(&region).ok_or(Errno::FAULT)?;
         self.lose(range);
-        let home = region.home_of(range.start);
-        self.show(&file, Region { range, now: range.start, home, ..region })
+        self.show(behind(&region, range))
     }
 
     /// The parts of files that a range shows, and which of their pages.
@@ -190,8 +197,8 @@ impl Regions {
     fn shown_in(&self, range: VirtRange) -> impl Iterator<Item = (Region, Use, PageRange)> {
         let regions = self.client.regions_in(range).into_iter().filter(|region| !region.gone);
         regions.filter_map(|region| {
-            let file = self.file_of(&region)?;
-            let first = file.page_at(region.home);
+            let (object, first) = region.shows?;
+            let file = self.lock().get(&object)?.file.again();
             Some((region, file, PageRange::from_len(first, region.range.pages())))
         })
     }
@@ -199,7 +206,7 @@ impl Regions {
     /// Makes holes of what a range shows of files that the client may write.
     pub fn punch(&self, range: VirtRange) -> Result<(), Errno> {
         for (region, file, pages) in self.shown_in(range) {
-            if region.kind == Kind::Private {
+            if region.kind != Kind::Shared {
                 return Err(Errno::ACCESS);
             }
             file.punch(self.space(), pages.start.offset(), pages.len() * PAGE_BYTES)?;
@@ -239,20 +246,12 @@ impl Regions {
         drop(files);
     }
 
-    /// The file that a region shows, if it shows one.
-    fn file_of(&self, region: &Region) -> Option<Use> {
-        let files = self.lock();
-        let shown = files.values().find(|shown| shown.file.is_home_of(region.home))?;
-        Some(shown.file.again())
-    }
-
     /// Files that no region shows any more are used no more.
     fn drop_unused(&self) {
         let mut files = self.lock();
-        let is_used =
-            |shown: &Shown| self.client.has_region(|region| shown.file.is_home_of(region.home));
-        let unused: Vec<ObjectId> =
-            files.iter().filter(|(_, shown)| !is_used(shown)).map(|(id, _)| *id).collect();
+        let shows = |object| move |region: &Region| region.shows.is_some_and(|it| it.0 == object);
+        let is_unused = |object: &ObjectId| !self.client.has_region(shows(*object));
+        let unused: Vec<ObjectId> = files.keys().copied().filter(is_unused).collect();
         let unused: Vec<_> = unused.iter().filter_map(|id| files.remove(id)).collect();
         drop(files);
         // Their end may write: no lock is held.
@@ -262,6 +261,12 @@ impl Regions {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Shown>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a region has in a range right behind it when it becomes longer.
+pub(crate) fn behind(region: &Region, range: VirtRange) -> Region {
+    let (now, home) = (range.start, region.home_of(range.start));
+    Region { range, now, home, shows: region.shown_at(now), ..*region }
 }
 
 /// The addresses that a region has when it is `new` bytes long, and had not when it was `old`.

@@ -88,16 +88,6 @@ impl Served {
         self.core.allow_writes(self.handle).map_err(|error| errno_of(&error))
     }
 
-    /// Is the page seen here by the broker one of its?
-    pub fn is_home_of(&self, at: VirtAddr) -> bool {
-        self.handle.range.contains(at)
-    }
-
-    /// The page that the broker sees at `home`.
-    pub fn page_at(&self, home: VirtAddr) -> PageIndex {
-        PageIndex((home.0 - self.handle.range.start.0) / PAGE_BYTES)
-    }
-
     /// Where the broker sees a page.
     pub fn home_of(&self, page: PageIndex) -> VirtAddr {
         self.handle.range.start.plus_pages(page.0)

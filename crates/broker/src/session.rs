@@ -72,15 +72,16 @@ struct Ticket {
 
 enum Offered {
     File(Use),
-    Own(Homes, Kind),
+    /// Memory of its own: zeros, or a file from a page on.
+    Own(Homes, Kind, Option<(Use, PageIndex)>),
 }
 
 impl Offered {
     fn memory(&self, how: How) -> BorrowedFd<'_> {
         match (self, how) {
-            (Offered::File(file), How::Shared) => file.memory.writer(),
             (Offered::File(file), How::Private) => file.memory.reader(),
-            (Offered::Own(homes, _), _) => homes.memory(),
+            (Offered::File(file), _) => file.memory.writer(),
+            (Offered::Own(homes, ..), _) => homes.memory(),
         }
     }
 }
@@ -159,9 +160,12 @@ impl Session {
 
     fn answer(&mut self, request: Request, descriptor: Option<OwnedFd>) -> Result<(), Errno> {
         let result = self.serve(request, descriptor);
-        let (reply, beside) = result.unwrap_or_else(|errno| {
+        let (mut reply, beside) = result.unwrap_or_else(|errno| {
             (Reply::Error { errno: errno.raw_os_error() }, Beside::Nothing)
         });
+        if let (Reply::Done { healed, .. }, Some(member)) = (&mut reply, &self.member) {
+            *healed = member.regions.client.has_healed();
+        }
         let descriptor: Option<BorrowedFd<'_>> = match beside {
             Beside::Nothing => None,
             Beside::Board => Some(self.shared.files.board.reader()),
@@ -181,7 +185,7 @@ impl Session {
             return self.hello(version, parent, descriptor.ok_or(Errno::BADF)?);
         }
         let regions = self.member.as_ref().ok_or(Errno::PERM)?.regions.clone();
-        let done = Reply::Done { bytes: 0, size: 0 };
+        let done = Reply::DONE;
         let reply = match request {
             Request::Hello { .. } => return Err(Errno::ALREADY),
             Request::Staging => {
@@ -212,6 +216,10 @@ impl Session {
                 done
             }
             Request::Region { index } => region(&regions, index)?,
+            Request::Healed => {
+                let healed = regions.client.next_healed().ok_or(Errno::NOENT)?;
+                Reply::Region { start: healed.start.0, len: healed.len() }
+            }
             Request::Inherit { start, len } => {
                 let parent = self.member.as_ref().and_then(|member| member.parent.upgrade());
                 regions.inherit_own(&*parent.ok_or(Errno::SRCH)?, range_of(start, len)?)?;
@@ -223,6 +231,10 @@ impl Session {
             }
             Request::Carry { from, to, len } => {
                 regions.carry_asked(range_of(from, len)?, range_of(to, len)?)?;
+                done
+            }
+            Request::Follow { start, len, after } => {
+                regions.follow(range_of(start, len)?, VirtAddr(after))?;
                 done
             }
             Request::Stats => self.stats()?,
@@ -340,11 +352,37 @@ impl Session {
             }
             Err(errno) => return Err(errno),
         };
+        if !shared
+            && wants_write
+            && let Some(offered) = self.own_of(regions, &used, &wanted)
+        {
+            return Ok(self.offer(offered));
+        }
         let how = if shared && can_write { How::Shared } else { How::Private };
         if how == How::Shared {
             used.allow_writes(file)?;
         }
         Ok(self.offer(Ticket { of: Offered::File(used), how, offset, len }))
+    }
+
+    /// A private map of a file whose pages are to be stored to, as memory of the client's own.
+    /// Where that isn't served, or can't be promised, its kernel makes the copies.
+    fn own_of(&self, regions: &Regions, file: &Use, wanted: &Wanted) -> Option<Ticket> {
+        let whole = wanted.len.next_multiple_of(PAGE_BYTES);
+        let promised = self.promise(whole, wanted)?;
+        let homes = regions.own.take(whole).ok()?;
+        let first = PageIndex::containing(wanted.offset);
+        let offset = homes.offset;
+        let of = Offered::Own(homes, Kind::Own { promised }, Some((file.again(), first)));
+        Some(Ticket { of, how: How::Own, offset, len: wanted.len })
+    }
+
+    /// Is memory to be promised? None where there isn't so much, or none at all is served.
+    fn promise(&self, bytes: u64, wanted: &Wanted) -> Option<bool> {
+        let room = self.shared.room_bytes;
+        let promised = wanted.prot & 2 != 0 && wanted.flags & NO_RESERVE == 0;
+        let fits = !promised || self.shared.promised().saturating_add(bytes) <= room;
+        (room > 0 && fits).then_some(promised)
     }
 
     fn offer(&mut self, offered: Ticket) -> (Reply, Beside) {
@@ -357,7 +395,7 @@ impl Session {
 
     /// Memory of the client's own. What is promised has room in budget and swap, or ENOMEM.
     fn map_own(&mut self, regions: &Regions, wanted: Wanted) -> Result<(Reply, Beside), Errno> {
-        let Wanted { len, prot, flags, .. } = wanted;
+        let Wanted { len, flags, .. } = wanted;
         let is_private = flags & 0xf == 2 && flags & ANONYMOUS != 0;
         let whole = len.checked_next_multiple_of(PAGE_BYTES).filter(|len| *len > 0);
         let limits = self.shared.limits.client_mappings;
@@ -379,25 +417,24 @@ impl Session {
         if self.tickets.len() >= TICKETS_MAX {
             return Err(Errno::AGAIN);
         }
-        let promised = prot & 2 != 0 && flags & NO_RESERVE == 0;
-        if promised && self.shared.promised().saturating_add(whole) > self.shared.room_bytes {
+        let Some(promised) = self.promise(whole, &wanted) else {
             self.shared.counters.maps_refused.fetch_add(1, Ordering::Relaxed);
             return Err(Errno::NOMEM);
-        }
+        };
         let Ok(homes) = regions.own.take(whole) else {
             return kernel(self, Reason::NoAddresses);
         };
-        let (offset, how) = (homes.offset, How::Shared);
-        let of = Offered::Own(homes, Kind::Own { promised });
-        Ok(self.offer(Ticket { of, how, offset, len }))
+        let offset = homes.offset;
+        let of = Offered::Own(homes, Kind::Own { promised }, None);
+        Ok(self.offer(Ticket { of, how: How::Own, offset, len }))
     }
 
     /// The limit that one more mapping of a file would be beyond. What has been offered counts.
     fn beyond(&self, regions: &Regions, file: FileId) -> Option<Reason> {
         let Limits { client_mappings, client_files, .. } = self.shared.limits;
         let offered = self.tickets.values().filter_map(|ticket| match &ticket.of {
-            Offered::File(file) => Some(file.id),
-            Offered::Own(..) => None,
+            Offered::File(file) | Offered::Own(_, _, Some((file, _))) => Some(file.id),
+            Offered::Own(_, _, None) => None,
         });
         if client_mappings.is_some()
             && !has_room(client_mappings, regions.count() + self.tickets.len())
@@ -426,18 +463,19 @@ impl Session {
                 && len == ticket.len.next_multiple_of(PAGE_BYTES)
                 && start.is_multiple_of(PAGE_BYTES)
         });
-        let kind = match ticket.how {
-            How::Shared => Kind::Shared,
-            How::Private => Kind::Private,
-        };
+        let kind = if ticket.how == How::Private { Kind::Private } else { Kind::Shared };
         match (ticket.of, range) {
             (Offered::File(file), Some(range)) => {
-                let home = file.home_of(PageIndex::containing(offset));
-                regions.add(file, Region { range, now: range.start, home, kind, gone: false })
+                let first = PageIndex::containing(offset);
+                let (now, home) = (range.start, file.home_of(first));
+                let shows = Some((file.handle.object, first));
+                regions.add(file, Region { range, now, home, shows, kind, gone: false })
             }
-            (Offered::Own(homes, kind), Some(range)) => regions.add_own(range, &homes, kind),
+            (Offered::Own(homes, kind, file), Some(range)) => {
+                regions.add_own(range, &homes, kind, file)
+            }
             (Offered::File(_), None) => Err(Errno::INVAL),
-            (Offered::Own(homes, _), None) => {
+            (Offered::Own(homes, ..), None) => {
                 regions.own.give_back(homes.range);
                 Err(Errno::INVAL)
             }
@@ -448,7 +486,7 @@ impl Session {
         let staging = self.staging.as_ref().ok_or(Errno::INVAL)?;
         let text = serde_json::to_vec(&self.shared.stats()).map_err(|_| Errno::IO)?;
         let bytes = rustix::io::pwrite(staging, &text, 0)?;
-        Ok(Reply::Done { bytes: bytes as u64, size: 0 })
+        Ok(Reply::done(bytes as u64, 0))
     }
 }
 

@@ -117,7 +117,7 @@ pub struct ServeArgs {
     /// Leave files, and with --anonymous memory, that are shorter to the kernel
     #[arg(long, default_value = "1M", value_name = "SIZE")]
     pub min: Size,
-    /// Serve large private anonymous memory, too: mmap's, and malloc's from 1 MiB on
+    /// Serve large private memory, too: mmap's, malloc's from 1 MiB on, and copies of files' pages
     #[arg(long)]
     pub anonymous: bool,
     /// With --anonymous: how much of it may be beyond the budget, in a file without a name;

@@ -73,6 +73,30 @@ fn blocks_are_what_they_are_without_in_a_quarter_of_it() {
     assert_held(&stats);
 }
 
+/// What is stored to private maps of files is within the budget, too; where it can't be promised,
+/// the kernel makes the copies.
+#[test]
+fn copies_of_files_pages_are_what_they_are_without() {
+    let dir = disk_dir();
+    let program = compiled(dir.path(), "copies");
+    let file = dir.path().join("file");
+    let run = |memory, options: &[&str], size, own| {
+        let arguments = [file.to_str().expect("a name"), size, own];
+        let (output, stats) = run_program(&program, dir.path(), memory, options, &arguments);
+        let expected = "stored\nforked\ngiven up\nmoved\nshared\ncut\n";
+        assert_eq!(said(&output), expected, "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(number(&stats, "/frames_used_max") <= number(&stats, "/frames_total"));
+        for left in ["/swap_slots_used", "/read_errors", "/write_errors"] {
+            assert_eq!(number(&stats, left), 0.0, "{left}: {stats:#}");
+        }
+        number(&stats, "/faults_copy")
+    };
+    assert!(run("5M", &[], "20", "3") > 5120.0);
+    assert!(run("1M", &["--all"], "3", "3") > 768.0);
+    assert_eq!(run("5M", &["--swap", "1M"], "20", "40"), 0.0);
+}
+
 /// A program of many threads, which fork, where much is served that is small.
 #[test]
 fn what_is_small_can_be_served_too() {

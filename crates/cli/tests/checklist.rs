@@ -39,7 +39,7 @@ const AREAS: &str = "/proc/self/maps shows the broker's memory, which children d
                      the kernel but by Faultless";
 
 /// And where private anonymous memory is served, besides.
-const DIFFERENT_ANONYMOUS: [(&str, &str); 20] = [
+const DIFFERENT_ANONYMOUS: [(&str, &str); 21] = [
     ("FIXED: not aligned, too high, in place of what is there", AREAS),
     ("munmap: parameters; holes", AREAS),
     ("a split past vm.max_map_count", AREAS),
@@ -60,6 +60,10 @@ const DIFFERENT_ANONYMOUS: [(&str, &str); 20] = [
     ("locked memory up to the limit", LOCKS),
     ("an ordinary user and the limit", LOCKS),
     ("MCL_FUTURE", LOCKS),
+    (
+        "locking copies private pages that may be written",
+        "a file's page that is locked is copied when it is stored to, not before",
+    ),
     ("holes, past the end, PROT_NONE; lengths", "mincore says of it what it says of shared memory"),
     ("GUARD_INSTALL, GUARD_REMOVE", "a child has no guards"),
     ("growing in place, shrinking", AREAS),

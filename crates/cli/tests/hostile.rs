@@ -147,13 +147,13 @@ impl Harm {
     /// A message whose form is right, with whatever in it.
     fn request(&mut self) -> [u8; MESSAGE_BYTES] {
         let mut bytes = [0; MESSAGE_BYTES];
-        let number = self.rng.u64(1..18);
+        let number = self.rng.u64(1..20);
         bytes[..8].copy_from_slice(&number.to_ne_bytes());
         for field in 1..5 {
             let value = match self.rng.bool() {
                 true => self.number(),
-                // Private anonymous memory, for which nothing is promised.
-                false if self.rng.u8(..4) == 0 => 0x4022,
+                // Private anonymous memory, for which nothing is promised; a private file.
+                false if self.rng.u8(..4) == 0 => [0x4022, 0x4002][self.rng.usize(..2)],
                 // Flags, modes, advice.
                 false => self.rng.u64(..8),
             };

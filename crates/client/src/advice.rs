@@ -73,7 +73,8 @@ unsafe fn advised(addr: usize, len: usize, advice: i32) -> Answer {
         // our lock, since it may be some time.
         _ => {
             drop(inside);
-            call()
+            // What the broker can't have is poison to the kernel.
+            call().map_err(|errno| if errno == Errno::HWPOISON { Errno::FAULT } else { errno })
         }
     }
 }
@@ -132,6 +133,20 @@ impl Inside {
         }
     }
 
+    /// What was an error, and needn't be one any more, is asked for again when it is touched. A
+    /// page that may be there by now is still the broker's.
+    pub(crate) fn give_up_healed(&mut self) {
+        while let Some(Reply::Region { start, len }) = self.ask_plainly(Request::Healed, None) {
+            for region in self.regions.within(pages(start as usize, len as usize)) {
+                if region.traits.has(Traits::SHARED) || region.traits.has(Traits::OWN) {
+                    // SAFETY: 1. the memory is shared, and the broker's to keep: no byte is lost.
+                    let _ =
+                        unsafe { kernel::madvise(region.start, region.len(), libc::MADV_DONTNEED) };
+                }
+            }
+        }
+    }
+
     /// `MADV_REMOVE`: a hole in the file. What lies between is the kernel's, in its turn.
     ///
     /// # Safety
@@ -153,7 +168,7 @@ impl Inside {
                 kernels(at..region.start)?;
             }
             at = region.end;
-            if region.traits.has(Traits::OWN) {
+            if region.traits.has(Traits::OWN) && !region.traits.has(Traits::BACKED) {
                 return Err(Errno::INVAL);
             }
             let shared = region.traits.has(Traits::SHARED);

@@ -144,7 +144,7 @@ pub fn write(fd: i32, mut source: Source, place: Place, durable: Durable) -> Opt
                 tell_of_limit();
                 break Err(Errno::FBIG);
             }
-            Some(Reply::Done { bytes, size }) => {
+            Some(Reply::Done { bytes, size, .. }) => {
                 at = if append { size } else { at + bytes };
                 written += bytes as usize;
                 let advanced = source.advance(bytes as usize).is_ok();

@@ -10,7 +10,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `map`, `advice` | mmap, munmap, mprotect, mremap; madvise, msync |
-//! | `own` | private anonymous memory, where it is another thing than a file's |
+//! | `own` | private memory, where it is another thing than a file's |
 //! | `mapping` | a mapping as a value |
 //! | [`files`] | read, write, truncate and the like, on files that are mapped somewhere |
 //! | `fork` | children |

@@ -356,7 +356,7 @@ impl Inside {
     /// As mmap(2).
     unsafe fn map_served(&mut self, map: &Mmap, served: &Served) -> Option<Answer> {
         let kind = match served.how {
-            How::Shared => libc::MAP_SHARED,
+            How::Shared | How::Own => libc::MAP_SHARED,
             How::Private => libc::MAP_PRIVATE,
         };
         let memory = Mmap {
@@ -421,11 +421,13 @@ impl Inside {
         unsafe { kernel::madvise(range.start, range.len(), libc::MADV_DONTFORK)? };
         // SAFETY: 1. from here on the bytes are those of the file, as the program wants them.
         unsafe { kernel::mprotect(range.start, range.len(), map.prot)? };
-        Ok(match (map.flags & libc::MAP_TYPE, served.how) {
-            _ if map.flags & libc::MAP_ANONYMOUS != 0 => Traits::own(map.prot),
-            (libc::MAP_PRIVATE, _) => Traits::PRIVATE,
-            (_, How::Shared) => Traits::SHARED,
-            (_, How::Private) => Traits::SHARED_READ_ONLY,
+        let is_private = map.flags & libc::MAP_TYPE == libc::MAP_PRIVATE;
+        Ok(match served.how {
+            How::Own if map.flags & libc::MAP_ANONYMOUS != 0 => Traits::OWN.with_rights(map.prot),
+            How::Own => Traits::BACKED.with_rights(map.prot),
+            _ if is_private => Traits::PRIVATE,
+            How::Shared => Traits::SHARED,
+            How::Private => Traits::SHARED_READ_ONLY,
         })
     }
 }

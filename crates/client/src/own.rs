@@ -1,9 +1,9 @@
-//! Memory of the program's own (private and anonymous), where it is another thing than a
-//! file's: madvise, growth, and what a child of fork is given.
+//! Memory of the program's own (private: anonymous, or stored to in place of a file's pages),
+//! where it is another thing than a file's: madvise, growth, and what a child of fork is given.
 //!
 //! For the kernel it is shared memory that only this process maps. So what private memory has
-//! and shared memory hasn't, the broker does: zeros after `MADV_DONTNEED`, and copies for
-//! children.
+//! and shared memory hasn't, the broker does: zeros or the file's bytes after `MADV_DONTNEED`,
+//! and copies for children.
 
 #![allow(unsafe_code)]
 
@@ -48,7 +48,7 @@ pub(crate) unsafe fn advise(range: Range<usize>, advice: i32) -> Answer {
         }
         if let Some(own) = own.filter(|_| matches!(part, Ok(_) | Err(Errno::NOMEM))) {
             // SAFETY: the caller's promise is ours.
-            part = part.and(unsafe { advise_own(&own.range(), advice) });
+            part = part.and(unsafe { advise_own(&own, advice) });
         }
         match part {
             // What isn't mapped is told when the rest is done.
@@ -62,7 +62,8 @@ pub(crate) unsafe fn advise(range: Range<usize>, advice: i32) -> Answer {
 
 /// # Safety
 /// As madvise(2).
-unsafe fn advise_own(range: &Range<usize>, advice: i32) -> Answer {
+unsafe fn advise_own(own: &Region, advice: i32) -> Answer {
+    let range = &own.range();
     let change = |change: fn(Traits) -> Traits| {
         let Some(mut inside) = enter() else { return Err(Errno::AGAIN) };
         inside.regions.reserve()?;
@@ -70,6 +71,10 @@ unsafe fn advise_own(range: &Range<usize>, advice: i32) -> Answer {
         Ok(0)
     };
     match advice {
+        // A file's bytes can't be had by giving up what they have become.
+        libc::MADV_WIPEONFORK | libc::MADV_FREE if own.traits.has(Traits::BACKED) => {
+            return Err(Errno::INVAL);
+        }
         libc::MADV_WIPEONFORK => return change(|traits| traits.with(Traits::WIPED)),
         libc::MADV_KEEPONFORK => return change(|traits| traits.without(Traits::WIPED)),
         _ => {}
@@ -193,7 +198,23 @@ impl Inside {
         }
         self.regions.reserve()?;
         self.regions.change(behind, |_| own.traits);
-        Ok(())
+        self.follow(own, behind, behind.start).inspect_err(|_| {
+            let unmap = || {
+                // SAFETY: 1. it has been mapped just now.
+                unsafe { kernel::munmap(behind.start, behind.len()) }
+            };
+            let _ = self.change(behind, unmap);
+        })
+    }
+
+    /// What has just been mapped goes on where `own` ends: with the file's pages that follow,
+    /// if there is one.
+    fn follow(&mut self, own: &Region, new: &Range<usize>, after: usize) -> Result<(), Errno> {
+        if !own.traits.has(Traits::BACKED) || new.is_empty() {
+            return Ok(());
+        }
+        let (start, len, after) = (new.start as u64, new.len() as u64, after as u64);
+        done(self.ask_plainly(Request::Follow { start, len, after }, None))
     }
 
     /// Has what is at `from` be in new memory, as long or longer; the rest has the rights of
@@ -222,6 +243,9 @@ impl Inside {
             ready = ready.and(self.regions.reserve());
             if ready.is_ok() {
                 self.regions.change(&to, |_| part.traits);
+            }
+            if part.end == from.end && ready.is_ok() {
+                ready = self.follow(&part, &(start + from.len()..start + new), from.end);
             }
             at = part.end;
         }

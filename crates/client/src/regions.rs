@@ -23,21 +23,18 @@ impl Traits {
     /// Its broker is gone: what isn't in memory is SIGBUS, and what is goes nowhere.
     pub const LOST: Traits = Traits(8);
 
-    /// Memory of the program's own: private and anonymous.
+    /// Memory of the program's own: private, and zeros where nothing has been stored.
     pub const OWN: Traits = Traits(16);
     /// Children have zeros there (`MADV_WIPEONFORK`).
     pub const WIPED: Traits = Traits(32);
+    /// Memory of the program's own that begins as a file's pages.
+    pub const BACKED: Traits = Traits(16 | 512);
     /// What the program may do with memory of its own.
     const RIGHTS: [(Traits, i32); 3] = [
         (Traits(64), libc::PROT_READ),
         (Traits(128), libc::PROT_WRITE),
         (Traits(256), libc::PROT_EXEC),
     ];
-
-    /// Memory of its own, with `PROT_*`.
-    pub fn own(prot: i32) -> Traits {
-        Traits::OWN.with_rights(prot)
-    }
 
     /// With these rights, and no others.
     pub fn with_rights(self, prot: i32) -> Traits {
@@ -272,7 +269,7 @@ mod tests {
     #[test]
     fn rights_are_what_they_were_set_to() {
         for prot in 0..8 {
-            let traits = Traits::own(7).with(Traits::WIPED).with_rights(prot);
+            let traits = Traits::OWN.with_rights(7).with(Traits::WIPED).with_rights(prot);
             assert_eq!(traits.rights(), prot);
             assert!(traits.has(Traits::OWN) && traits.has(Traits::WIPED), "{traits:?}");
         }

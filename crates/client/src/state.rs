@@ -189,7 +189,12 @@ impl Inside {
         let answer = self.connection()?.request(request, fd);
         self.page.asking.store(0, Ordering::Relaxed);
         match answer {
-            Ok(answer) => Some(answer),
+            Ok((reply, fd)) => {
+                if let Reply::Done { healed: true, .. } = reply {
+                    self.give_up_healed();
+                }
+                Some((reply, fd))
+            }
             Err(Unanswered::NotSent(_)) => None,
             Err(Unanswered::Gone(errno)) => {
                 // A child that borrows our memory has descriptors of its own to close.

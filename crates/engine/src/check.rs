@@ -7,7 +7,7 @@ use faultless_addr::{FrameNo, ObjectId};
 
 use crate::anon::AnonId;
 use crate::engine::{Addresses, Engine};
-use crate::frame::{Busy, Kind, State, Want};
+use crate::frame::{Busy, Kind, Shown, State, Want};
 use crate::lease::Lent;
 
 impl Engine {
@@ -20,10 +20,26 @@ impl Engine {
         for space in &self.spaces {
             space.check_invariants();
         }
+        self.check_addresses();
         let mut cached = self.check_caches();
         self.check_anons(&mut cached);
         self.check_counts(&cached);
         self.check_passes();
+    }
+
+    /// What can be at one address only is.
+    fn check_addresses(&self) {
+        for (no, _) in self.frames.iter().filter(|(_, frame)| frame.shown == Shown::Often) {
+            let mut sites = self.translations.of(&self.frames, no).map(|it| it.site);
+            let many = match self.config.addresses {
+                Addresses::Many => true,
+                Addresses::One => false,
+                // What is about to leave was another area's.
+                Addresses::OneIfPrivate => sites
+                    .all(|site| self.closing_at(site).is_some() || self.is_in_shared_area(site)),
+            };
+            assert!(many, "{no:?} is at several addresses: {:?}", self.frames[no].key());
+        }
     }
 
     /// Every cached page's frame says the same of itself; no frame is cached twice.
@@ -63,9 +79,6 @@ impl Engine {
             if let Some(no) = page.frame() {
                 assert!(!core::mem::replace(&mut cached[no.index()], true), "{no:?} twice");
                 assert_eq!(self.frames[no].key(), id.key(), "{id:?}: another's frame");
-                let shown = self.translations.count(&self.frames, no);
-                let most = if self.config.addresses == Addresses::Many { usize::MAX } else { 1 };
-                assert!(shown <= most, "{id:?}: {no:?} is at {shown} addresses");
             }
             if let Some(slot) = page.slot() {
                 let swap = self.swap.as_ref().expect("a slot is of a swap area");

@@ -28,6 +28,7 @@ use crate::space::AddressSpace;
 use crate::stats::Stats;
 use crate::swapping::Swap;
 use crate::sweep::Sweep;
+use crate::takes::Takes;
 
 /// What an engine is made of.
 #[derive(Clone, Debug)]
@@ -97,9 +98,9 @@ pub enum Addresses {
     One,
     /// At any number.
     Many,
-    /// Pages of objects at any number, anonymous ones at one: each has a place of its own for
-    /// every address at which it may be.
-    OneIfAnonymous,
+    /// Pages of objects at any number in shared areas. In private ones at one, whether it is an
+    /// object's or anonymous: each address there is a place of its own.
+    OneIfPrivate,
 }
 
 /// How a machine stops stores.
@@ -165,6 +166,7 @@ pub struct Engine {
     pub(crate) anons: AnonPages,
     pub(crate) accounts: Accounts,
     pub(crate) reserve: Reserve,
+    pub(crate) takes: Takes,
     pub(crate) swap: Option<Swap>,
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) now: Tick,
@@ -213,6 +215,7 @@ impl Engine {
             spaces_free: Vec::new(),
             privates: config.spaces.iter().map(|_| AnonMap::default()).collect(),
             anons: AnonPages::default(),
+            takes: Takes::default(),
             accounts: Accounts::default(),
             reserve: Reserve::default(),
             swap: None,

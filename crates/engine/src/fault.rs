@@ -22,6 +22,7 @@
 //!   5 at one address 5a another's private page, or one   promote it, also for a load
 //!                       shared after a fork, is shown
 //!                       where alone it can be
+//!                    5b an object's, in other areas      take it from there, if not too often
 //! ```
 //!
 //! A fault never blocks. It changes the page's state, adds to the plan, and says
@@ -237,7 +238,8 @@ impl Engine {
             return Outcome::Resolved;
         }
         if !self.may_store(no, touch.site)
-            && (touch.access == Access::Write || self.is_elsewhere(no, touch.site))
+            && (touch.access == Access::Write
+                || self.is_elsewhere(no, touch.site) && !self.takes(no, touch.site))
         {
             return self.promote(no, touch, plan);
         }
@@ -295,16 +297,35 @@ impl Engine {
         })
     }
 
-    /// Is the page at the one address that the machine can show it at, and that isn't `site`?
-    /// Then a private reader gets its copy early, rather than that both take it from each
-    /// other.
+    /// Is the page at the one address that the machine can show it at, or at others than
+    /// `site` where that has to be the one? Then a private reader gets its copy early, rather
+    /// than that both take it from each other for ever.
     pub(crate) fn is_elsewhere(&self, no: FrameNo, site: Site) -> bool {
+        let frame = &self.frames[no];
         let at_one = match self.config.addresses {
             Addresses::One => true,
             Addresses::Many => false,
-            Addresses::OneIfAnonymous => AnonId::of(self.frames[no].key()).is_some(),
+            // Who is in a private area is nowhere else.
+            Addresses::OneIfPrivate => {
+                !self.is_in_shared_area(site)
+                    || frame.shown == Shown::Once && !self.is_in_shared_area(frame.site)
+            }
         };
-        at_one && self.frames[no].is_mapped() && self.shown_at(no, site).is_none()
+        at_one && frame.is_mapped() && self.shown_at(no, site).is_none()
+    }
+
+    /// Does a load in a private area have the page from those who share it?
+    fn takes(&mut self, no: FrameNo, site: Site) -> bool {
+        let key = self.frames[no].key();
+        self.config.addresses == Addresses::OneIfPrivate
+            && AnonId::of(key).is_none()
+            && !self.frames[no].is_pinned()
+            && self.takes.once_more(site, key)
+    }
+
+    pub(crate) fn is_in_shared_area(&self, site: Site) -> bool {
+        let area = self.spaces.get(site.space().index()).and_then(|space| space.find(site.at()));
+        area.is_some_and(|area| area.sharing == Sharing::Shared)
     }
 
     /// May a store at `site` go to this very page, rather than to a copy?
@@ -345,7 +366,7 @@ impl Engine {
         Outcome::Waiting(no)
     }
 
-    fn note_waiter(&mut self, no: FrameNo, touch: Touch) {
+    pub(crate) fn note_waiter(&mut self, no: FrameNo, touch: Touch) {
         match touch.waiter {
             Waiter::Machine => self.frames[no].held = true,
             Waiter::Caller | Waiter::Again => self.frames[no].waited = true,

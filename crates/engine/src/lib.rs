@@ -79,6 +79,7 @@ mod stats;
 pub mod swap;
 mod swapping;
 mod sweep;
+mod takes;
 #[cfg(test)]
 mod tests;
 mod usage;

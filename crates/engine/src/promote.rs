@@ -10,7 +10,8 @@
 //!
 //! Who faulted comes again after step 1, and is served by step 2. Where frames are short,
 //! a page that can be had again becomes the copy itself, where it is: to wait for a second
-//! frame could be for ever, because the first leaves to make room for it. The old page is
+//! frame could be for ever, because the first leaves to make room for it. So does an object's
+//! page in a place that only the private area has. The old page is
 //! busy while it is copied: it neither leaves nor changes its place. If it is a page
 //! of an object, others may store to it meanwhile, as they may on Linux.
 
@@ -18,7 +19,7 @@ use faultless_addr::{FrameNo, WriteAccess};
 
 use crate::account::Payer;
 use crate::anon::AnonId;
-use crate::engine::Engine;
+use crate::engine::{Addresses, Engine};
 use crate::fault::{Outcome, Touch};
 use crate::frame::{Busy, Kind, Shown, Site, State, Want};
 use crate::plan::{Leaver, Op, Plan, Source};
@@ -39,7 +40,8 @@ impl Engine {
     pub(crate) fn promote(&mut self, no: FrameNo, touch: Touch, plan: &mut Plan) -> Outcome {
         self.recall(no);
         if self.shown_at(no, touch.site).is_some() {
-            if self.is_short(self.payer(touch)) && self.may_become_own(no) {
+            let is_quicker = self.is_alone_here(no) || self.is_short(self.payer(touch));
+            if is_quicker && self.may_become_own(no) {
                 let id = self.anons.create();
                 return self.become_own(no, id, touch, plan);
             }
@@ -52,6 +54,14 @@ impl Engine {
         let copy = match self.take_frame(id.key(), self.payer(touch)) {
             Ok(copy) => copy,
             Err(_) if self.may_become_own(no) && !self.frames[no].is_mapped() => {
+                if self.config.addresses == Addresses::OneIfPrivate {
+                    // It may be in the place that it has in shared areas: it comes to the one
+                    // that it has here first, for the store to find it there.
+                    self.drop_reference(id, plan);
+                    self.note_waiter(no, touch);
+                    self.serve(no, touch.site, Want::Read, plan);
+                    return Outcome::Waiting(no);
+                }
                 return self.become_own(no, id, touch, plan);
             }
             Err(scope) => {
@@ -68,6 +78,13 @@ impl Engine {
             self.drop_reference(before, plan);
         }
         self.want(copy, touch)
+    }
+
+    /// Is it an object's page that is in the private area's own place, where others would have
+    /// to have it brought from anyway? Then they can as well read it anew.
+    fn is_alone_here(&self, no: FrameNo) -> bool {
+        self.config.addresses == Addresses::OneIfPrivate
+            && AnonId::of(self.frames[no].key()).is_none()
     }
 
     /// Are there so few frames that one which nobody uses at the moment won't stay?

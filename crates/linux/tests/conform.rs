@@ -115,7 +115,8 @@ impl Shared {
             .expect("registered");
         let client = machine.add_client(CLIENT, uffd.into()).expect("a client");
         let range = region.range();
-        client.add(Region { range, now: range.start, home: home.start, kind, gone: false });
+        let (now, home) = (range.start, home.start);
+        client.add(Region { range, now, home, shows: None, kind, gone: false });
         Shared { machine, client, memory, region }
     }
 }
@@ -165,6 +166,26 @@ fn memory_of_clients_does_what_every_machine_does() {
     for kind in [Kind::Shared, Kind::Own { promised: true }] {
         conform::all(|| Shared::new(kind));
     }
+}
+
+/// A page that has stayed at a home is brought to another when that is where it is to be seen: to
+/// a client's own.
+#[test]
+fn what_has_stayed_at_its_home_goes_to_another() {
+    let shared = Shared::new(Kind::Shared);
+    let (at, other, frame) = (shared.base(), shared.base().plus_pages(9), FrameNo(3));
+    shared.machine.back(&[frame]).expect("memory");
+    shared.fill(frame, 7);
+    shared.machine.map(CLIENT, at, &[frame], WriteAccess::Tracked).expect("mapped");
+    shared.client.mark_gone(VirtRange::page(at));
+    shared.machine.unmap(CLIENT, &[(at, frame)], Then::Keep(Stores::Stopped)).expect("left");
+    shared.machine.map(CLIENT, other, &[frame], WriteAccess::Tracked).expect("mapped");
+    let byte = |at: VirtAddr| {
+        // SAFETY: 1. the page is mapped, and nobody changes it.
+        unsafe { (at.0 as *const u8).read_volatile() }
+    };
+    assert_eq!((byte(other), shared.byte(frame)), (7, 7));
+    assert_eq!(shared.memory.used(), Ok(PAGE_BYTES), "it is at one of its homes");
 }
 
 /// An object's page stays at its home for others when a client has unmapped it; a page of the

@@ -54,7 +54,7 @@ pub use tally::{TALLY_BYTES, Tallied, Tally};
 pub const MESSAGE_BYTES: usize = 64;
 
 /// Counts changes of the protocol: the two sides must agree.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// Bytes of the memory that [`Request::Staging`] sends: the most that one
 /// [`Request::Write`] carries.

@@ -8,9 +8,12 @@ use crate::{MESSAGE_BYTES, Malformed, Reason};
 pub enum How {
     /// `MAP_SHARED`: its stores are the object's.
     Shared,
-    /// `MAP_PRIVATE`, of a descriptor that can't write: it sees the object, and what it
-    /// stores, should it ever have the right to, is its own.
+    /// `MAP_PRIVATE`: it sees the object, and what it stores, should it ever have the right
+    /// to, is its own, in copies that the kernel makes.
     Private,
+    /// `MAP_SHARED` of memory that only this client maps: all of it is its own, what it begins
+    /// with as well.
+    Own,
 }
 
 /// What the broker answers.
@@ -27,6 +30,8 @@ pub enum Reply {
         bytes: u64,
         /// The file's length afterwards, of [`Write`](crate::Request::Write).
         size: u64,
+        /// There are answers to [`Healed`](crate::Request::Healed).
+        healed: bool,
     },
     /// To [`Hello`](crate::Request::Hello), with the board.
     Welcome {
@@ -52,7 +57,8 @@ pub enum Reply {
         /// See [`How`].
         how: How,
     },
-    /// To [`Region`](crate::Request::Region): it is to be registered.
+    /// To [`Region`](crate::Request::Region): it is to be registered. To
+    /// [`Healed`](crate::Request::Healed): it is to be given up.
     Region {
         /// The first address.
         start: u64,
@@ -64,12 +70,20 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// It is done, and there is no more to say.
+    pub const DONE: Reply = Reply::done(0, 0);
+
+    /// It is done, with so many bytes; the file is so long.
+    pub const fn done(bytes: u64, size: u64) -> Reply {
+        Reply::Done { bytes, size, healed: false }
+    }
+
     /// As bytes.
     pub fn encode(self) -> [u8; MESSAGE_BYTES] {
         let mut fields = Fields::default();
         let values: [u64; 4] = match self {
             Reply::Error { errno } => [1, from_int(errno), 0, 0],
-            Reply::Done { bytes, size } => [2, bytes, size, 0],
+            Reply::Done { bytes, size, healed } => [2, bytes, size, healed.into()],
             Reply::Welcome { token, min, anonymous } => [3, token, min, anonymous.into()],
             Reply::Kernel { reason } => [4, reason as u64, 0, 0],
             Reply::Served { ticket, offset, how } => [5, ticket, offset, how as u64],
@@ -85,7 +99,8 @@ impl Reply {
         let [number, a, b, c, ..] = from_bytes(bytes)?;
         Ok(match number {
             1 => Reply::Error { errno: int(a)? },
-            2 => Reply::Done { bytes: a, size: b },
+            2 if c < 2 => Reply::Done { bytes: a, size: b, healed: c == 1 },
+            2 => return Err(Malformed::Value(c)),
             3 if c < 2 => Reply::Welcome { token: a, min: b, anonymous: c == 1 },
             3 => return Err(Malformed::Value(c)),
             4 => Reply::Kernel { reason: Reason::from_number(a).ok_or(Malformed::Value(a))? },
@@ -95,6 +110,7 @@ impl Reply {
                 how: match c {
                     0 => How::Shared,
                     1 => How::Private,
+                    2 => How::Own,
                     c => return Err(Malformed::Value(c)),
                 },
             },
@@ -114,11 +130,13 @@ mod tests {
     fn each_comes_back_as_it_was() {
         let all = vec![
             Reply::Error { errno: 12 },
-            Reply::Done { bytes: 1 << 40, size: 7 },
+            Reply::Done { bytes: 1 << 40, size: 7, healed: false },
+            Reply::Done { bytes: 0, size: 1 << 50, healed: true },
             Reply::Welcome { token: u64::MAX, min: 4096, anonymous: true },
             Reply::Kernel { reason: Reason::Sealed },
             Reply::Served { ticket: 3, offset: 8192, how: How::Shared },
             Reply::Served { ticket: 4, offset: 0, how: How::Private },
+            Reply::Served { ticket: 5, offset: 4096, how: How::Own },
             Reply::Region { start: 0x7000_0000_0000, len: 4096 },
             Reply::NotServed,
         ];

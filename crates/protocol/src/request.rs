@@ -21,8 +21,8 @@ pub enum Request {
     /// With a memfd of [`STAGING_BYTES`](crate::STAGING_BYTES), for what
     /// [`Write`](Request::Write) carries and [`Stats`](Request::Stats) answers.
     Staging,
-    /// With the file, or without one for memory of the client's own: may it be mapped so, and
-    /// by whom?
+    /// With the file, or without one for memory of the client's own that begins as zeros: may it
+    /// be mapped so, and by whom?
     Map {
         /// mmap's length.
         len: u64,
@@ -140,6 +140,19 @@ pub enum Request {
         /// Bytes.
         len: u64,
     },
+    /// Own memory that nobody has touched goes on where other own memory ends: if that begins as
+    /// a file's pages, it begins as those that follow.
+    Follow {
+        /// The first address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// The end of the other.
+        after: u64,
+    },
+    /// Where was an error that is none any more? The client may give the range up by
+    /// `MADV_DONTNEED`, and touch it again. To be asked until the answer is ENOENT.
+    Healed,
 }
 
 impl Request {
@@ -169,6 +182,8 @@ impl Request {
             Request::Inherit { start, len } => [15, start, len, 0, 0],
             Request::Grow { start, old, new } => [16, start, old, new, 0],
             Request::Carry { from, to, len } => [17, from, to, len, 0],
+            Request::Follow { start, len, after } => [18, start, len, after, 0],
+            Request::Healed => [19, 0, 0, 0, 0],
         };
         fields[..values.len()].copy_from_slice(&values);
         to_bytes(fields)
@@ -195,6 +210,8 @@ impl Request {
             15 => Request::Inherit { start: a, len: b },
             16 => Request::Grow { start: a, old: b, new: c },
             17 => Request::Carry { from: a, to: b, len: c },
+            18 => Request::Follow { start: a, len: b, after: c },
+            19 => Request::Healed,
             number => return Err(Malformed::Number(number)),
         })
     }
@@ -213,7 +230,7 @@ mod tests {
 
         #[test]
         fn what_decodes_encodes_to_what_decodes_to_the_same(
-            number in 1u64..18,
+            number in 1u64..20,
             values in prop::array::uniform4(any::<i32>()),
         ) {
             let mut fields = Fields::default();

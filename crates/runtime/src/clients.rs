@@ -50,8 +50,7 @@ impl<M: Machine> Core<M> {
         &self,
         space: SpaceId,
         range: VirtRange,
-        object: ObjectId,
-        first: PageIndex,
+        (object, first): (ObjectId, PageIndex),
         prot: Prot,
     ) -> Result<(), Error> {
         let request = MapRequest {
@@ -69,11 +68,18 @@ impl<M: Machine> Core<M> {
         Ok(())
     }
 
-    /// Memory of the process's own is at `range`, where nothing is: zeros.
-    pub fn show_own(&self, space: SpaceId, range: VirtRange) -> Result<(), Error> {
+    /// Memory of the process's own is at `range`, where nothing is: zeros, or copies of an
+    /// object's pages from one on.
+    pub fn show_own(
+        &self,
+        space: SpaceId,
+        range: VirtRange,
+        first: Option<(ObjectId, PageIndex)>,
+    ) -> Result<(), Error> {
         let place = Place::FixedNoReplace(range.start);
-        let merge = Merge::Yes;
-        let request = MapRequest { merge, ..request(place, Backing::Anonymous, range.len()) };
+        let backing =
+            first.map_or(Backing::Anonymous, |(object, first)| Backing::Object { object, first });
+        let request = MapRequest { merge: Merge::Yes, ..request(place, backing, range.len()) };
         let mapped = self.engine.lock().map(space, request);
         mapped.map_err(|why| no_addresses(range.len(), why))?;
         self.wait_until_quiet(space, range);

@@ -163,7 +163,7 @@ impl World {
             // As on machines with memory of their own, on Linux, and in a broker.
             addresses: match rng.u32(..8) {
                 0 | 1 => Addresses::One,
-                2 => Addresses::OneIfAnonymous,
+                2 => Addresses::OneIfPrivate,
                 _ => Addresses::Many,
             },
             stops: if rng.bool() { Stops::Ranges } else { Stops::Each },

@@ -145,7 +145,7 @@ fn meet(verbs: &[Verb]) {
             continue;
         }
         for start in [Start::Untouched, Start::Loaded, Start::Stored] {
-            for addresses in [Addresses::Many, Addresses::One, Addresses::OneIfAnonymous] {
+            for addresses in [Addresses::Many, Addresses::One, Addresses::OneIfPrivate] {
                 // fork shows a page at two addresses.
                 if addresses != Addresses::One || !verbs.contains(&Verb::Fork) {
                     orders += meet_on(verbs, page, start, addresses);

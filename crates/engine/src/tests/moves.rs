@@ -300,7 +300,7 @@ fn who_faults_elsewhere_while_a_page_is_being_mapped_is_let_go_there() {
 fn a_range_is_forked_and_a_page_of_both_is_at_one_address() {
     let config = Config {
         guard_pages: 0,
-        addresses: Addresses::OneIfAnonymous,
+        addresses: Addresses::OneIfPrivate,
         ..Config::new(16, std::vec![pages(0, 64)])
     };
     let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
@@ -326,4 +326,56 @@ fn a_range_is_forked_and_a_page_of_both_is_at_one_address() {
         assert_eq!(it.touch(SPACE, page, Access::Write).unwrap(), no);
     }
     assert_eq!(it.engine.private_pages(child), 3, "the fourth is beyond the range");
+}
+
+/// A page of an object is at any number of addresses in shared areas, or at one in a private
+/// area, whose place nobody else has.
+#[test]
+fn an_objects_page_is_in_one_private_area_or_in_shared_ones() {
+    let config = Config {
+        guard_pages: 0,
+        addresses: Addresses::OneIfPrivate,
+        ..Config::new(16, std::vec![pages(0, 64)])
+    };
+    let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
+    let object = it.engine.create(ObjectOptions::file(4 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(0) };
+    it.map(pages(10, 14), backing, Sharing::Shared);
+    it.map(pages(20, 24), backing, Sharing::Shared);
+    it.map(pages(0, 4), backing, Sharing::Private);
+    let copies = |it: &Fixture| it.engine.stats().faults_copy;
+    // Who is alone looks at the object's own page.
+    let private = it.touch(SPACE, 1, Access::Read).unwrap();
+    assert_eq!(copies(&it), 0);
+    // It leaves for those who share it, and they have it together.
+    assert_eq!(it.touch(SPACE, 11, Access::Write).unwrap(), private);
+    assert_eq!(it.shown(SPACE, 1), None);
+    assert_eq!(it.touch(SPACE, 21, Access::Read).unwrap(), private);
+    assert_eq!(it.shown(SPACE, 11), Some(private));
+    it.engine.check_invariants();
+    // The private reader sees what they have stored, and has it from them; but not for ever.
+    let mut taken = 0;
+    let copy = loop {
+        match it.touch(SPACE, 1, Access::Read).unwrap() {
+            no if no == private => taken += 1,
+            copy => break copy,
+        }
+        assert_eq!((it.shown(SPACE, 11), it.shown(SPACE, 21)), (None, None));
+        it.touch(SPACE, 11, Access::Write).unwrap();
+        it.touch(SPACE, 21, Access::Read).unwrap();
+        it.engine.check_invariants();
+    };
+    assert_eq!((taken, copies(&it)), (4, 1));
+    assert_eq!((it.shown(SPACE, 11), it.shown(SPACE, 21)), (Some(private), Some(private)));
+    assert_eq!(it.touch(SPACE, 1, Access::Write).unwrap(), copy);
+    // Who is pinned stays.
+    let mut pin = Pin::new(object, PageRange::from_len(PageIndex(2), 1), PinFor::Read);
+    while it.engine.pin_step(&mut pin, &mut it.plan) != PinStep::Held {
+        it.carry_out();
+    }
+    it.touch(SPACE, 2, Access::Read).unwrap();
+    assert_eq!(copies(&it), 2);
+    it.engine.unpin(&mut pin, &mut it.plan);
+    it.carry_out();
+    it.engine.check_invariants();
 }

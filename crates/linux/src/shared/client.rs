@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use faultless_addr::{SpaceId, VirtAddr, VirtRange};
+use faultless_addr::{ObjectId, PAGE_BYTES, PageIndex, SpaceId, VirtAddr, VirtRange};
 use faultless_sys::Errno;
 use faultless_sys::process::EventFd;
 use faultless_sys::uffd::{Event, PageFault, Stopped, Userfaultfd};
@@ -23,7 +23,8 @@ pub enum Kind {
     /// An object's; the client's stores are its own, in copies that its kernel makes
     /// (`MAP_PRIVATE`).
     Private,
-    /// The client's alone: each page has its home in memory that no other process maps.
+    /// The client's alone: each page has its home in memory that no other process maps. It may
+    /// begin as an object's.
     Own {
         /// Memory was promised for all of it.
         promised: bool,
@@ -46,6 +47,8 @@ pub struct Region {
     pub now: VirtAddr,
     /// Where its first page is seen by the broker.
     pub home: VirtAddr,
+    /// The object's page that its first one is, or begins as; none where it begins as zeros.
+    pub shows: Option<(ObjectId, PageIndex)>,
     /// Whose memory it is.
     pub kind: Kind,
     /// The client has unmapped it: nothing is shown there any more.
@@ -63,10 +66,17 @@ impl Region {
         VirtAddr(self.home.0 + (at.0 - self.range.start.0))
     }
 
+    /// The object's page that the page at `at` is, or begins as; also beyond its end.
+    pub fn shown_at(&self, at: VirtAddr) -> Option<(ObjectId, PageIndex)> {
+        let pages = (at.0 - self.range.start.0) / PAGE_BYTES;
+        self.shows.map(|(object, first)| (object, first.plus(pages)))
+    }
+
     /// The part of it in `range`.
     pub fn part(&self, range: VirtRange) -> Region {
         let range = self.range.intersect(range);
-        Region { range, now: self.now_of(range.start), home: self.home_of(range.start), ..*self }
+        let (now, home) = (self.now_of(range.start), self.home_of(range.start));
+        Region { range, now, home, shows: self.shown_at(range.start), ..*self }
     }
 
     /// Where the client has it now.
@@ -103,7 +113,12 @@ pub struct Client {
     /// Locked while messages are read, too: so they stay in order.
     events: Mutex<VecDeque<Event>>,
     bell: EventFd,
+    /// See [`Client::next_healed`].
+    healed: Mutex<VecDeque<VirtRange>>,
 }
+
+/// No more ranges than these are known to be errors no more: others stay errors.
+const HEALED_MAX: usize = 1024;
 
 /// Messages read at a time.
 const BATCH: usize = 16;
@@ -116,6 +131,7 @@ impl Client {
             regions: RwLock::default(),
             events: Mutex::default(),
             bell: EventFd::new()?,
+            healed: Mutex::default(),
         })
     }
 
@@ -138,6 +154,16 @@ impl Client {
     /// happened already. Answers them.
     pub fn mark_gone(&self, range: VirtRange) -> Vec<Region> {
         self.split(range, |part| Some(Region { gone: true, ..part }))
+    }
+
+    /// Regions of the client's own in `range` begin as an object's pages from one on, or as
+    /// zeros.
+    pub fn begin_as(&self, range: VirtRange, first: Option<(ObjectId, PageIndex)>) {
+        self.split(range, |part| {
+            let pages = (part.range.start.0 - range.start.0) / PAGE_BYTES;
+            let shows = first.map(|(object, first)| (object, first.plus(pages)));
+            Some(if part.kind.is_own() { Region { shows, ..part } } else { part })
+        });
     }
 
     /// What the client has done to its addresses.
@@ -267,6 +293,32 @@ impl Client {
         result
     }
 
+    /// Touching a range needn't be an error any more, but is for the client's kernel, until a
+    /// page is mapped there, or the client gives the range up.
+    pub(super) fn note_healed(&self, range: VirtRange) {
+        let mut healed = self.lock_healed();
+        if let Some(last) = healed.back_mut().filter(|last| last.end == range.start) {
+            last.end = range.end;
+        } else if healed.len() < HEALED_MAX {
+            healed.push_back(range);
+        }
+    }
+
+    /// The next range that the client had better give up (`MADV_DONTNEED`), so that its next
+    /// access is asked for.
+    pub fn next_healed(&self) -> Option<VirtRange> {
+        self.lock_healed().pop_front()
+    }
+
+    /// Is there such a range?
+    pub fn has_healed(&self) -> bool {
+        !self.lock_healed().is_empty()
+    }
+
+    fn lock_healed(&self) -> MutexGuard<'_, VecDeque<VirtRange>> {
+        self.healed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<u64, Region>> {
         self.regions.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -316,7 +368,9 @@ mod tests {
     }
 
     fn region(range: VirtRange) -> Region {
-        Region { range, now: range.start, home: VirtAddr(0), kind: Kind::Shared, gone: false }
+        let (now, home) = (range.start, VirtAddr(0));
+        let shows = Some((ObjectId(3), PageIndex(100)));
+        Region { range, now, home, shows, kind: Kind::Shared, gone: false }
     }
 
     #[test]
@@ -357,10 +411,13 @@ mod tests {
         client.remove(range(12, 14));
         assert_eq!(client.find(VirtAddr(13 << 12)), None);
         let parts = client.regions_in(range(0, 100));
-        let shown = |part: &Region| (part.range, part.home.0 >> 12);
+        let shown = |part: &Region| {
+            let (_, page) = part.shows.expect("an object's");
+            (part.range, part.home.0 >> 12, page.0)
+        };
         assert_eq!(
             parts.iter().map(shown).collect::<Vec<_>>(),
-            [(range(10, 12), 0), (range(14, 20), 4)]
+            [(range(10, 12), 0, 100), (range(14, 20), 4, 104)]
         );
     }
 }

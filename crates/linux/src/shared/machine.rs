@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use faultless_addr::WriteAccess;
 use faultless_addr::{Access, FrameNo, PAGE_BYTES, PAGE_SIZE, SpaceId, VirtAddr, VirtRange};
-use faultless_machine::{Buffer, Held, Machine, Segv, Then};
+use faultless_machine::{Buffer, Held, Machine, Segv, Stores, Then};
 use faultless_sys::Errno;
 use faultless_sys::process::EventFd;
 use faultless_sys::shared::SharedMemory;
@@ -146,10 +146,15 @@ impl SharedMachine {
         let mut free = Vec::new();
         for (n, frame) in frames.iter().enumerate() {
             let to = home.plus_pages(n as u64);
-            let from = self.places.of(*frame).expect("a frame that is mapped has bytes");
-            if !self.buffers.holds(from) {
-                debug_assert_eq!(from, to, "{frame:?} is at another page's home");
+            let place = || self.places.of(*frame).expect("a frame that is mapped has bytes");
+            let mut from = place();
+            if from == to {
                 continue;
+            }
+            if !self.buffers.holds(from) {
+                // It stayed there when the last client that had it unmapped it.
+                self.leave_store([*frame].into_iter(), Then::Keep(Stores::Stopped));
+                from = place();
             }
             self.places.claim(*frame, to);
             copy_page(from, to);
@@ -451,8 +456,11 @@ impl Machine for SharedMachine {
         Ok(())
     }
 
-    /// A page that is mapped takes the place of an error; nothing else does.
-    fn heal(&self, _space: SpaceId, _range: VirtRange) -> io::Result<()> {
+    /// Nothing but a page that is mapped takes the place of an error in another process; the
+    /// process itself can give it up.
+    fn heal(&self, space: SpaceId, range: VirtRange) -> io::Result<()> {
+        let client = self.client(space);
+        client.into_iter().for_each(|client| client.note_healed(range));
         Ok(())
     }
 
