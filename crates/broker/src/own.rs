@@ -124,7 +124,7 @@ impl Drop for Own {
 impl Chunk {
     fn new(core: &SharedCore, len: u64) -> Result<Chunk, Errno> {
         let len = len.next_multiple_of(PAGE_BYTES);
-        let memory = Arc::new(SharedMemory::new("faultless-own", len)?);
+        let memory = Arc::new(SharedMemory::of_fixed_length("faultless-own", len)?);
         // Nobody touches it there: it keeps others away from the addresses.
         let range = core.map_anonymous(STORE, len).map_err(|_| Errno::NOMEM)?;
         if let Err(errno) = core.machine().add_memory(range, memory.clone()) {

@@ -30,9 +30,9 @@ impl Regions {
         self.lose(range);
         let shows = file.as_ref().map(|(file, first)| (file.handle.object, *first));
         let (now, home) = (range.start, homes.range.start);
-        self.show_own(Region { range, now, home, shows, kind, gone: false })?;
         file.into_iter().for_each(|(file, _)| self.know(file));
-        Ok(())
+        self.show_own(Region { range, now, home, shows, kind, gone: false })
+            .inspect_err(|_| self.drop_unused())
     }
 
     fn show_own(&self, region: Region) -> Result<(), Errno> {
@@ -52,6 +52,11 @@ impl Regions {
         !range.is_empty() && USER.encloses(range) && len == range.len()
     }
 
+    /// Has the client been promised memory at an address?
+    pub fn is_promised(&self, at: VirtAddr) -> bool {
+        self.client.find(at).is_some_and(|region| region.kind == Kind::Own { promised: true })
+    }
+
     /// Bytes that the client has been promised.
     pub fn promised(&self) -> u64 {
         let own = self.own_in(USER);
@@ -68,7 +73,10 @@ impl Regions {
         if *ended {
             return Err(Errno::SRCH);
         }
-        for part in parent.own_in(range).iter().filter(|part| part.shows.is_some()) {
+        for part in parent.own_in(range) {
+            let Some((object, _)) = part.shows else { continue };
+            // Nothing else of it may be this client's any more.
+            self.know(parent.file(object).ok_or(Errno::FAULT)?);
             self.begin_as(part.range, part.shows)?;
         }
         self.core.fork_range(parent.space(), self.space(), range);

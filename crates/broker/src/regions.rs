@@ -61,9 +61,8 @@ impl Regions {
     pub fn add(&self, file: Use, region: Region) -> Result<(), Errno> {
         // Whatever we believed to be there has gone unheard.
         self.lose(region.range);
-        self.show(region)?;
         self.know(file);
-        Ok(())
+        self.show(region).inspect_err(|_| self.drop_unused())
     }
 
     /// One of the client's regions shows a file.
@@ -89,6 +88,9 @@ impl Regions {
     /// Tells the engine of a region that it doesn't know.
     pub fn tell(&self, region: Region) -> Result<(), Errno> {
         let Region { range, shows, .. } = region;
+        if shows.is_some_and(|(object, _)| self.file(object).is_none()) {
+            return Err(Errno::FAULT);
+        }
         let shown = match (region.kind, shows) {
             (Kind::Own { .. }, shows) => self.core.show_own(self.space(), range, shows),
             (Kind::Private, Some(first)) => self.core.show(self.space(), range, first, Prot::READ),
@@ -198,7 +200,7 @@ impl Regions {
         let regions = self.client.regions_in(range).into_iter().filter(|region| !region.gone);
         regions.filter_map(|region| {
             let (object, first) = region.shows?;
-            let file = self.lock().get(&object)?.file.again();
+            let file = self.file(object)?;
             Some((region, file, PageRange::from_len(first, region.range.pages())))
         })
     }
@@ -246,8 +248,13 @@ impl Regions {
         drop(files);
     }
 
+    /// The file of an object that a region shows.
+    pub fn file(&self, object: ObjectId) -> Option<Use> {
+        self.lock().get(&object).map(|shown| shown.file.again())
+    }
+
     /// Files that no region shows any more are used no more.
-    fn drop_unused(&self) {
+    pub fn drop_unused(&self) {
         let mut files = self.lock();
         let shows = |object| move |region: &Region| region.shows.is_some_and(|it| it.0 == object);
         let is_unused = |object: &ObjectId| !self.client.has_region(shows(*object));

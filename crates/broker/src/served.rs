@@ -67,7 +67,9 @@ impl Served {
         let size =
             pager.size().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let memory = Arc::new(SharedMemory::new("faultless", whole_pages(size))?);
-        let reserve = size.saturating_mul(2).max(end).max(16 << 30);
+        let reserve = whole_pages(size.saturating_mul(2).max(end).clamp(16 << 30, 1 << 62));
+        // Where its memory ends so do its pages, wherever clients think that they are.
+        pager.be_at_most(reserve);
         let handle = core.open(NewObject {
             pager: pager.clone(),
             options: ObjectOptions::file(size, Rights::ReadOnly),
@@ -206,6 +208,11 @@ impl Served {
     }
 
     fn write_part(&self, client: SpaceId, offset: u64, part: &[u8]) -> Result<(), Errno> {
+        // Others may have made the file longer, which its memory isn't yet.
+        let end = whole_pages(offset + part.len() as u64);
+        if end > self.memory.len()? {
+            self.memory.resize(end)?;
+        }
         let pin = self.core.pin_to_fill(Some(client), self.handle.object, (offset, part));
         let pin = pin.map_err(|error| errno_of(&error))?;
         let written = write_all(self.memory.writer(), offset, part);

@@ -226,6 +226,10 @@ impl Session {
                 done
             }
             Request::Grow { start, old, new } => {
+                let more = new.saturating_sub(old);
+                if regions.is_promised(VirtAddr(start)) && !self.has_room_for(more) {
+                    return Err(Errno::NOMEM);
+                }
                 regions.may_grow(VirtAddr(start), old, new)?;
                 done
             }
@@ -379,10 +383,14 @@ impl Session {
 
     /// Is memory to be promised? None where there isn't so much, or none at all is served.
     fn promise(&self, bytes: u64, wanted: &Wanted) -> Option<bool> {
-        let room = self.shared.room_bytes;
         let promised = wanted.prot & 2 != 0 && wanted.flags & NO_RESERVE == 0;
-        let fits = !promised || self.shared.promised().saturating_add(bytes) <= room;
-        (room > 0 && fits).then_some(promised)
+        let fits = !promised || self.has_room_for(bytes);
+        (self.shared.room_bytes > 0 && fits).then_some(promised)
+    }
+
+    /// Can so much be promised beyond what has been?
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.shared.promised().saturating_add(bytes) <= self.shared.room_bytes
     }
 
     fn offer(&mut self, offered: Ticket) -> (Reply, Beside) {

@@ -99,7 +99,8 @@ pub enum Addresses {
     /// At any number.
     Many,
     /// Pages of objects at any number in shared areas. In private ones at one, whether it is an
-    /// object's or anonymous: each address there is a place of its own.
+    /// object's or anonymous: each address there is a place of its own. The first area that shows
+    /// an object, where pins show it, no program touches.
     OneIfPrivate,
 }
 

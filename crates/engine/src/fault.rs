@@ -317,10 +317,16 @@ impl Engine {
     /// Does a load in a private area have the page from those who share it?
     fn takes(&mut self, no: FrameNo, site: Site) -> bool {
         let key = self.frames[no].key();
-        self.config.addresses == Addresses::OneIfPrivate
-            && AnonId::of(key).is_none()
-            && !self.frames[no].is_pinned()
-            && self.takes.once_more(site, key)
+        let frame = &self.frames[no];
+        if self.config.addresses != Addresses::OneIfPrivate
+            || AnonId::of(key).is_some()
+            || frame.is_pinned()
+        {
+            return false;
+        }
+        // Where only pins show it no instruction needs it at the same time.
+        let by_pin = frame.shown == Shown::Once && self.home(key) == Some(frame.site);
+        by_pin || self.takes.once_more(site, key, self.now)
     }
 
     pub(crate) fn is_in_shared_area(&self, site: Site) -> bool {

@@ -75,7 +75,10 @@ impl Engine {
     /// it has stored something itself. To be followed by
     /// [`fork_range_step`](Self::fork_range_step).
     pub fn fork_range(&mut self, parent: SpaceId, child: SpaceId, range: VirtRange) {
-        let own: Vec<_> = self.privates[parent.index()].range(numbers(range)).collect();
+        let areas = self.pieces(child, range);
+        let areas = areas.iter().filter(|piece| piece.sharing == Sharing::Private);
+        let parents = &self.privates[parent.index()];
+        let own: Vec<_> = areas.flat_map(|area| parents.range(numbers(area.range))).collect();
         for (number, id) in own {
             let childs = &mut self.privates[child.index()];
             if childs.get(number).is_none() {

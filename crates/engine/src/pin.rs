@@ -281,7 +281,9 @@ impl Engine {
         if frame.state == State::Failed {
             frame.waited = false;
         }
-        if frame.doomed || frame.state == State::Failed || frame.waited {
+        let asked = frame.doomed || frame.state == State::Failed || frame.waited;
+        // A store that has to go to a copy waits for the pin's end.
+        if asked || self.others.contains_key(&no) {
             self.settle(no, plan);
         }
     }
@@ -520,7 +522,7 @@ impl Engine {
     }
 
     /// The address where pins show a page of an object.
-    fn home(&self, key: PageKey) -> Option<Site> {
+    pub(crate) fn home(&self, key: PageKey) -> Option<Site> {
         let (space, at) = self.object(key.object).windows.addresses(key.page).next()?;
         Some(Site::new(space, at))
     }

@@ -41,7 +41,7 @@ impl Engine {
         self.recall(no);
         if self.shown_at(no, touch.site).is_some() {
             let is_quicker = self.is_alone_here(no) || self.is_short(self.payer(touch));
-            if is_quicker && self.may_become_own(no) {
+            if is_quicker && self.may_become_own(no) && self.pay_for(no, self.payer(touch)) {
                 let id = self.anons.create();
                 return self.become_own(no, id, touch, plan);
             }
@@ -80,11 +80,22 @@ impl Engine {
         self.want(copy, touch)
     }
 
-    /// Is it an object's page that is in the private area's own place, where others would have
-    /// to have it brought from anyway? Then they can as well read it anew.
+    /// Is it an object's page in the private area's own place, and nobody else has an address for
+    /// it, but for the one where pins show it?
     fn is_alone_here(&self, no: FrameNo) -> bool {
+        let key = self.frames[no].key();
         self.config.addresses == Addresses::OneIfPrivate
-            && AnonId::of(self.frames[no].key()).is_none()
+            && AnonId::of(key).is_none()
+            && self.object(key.object).windows.addresses(key.page).nth(2).is_none()
+    }
+
+    /// The frame counts for somebody else from now on, if it may.
+    fn pay_for(&mut self, no: FrameNo, payer: Payer) -> bool {
+        self.accounts.left(payer) > 0 && {
+            self.accounts.release(no);
+            self.accounts.charge(no, payer);
+            true
+        }
     }
 
     /// Are there so few frames that one which nobody uses at the moment won't stay?

@@ -47,6 +47,8 @@ pub struct FilePager {
     direct_refused: AtomicBool,
     /// The size at the last look. Only a hint, for [`Pager::direct`].
     size_seen: AtomicU64,
+    /// It says that the file is no longer than this.
+    size_max: AtomicU64,
 }
 
 impl FilePager {
@@ -65,6 +67,12 @@ impl FilePager {
     /// ```
     pub fn new(file: &impl AsFd, rights: Rights) -> Result<FilePager, OpenError> {
         FilePager::with_mode(file, rights, IoMode::Direct)
+    }
+
+    /// From now on the file is no longer than `bytes`, however long others make it: there is no
+    /// more room for its pages.
+    pub fn be_at_most(&self, bytes: u64) {
+        self.size_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Like [`FilePager::new`], by the way that is wished for: `Buffered` is
@@ -86,6 +94,7 @@ impl FilePager {
             granted: OnceLock::new(),
             direct_refused: AtomicBool::new(false),
             size_seen: AtomicU64::new(0),
+            size_max: AtomicU64::new(u64::MAX),
         };
         pager
             .size()
@@ -259,6 +268,7 @@ impl Pager for FilePager {
             // This description is ours alone: nobody misses its position.
             Kind::BlockDevice => rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0))?,
         };
+        let size = size.min(self.size_max.load(Ordering::Relaxed));
         self.size_seen.store(size, Ordering::Relaxed);
         Ok(size)
     }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, thread_local};
+use crate::sync::{Condvar, Mutex, MutexGuard, spin_loop, thread_local, yield_now};
 
 thread_local! {
     /// A bit for each rank that this thread holds.
@@ -28,6 +28,13 @@ thread_local! {
 /// A lock's place in the order; see the [module](self).
 #[derive(Clone, Copy, Debug)]
 pub struct Rank(pub u8);
+
+/// Looks at a lock that somebody has, before the thread sleeps. (Fewer where every order of
+/// looks is tried.)
+const SPINS: u32 = if cfg!(test) { 1 } else { 100 };
+
+/// Looks after those, between which others may have the processor.
+const YIELDS: u32 = if cfg!(test) { 1 } else { 20 };
 
 /// The engine's.
 pub const ENGINE: Rank = Rank(2);
@@ -62,10 +69,24 @@ impl<T> Ranked<T> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 self.waits.fetch_add(1, Ordering::Relaxed);
-                self.mutex.lock().unwrap_or_else(PoisonError::into_inner)
+                let inner = self.look_again();
+                inner.unwrap_or_else(|| self.mutex.lock().unwrap_or_else(PoisonError::into_inner))
             }
         };
         Guard { rank: self.rank, inner: Some(inner) }
+    }
+
+    /// Whoever has the lock has it for less than a microsecond, unless its processor has been
+    /// taken from it, which it is then let have. To sleep, and to be woken, takes longer.
+    fn look_again(&self) -> Option<MutexGuard<'_, T>> {
+        (0..SPINS + YIELDS).find_map(|look| {
+            if look < SPINS {
+                spin_loop();
+            } else {
+                yield_now();
+            }
+            self.mutex.try_lock().ok()
+        })
     }
 
     /// How often it was taken already when somebody came.

@@ -2,10 +2,16 @@
 //! which runs threads one at a time in many orders and finds the ones that hang.
 
 #[cfg(test)]
-pub use shuttle::sync::{Condvar, Mutex, MutexGuard};
-#[cfg(test)]
-pub use shuttle::thread_local;
+pub use shuttle::{
+    hint::spin_loop,
+    sync::{Condvar, Mutex, MutexGuard},
+    thread::yield_now,
+    thread_local,
+};
 #[cfg(not(test))]
-pub use std::sync::{Condvar, Mutex, MutexGuard};
-#[cfg(not(test))]
-pub use std::thread_local;
+pub use std::{
+    hint::spin_loop,
+    sync::{Condvar, Mutex, MutexGuard},
+    thread::yield_now,
+    thread_local,
+};

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use faultless_addr::VirtRange;
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 
 use crate::memory::Reservation;
 use crate::{Errno, last_errno};
@@ -20,7 +20,19 @@ pub struct SharedMemory {
 impl SharedMemory {
     /// `len` bytes, of which none takes memory yet. The name is for people who look at maps.
     pub fn new(name: &str, len: u64) -> Result<SharedMemory, Errno> {
-        let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?;
+        SharedMemory::with(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?, len)
+    }
+
+    /// As [`new`](Self::new), but nobody can change its length.
+    pub fn of_fixed_length(name: &str, len: u64) -> Result<SharedMemory, Errno> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = SharedMemory::with(rustix::fs::memfd_create(name, flags)?, len)?;
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&memory.fd, seals)?;
+        Ok(memory)
+    }
+
+    fn with(fd: OwnedFd, len: u64) -> Result<SharedMemory, Errno> {
         rustix::fs::ftruncate(&fd, len)?;
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let read_only = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -113,6 +125,19 @@ unsafe fn map_fixed(range: VirtRange, flags: i32, fd: i32) -> Result<(), Errno> 
 mod tests {
     use super::*;
     use faultless_addr::PAGE_BYTES;
+
+    #[test]
+    fn a_fixed_length_is_nobodys_to_change() {
+        let memory = SharedMemory::of_fixed_length("test", 8192).unwrap();
+        assert_eq!(
+            [memory.resize(4096), memory.resize(0), memory.resize(1 << 20)],
+            [Err(Errno::PERM); 3]
+        );
+        let seals = rustix::fs::fcntl_add_seals(memory.writer(), SealFlags::WRITE);
+        assert_eq!(seals, Err(Errno::PERM));
+        memory.punch(0, 4096).expect("pages can go");
+        assert_eq!(memory.len(), Ok(8192));
+    }
 
     #[test]
     fn a_punched_page_is_gone_and_the_reader_cannot_write() {

@@ -379,3 +379,41 @@ fn an_objects_page_is_in_one_private_area_or_in_shared_ones() {
     it.carry_out();
     it.engine.check_invariants();
 }
+
+/// A store to a private page that a pin holds goes to a copy once the pin has ended, also if that
+/// ends before it has held.
+#[test]
+fn a_store_waits_for_a_pin_that_comes_to_nothing() {
+    let config = Config {
+        guard_pages: 0,
+        addresses: Addresses::OneIfPrivate,
+        ..Config::new(16, std::vec![pages(0, 64)])
+    };
+    let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
+    let object = it.engine.create(ObjectOptions::file(4 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(0) };
+    it.map(pages(10, 14), backing, Sharing::Shared);
+    it.map(pages(0, 4), backing, Sharing::Private);
+    it.touch(SPACE, 2, Access::Read).unwrap();
+    let mut pin = Pin::new(object, PageRange::new(PageIndex(1), PageIndex(3)), PinFor::Read);
+    it.plan = Plan::new();
+    assert!(matches!(it.engine.pin_step(&mut pin, &mut it.plan), PinStep::Wait(_)));
+    // The page behind leaves, and is looked at again; the first is still being read.
+    let leavers = core::mem::take(&mut it.plan.keep);
+    assert!(matches!(it.plan.ops[..], [Op::Read { .. }]), "{:?}", it.plan.ops);
+    let mut plan = Plan::new();
+    leavers.iter().for_each(|leaver| it.engine.unmapped(leaver, Leave::Keep, &mut plan));
+    let reading = core::mem::replace(&mut it.plan, plan);
+    it.carry_out();
+    it.touch(SPACE, 2, Access::Read).unwrap();
+    let mut plan = Plan::new();
+    let store = it.engine.fault(SPACE, addr(2), Access::Write, Waiter::Machine, &mut plan);
+    assert!(matches!(store, Outcome::Waiting(_)) && plan.is_empty(), "{store:?}");
+    it.engine.unpin(&mut pin, &mut it.plan);
+    let wakes = |op: &Op| matches!(op, Op::Wake { range, .. } if range.contains(addr(2)));
+    assert!(it.plan.ops.iter().any(wakes), "the store waits for ever: {:?}", it.plan.ops);
+    it.plan = reading;
+    it.carry_out();
+    it.touch(SPACE, 2, Access::Write).unwrap();
+    it.engine.check_invariants();
+}

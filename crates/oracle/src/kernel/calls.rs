@@ -18,6 +18,9 @@ fn number(fd: Fd) -> u64 {
     }
 }
 
+/// Looks at pages that the first didn't see in memory.
+const RESIDENCY_LOOKS: usize = 3;
+
 /// What is made of a value that is no error.
 #[derive(Clone, Copy)]
 enum As {
@@ -34,11 +37,30 @@ pub fn carry_out(kernel: &mut Kernel, process: ProcessId, call: &Call) -> Outcom
         Call::Exit => exit(kernel, process),
         Call::Open { fd, node, flags } => open(kernel, process, *fd, *node, flags.bits()),
         Call::Setrlimit { resource, limit } => setrlimit(kernel, process, *resource, *limit),
-        _ => {
-            let (request, kind) = request(kernel, call);
-            outcome(kernel.ask(process, &request), kind)
+        _ => match request(kernel, call) {
+            (request, As::Residency) => residency(kernel, process, &request),
+            (request, kind) => outcome(kernel.ask(process, &request), kind),
+        },
+    }
+}
+
+/// Looks at what is in memory, more than once: a page that the kernel is just moving to other
+/// memory (when it makes room for huge pages) isn't seen.
+fn residency(kernel: &mut Kernel, process: ProcessId, request: &Request) -> Outcome {
+    let mut look = || outcome(kernel.ask(process, request), As::Residency);
+    let mut pages = match look() {
+        Outcome::Vector(pages) => pages,
+        other => return other,
+    };
+    for _ in 0..RESIDENCY_LOOKS {
+        if pages.iter().all(|is_in| *is_in) {
+            break;
+        }
+        if let Outcome::Vector(again) = look() {
+            pages.iter_mut().zip(again).for_each(|(is_in, again)| *is_in |= again);
         }
     }
+    Outcome::Vector(pages)
 }
 
 fn outcome(reply: Reply, kind: As) -> Outcome {
