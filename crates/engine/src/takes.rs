@@ -26,17 +26,11 @@ pub struct Takes {
 }
 
 /// Takes of one page, for one address.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Row {
     what: Option<(Site, PageKey)>,
     count: u8,
     last: Tick,
-}
-
-impl Default for Row {
-    fn default() -> Row {
-        Row { what: None, count: 0, last: 0 }
-    }
 }
 
 impl Takes {

@@ -35,6 +35,16 @@ fn fixture_of(frames: u32) -> Fixture {
     Fixture { engine: Engine::new(config), plan: Plan::new() }
 }
 
+/// On a machine where each private address is a place of its own.
+fn fixture_of_places() -> Fixture {
+    let config = Config {
+        guard_pages: 0,
+        addresses: Addresses::OneIfPrivate,
+        ..Config::new(16, std::vec![pages(0, 64)])
+    };
+    Fixture { engine: Engine::new(config), plan: Plan::new() }
+}
+
 impl Fixture {
     fn request(range: VirtRange, backing: Backing, sharing: Sharing) -> MapRequest {
         MapRequest {
@@ -298,12 +308,7 @@ fn who_faults_elsewhere_while_a_page_is_being_mapped_is_let_go_there() {
 /// both have looked at it, and the page that they had together is one's own then.
 #[test]
 fn a_range_is_forked_and_a_page_of_both_is_at_one_address() {
-    let config = Config {
-        guard_pages: 0,
-        addresses: Addresses::OneIfPrivate,
-        ..Config::new(16, std::vec![pages(0, 64)])
-    };
-    let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
+    let mut it = fixture_of_places();
     it.map(pages(0, 4), Backing::Anonymous, Sharing::Private);
     for page in 0..4 {
         it.touch(SPACE, page, Access::Write).unwrap();
@@ -332,12 +337,7 @@ fn a_range_is_forked_and_a_page_of_both_is_at_one_address() {
 /// area, whose place nobody else has.
 #[test]
 fn an_objects_page_is_in_one_private_area_or_in_shared_ones() {
-    let config = Config {
-        guard_pages: 0,
-        addresses: Addresses::OneIfPrivate,
-        ..Config::new(16, std::vec![pages(0, 64)])
-    };
-    let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
+    let mut it = fixture_of_places();
     let object = it.engine.create(ObjectOptions::file(4 * PAGE_BYTES, Rights::ReadWrite));
     let backing = Backing::Object { object, first: PageIndex(0) };
     it.map(pages(10, 14), backing, Sharing::Shared);
@@ -384,12 +384,7 @@ fn an_objects_page_is_in_one_private_area_or_in_shared_ones() {
 /// ends before it has held.
 #[test]
 fn a_store_waits_for_a_pin_that_comes_to_nothing() {
-    let config = Config {
-        guard_pages: 0,
-        addresses: Addresses::OneIfPrivate,
-        ..Config::new(16, std::vec![pages(0, 64)])
-    };
-    let mut it = Fixture { engine: Engine::new(config), plan: Plan::new() };
+    let mut it = fixture_of_places();
     let object = it.engine.create(ObjectOptions::file(4 * PAGE_BYTES, Rights::ReadWrite));
     let backing = Backing::Object { object, first: PageIndex(0) };
     it.map(pages(10, 14), backing, Sharing::Shared);
