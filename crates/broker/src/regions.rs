@@ -239,8 +239,10 @@ impl Regions {
     pub fn end(&self) {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         if self.client.is_alive() {
-            // What it has stored is taken from it; else it would go on storing there.
-            self.core.hide(self.space(), USER);
+            // What it has is taken from it; else it would go on storing there. A page can't be
+            // taken from it alone.
+            self.core.machine().remove_client(self.space());
+            self.core.vacate(self.space(), USER);
         }
         self.lose(USER);
         let files = std::mem::take(&mut *self.lock());

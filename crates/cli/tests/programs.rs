@@ -110,6 +110,12 @@ fn holes_begin_and_end_anywhere() {
     is_the_same("holes", "1M", &["file"]);
 }
 
+/// A page can't be taken from one client alone: from one that lives on without the broker, either.
+#[test]
+fn who_is_cut_off_takes_nothing_from_others() {
+    is_the_same("cut_off", "16M", &["file"]);
+}
+
 /// Random calls about mappings and files come to what they do without, in a budget that is
 /// too small for all that is mapped.
 #[test]

@@ -7,7 +7,7 @@
 
 use faultless_addr::{FrameNo, ObjectId, PageRange, Prot, SpaceId, VirtRange};
 
-use crate::anon::numbers;
+use crate::anon::{AnonId, numbers};
 use crate::engine::{Engine, Leave};
 use crate::frame::{Busy, Site};
 use crate::plan::Plan;
@@ -92,6 +92,32 @@ impl Engine {
         for piece in self.pieces(space, range) {
             self.close_for_good(space, &piece, plan);
         }
+    }
+
+    /// Objects' pages that are shown in a range leave all their addresses: for machines where
+    /// a page that leaves one leaves all, and stores at the others are to be stopped before.
+    /// Answers a frame that has to settle first, or `None` when none is there.
+    pub fn vacate_step(
+        &mut self,
+        space: SpaceId,
+        range: VirtRange,
+        plan: &mut Plan,
+    ) -> Option<FrameNo> {
+        let is_there = |no: &FrameNo| {
+            let mut shown = self.translations.of(&self.frames, *no);
+            let is_objects = AnonId::of(self.frames[*no].key()).is_none();
+            is_objects && shown.any(|it| it.space() == space && range.contains(it.at()))
+        };
+        let frames = (0..self.frames.count()).map(FrameNo);
+        let there: Vec<FrameNo> = frames.filter(is_there).collect();
+        for no in &there {
+            self.recall(*no);
+            self.frames[*no].waited = true;
+            if self.frames[*no].is_idle() && !self.frames[*no].is_pinned() {
+                self.begin_leave(*no, Leave::Keep, plan);
+            }
+        }
+        there.first().copied()
     }
 
     /// Every page of a piece leaves, and the space's own are no more.

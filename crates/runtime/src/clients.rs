@@ -120,6 +120,15 @@ impl<M: Machine> Core<M> {
         self.rest(worker);
     }
 
+    /// No object's page is shown in `range`, nor anywhere else where it was shown there: what
+    /// others store to it has been stopped, and comes again.
+    pub fn vacate(&self, space: SpaceId, range: VirtRange) {
+        let mut worker = self.worker();
+        let step = |engine: &mut Engine, plan: &mut Plan| engine.vacate_step(space, range, plan);
+        self.finish_steps(&mut worker, step);
+        self.rest(worker);
+    }
+
     /// Nothing is shown at `range` any more.
     pub fn hide(&self, space: SpaceId, range: VirtRange) {
         self.take_away(space, range, |engine, plan| {

@@ -412,3 +412,33 @@ fn a_store_waits_for_a_pin_that_comes_to_nothing() {
     it.touch(SPACE, 2, Access::Write).unwrap();
     it.engine.check_invariants();
 }
+
+#[test]
+fn what_one_space_has_leaves_all_and_not_while_it_is_pinned() {
+    let mut it = fixture_of_places();
+    let object = it.engine.create(ObjectOptions::file(4 * PAGE_BYTES, Rights::ReadWrite));
+    let backing = Backing::Object { object, first: PageIndex(0) };
+    it.map(pages(10, 14), backing, Sharing::Shared);
+    let other = it.engine.create_space(pages(0, 64));
+    let request = Fixture::request(pages(20, 24), backing, Sharing::Shared);
+    it.engine.map(other, request).unwrap();
+    for page in 0..3 {
+        it.touch(SPACE, 10 + page, Access::Write).unwrap();
+        it.touch(other, 20 + page, Access::Read).unwrap();
+    }
+    it.touch(SPACE, 13, Access::Write).unwrap();
+    let mut pin = Pin::new(object, PageRange::from_len(PageIndex(1), 1), PinFor::Read);
+    assert_eq!(it.engine.pin_step(&mut pin, &mut it.plan), PinStep::Held);
+    let vacated = |it: &mut Fixture| {
+        let wait = it.engine.vacate_step(other, pages(0, 64), &mut it.plan);
+        it.carry_out();
+        wait
+    };
+    assert!(vacated(&mut it).is_some());
+    let shown = |it: &Fixture| [10, 11, 12, 13].map(|page| it.shown(SPACE, page).is_some());
+    assert_eq!(shown(&it), [false, true, false, true]);
+    it.engine.unpin(&mut pin, &mut it.plan);
+    while vacated(&mut it).is_some() {}
+    assert_eq!(shown(&it), [false, false, false, true]);
+    it.engine.check_invariants();
+}

@@ -402,11 +402,11 @@ impl Machine for SharedMachine {
         // Where the client itself has unmapped the page, it has left, and stays for others. Where
         // it has moved it, stores have been stopped there, and it stays, too: whoever writes it
         // at home would write to another page than its frame's. Memory of its own nobody else
-        // sees, and its home may be another page's before long.
+        // sees, and its home may be another page's before long. Who isn't a client any more has
+        // it still.
         let has_left = |at: VirtAddr| {
-            let region = client.as_ref().and_then(|client| client.find(at));
             let stays = |region: Region| region.has_left() && !region.kind.is_own();
-            space != STORE && region.is_none_or(stays)
+            client.as_ref().is_some_and(|client| client.find(at).is_none_or(stays))
         };
         let leave = pages.iter().filter(|(at, _)| then == Then::Drop || !has_left(*at));
         self.leave_store(leave.map(|(_, frame)| *frame), then);
