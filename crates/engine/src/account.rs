@@ -106,6 +106,11 @@ impl Accounts {
         self.of_space.get(space.index()).copied().flatten()
     }
 
+    /// Who pays for a frame.
+    pub fn of_frame(&self, no: FrameNo) -> Payer {
+        self.of_frame.get(no.index()).copied().flatten()
+    }
+
     /// How many frames more somebody may have.
     pub fn left(&self, payer: Payer) -> u32 {
         payer.map_or(u32::MAX, |account| {

@@ -53,16 +53,19 @@ impl Engine {
         let id = self.anons.create();
         let copy = match self.take_frame(id.key(), self.payer(touch)) {
             Ok(copy) => copy,
-            Err(_) if self.may_become_own(no) && !self.frames[no].is_mapped() => {
-                if self.config.addresses == Addresses::OneIfPrivate {
-                    // It may be in the place that it has in shared areas: it comes to the one
-                    // that it has here first, for the store to find it there.
-                    self.drop_reference(id, plan);
-                    self.note_waiter(no, touch);
-                    self.serve(no, touch.site, Want::Read, plan);
-                    return Outcome::Waiting(no);
+            Err(scope) if self.may_become_own(no) && !self.frames[no].is_mapped() => {
+                if self.config.addresses != Addresses::OneIfPrivate {
+                    return self.become_own(no, id, touch, plan);
                 }
-                return self.become_own(no, id, touch, plan);
+                self.drop_reference(id, plan);
+                if !self.can_pay_for(no, self.payer(touch)) {
+                    return self.no_frame(scope);
+                }
+                // It may be in the place that it has in shared areas: it comes to the one
+                // that it has here first, for the store to find it there.
+                self.note_waiter(no, touch);
+                self.serve(no, touch.site, Want::Read, plan);
+                return Outcome::Waiting(no);
             }
             Err(scope) => {
                 self.drop_reference(id, plan);
@@ -89,13 +92,19 @@ impl Engine {
             && self.object(key.object).windows.addresses(key.page).nth(2).is_none()
     }
 
-    /// The frame counts for somebody else from now on, if it may.
+    /// May a frame count for somebody, or does it already?
+    fn can_pay_for(&self, no: FrameNo, payer: Payer) -> bool {
+        self.accounts.of_frame(no) == payer || self.accounts.left(payer) > 0
+    }
+
+    /// A frame counts for somebody else from now on, if it may.
     fn pay_for(&mut self, no: FrameNo, payer: Payer) -> bool {
-        self.accounts.left(payer) > 0 && {
+        let can = self.can_pay_for(no, payer);
+        if can {
             self.accounts.release(no);
             self.accounts.charge(no, payer);
-            true
         }
+        can
     }
 
     /// Are there so few frames that one which nobody uses at the moment won't stay?
