@@ -12,16 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MIB (1ul << 20)
+#include "must.h"
 
-#define must(what) \
-	do { \
-		if (!(what)) { \
-			printf("%s:%d: %s\n", __FILE__, __LINE__, #what); \
-			fflush(stdout); \
-			_exit(1); \
-		} \
-	} while (0)
+#define MIB (1ul << 20)
 
 static void fill(unsigned char *at, size_t len, unsigned seed)
 {

@@ -15,17 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "must.h"
+
 #define PAGE 4096ul
 #define PAGES 256ul
-
-#define must(what) \
-	do { \
-		if (!(what)) { \
-			printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #what, strerror(errno)); \
-			fflush(stdout); \
-			_exit(1); \
-		} \
-	} while (0)
 
 static volatile int stop;
 static volatile uint64_t *counter;

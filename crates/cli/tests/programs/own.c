@@ -13,17 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "must.h"
+
 #define PAGE 4096ul
 #define WORDS (PAGE / 8)
-
-#define must(what) \
-	do { \
-		if (!(what)) { \
-			printf("%s:%d: %s: %s\n", __FILE__, __LINE__, #what, strerror(errno)); \
-			fflush(stdout); \
-			_exit(1); \
-		} \
-	} while (0)
 
 static sigjmp_buf back;
 
