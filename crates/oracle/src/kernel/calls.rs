@@ -44,8 +44,8 @@ pub fn carry_out(kernel: &mut Kernel, process: ProcessId, call: &Call) -> Outcom
     }
 }
 
-/// Looks at what is in memory, more than once: a page that the kernel is just moving to other
-/// memory (when it makes room for huge pages) isn't seen.
+/// Looks at what is in memory, more than once: the kernel has been seen to miss a page that
+/// nobody had taken away. (It may have been moving it to other memory; that wasn't shown.)
 fn residency(kernel: &mut Kernel, process: ProcessId, request: &Request) -> Outcome {
     let mut look = || outcome(kernel.ask(process, request), As::Residency);
     let mut pages = match look() {
