@@ -10,8 +10,8 @@
 //!
 //! Who faulted comes again after step 1, and is served by step 2. Where frames are short,
 //! a page that can be had again becomes the copy itself, where it is: to wait for a second
-//! frame could be for ever, because the first leaves to make room for it. So does an object's
-//! page in a place that only the private area has. The old page is
+//! frame could be for ever, because the first leaves to make room for it. An object's page in
+//! a place that only the private area has becomes the copy, too. The old page is
 //! busy while it is copied: it neither leaves nor changes its place. If it is a page
 //! of an object, others may store to it meanwhile, as they may on Linux.
 
