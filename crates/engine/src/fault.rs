@@ -13,7 +13,8 @@
 //!                    2e a device's, not lent             SIGBUS: its driver was asked before
 //!   3 in memory      3a busy                             join: say what is wanted, wait
 //!                    3b its bytes could not be had       SIGBUS
-//!                    3c aside                            map it: the minor fault
+//!                    3c aside                            map it, and what is around it:
+//!                                                        the minor fault
 //!                    3d aside, a window's marker         map it, and read ahead
 //!                    3e mapped, store to a clean page    dirty now, let stores through
 //!                    3f mapped, and nothing forbids it   somebody was quicker: try again
@@ -258,7 +259,7 @@ impl Engine {
             self.object_mut(key.object).keep_error(error);
         }
         self.note_waiter(no, touch);
-        self.serve(no, touch.site, Want::of(touch.access), plan);
+        self.serve_around(no, touch, plan);
         Outcome::Waiting(no)
     }
 
@@ -346,12 +347,14 @@ impl Engine {
     /// Notes what the fault needs of a frame, to be served when it settles.
     pub(crate) fn want(&mut self, no: FrameNo, touch: Touch) -> Outcome {
         let frame = &mut self.frames[no];
-        // While it is being mapped, its site is where: another comes again.
-        let is_free = frame.want == Want::Nothing && frame.busy != Busy::Mapping;
+        // While it is being mapped, its site is where: another comes again. And who is where it
+        // is shown does, too, for it will be at two addresses.
+        let maps = frame.busy == Busy::Mapping;
+        let is_free = frame.want == Want::Nothing && !maps;
         let wants_here = is_free || frame.site == touch.site;
         let noted = match frame.shown {
             Shown::Nowhere => wants_here,
-            Shown::Once => frame.site == touch.site,
+            Shown::Once => frame.site == touch.site && !maps,
             Shown::Often => false,
         };
         if !noted {

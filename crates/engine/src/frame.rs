@@ -127,6 +127,8 @@ pub enum Dirt {
 pub enum Kind {
     /// Nothing.
     Plain,
+    /// It was taken from its addresses to see whether it is touched again.
+    OnTrial,
     /// Touching it asks for the next read-ahead window; never mapped ahead.
     Marker,
     /// They came from swap with another page's; being touched says that it was worth it.

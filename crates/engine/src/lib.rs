@@ -43,6 +43,7 @@ mod account;
 mod advise;
 pub mod anon;
 mod area;
+mod around;
 mod bars;
 mod canary;
 mod change;

@@ -316,6 +316,7 @@ impl Plan {
 
     /// Whoever waits at `site` tries again.
     pub(crate) fn push_wake(&mut self, site: Site) {
+        debug_assert!(site != Site::NONE, "nobody waits nowhere");
         self.ops.push(Op::Wake { space: site.space(), range: VirtRange::page(site.at()) });
     }
 

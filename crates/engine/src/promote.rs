@@ -238,11 +238,11 @@ impl Engine {
         plan.keep.push(Leaver { space, at, frame: no, writable: here.writable });
     }
 
-    /// A page that was read ahead is touched for the first time.
+    /// A page that was read ahead is touched for the first time, or one on trial again.
     fn note_touch(&mut self, no: FrameNo) {
         match self.frames[no].kind {
             Kind::Plain | Kind::Substitute | Kind::ToBeGiven | Kind::Given | Kind::Torn => return,
-            Kind::Marker => {}
+            Kind::OnTrial | Kind::Marker => {}
             Kind::Ahead => self.note_swap_hit(),
         }
         self.frames[no].kind = Kind::Plain;

@@ -11,7 +11,7 @@ use faultless_addr::{FrameNo, ObjectId, PageIndex, PageRange, SpaceId, VirtAddr}
 
 use crate::anon::{AnonId, AnonPages};
 use crate::engine::{Engine, Leave, References, Scope};
-use crate::frame::{Dirt, FrameTable, State};
+use crate::frame::{Dirt, FrameTable, Kind, State};
 use crate::object::readahead::GROUP;
 use crate::object::{Backing, Object};
 use crate::pass::Passes;
@@ -276,7 +276,12 @@ impl Engine {
         }
         self.stats.second_chances += 1;
         match self.config.references {
-            References::ByFault => self.begin_leave(no, Leave::Keep, plan),
+            References::ByFault => {
+                if self.frames[no].kind == Kind::Plain {
+                    self.frames[no].kind = Kind::OnTrial;
+                }
+                self.begin_leave(no, Leave::Keep, plan);
+            }
             References::Bits => {
                 for it in self.translations.of(&self.frames, no) {
                     plan.ops.push(Op::ClearAccessed { space: it.space(), at: it.at() });

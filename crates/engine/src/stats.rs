@@ -24,6 +24,8 @@ pub struct Stats {
     pub pages_demanded: u64,
     /// Pages read ahead of need.
     pub pages_ahead: u64,
+    /// Pages in memory that were shown together with one that was touched.
+    pub pages_around: u64,
     /// Pages written to their backing.
     pub pages_written: u64,
     /// Writes of runs of pages.

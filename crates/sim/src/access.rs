@@ -34,6 +34,14 @@ impl World {
         let Some((process, pending)) = self.processes.iter().nth(n).map(|(p, it)| (*p, *it)) else {
             return;
         };
+        if let Some(at) = self.held.get(&process).copied() {
+            assert!(!self.tasks.is_empty(), "process {process} was not let go at {at:?}");
+            // But for a signal it stays there.
+            if self.rng.u32(..20) > 0 {
+                return;
+            }
+            self.held.remove(&process);
+        }
         let mut access = match pending {
             Some(access) => access,
             None => self.choose_access(process),
@@ -68,6 +76,7 @@ impl World {
             if self.try_access(process, access) {
                 return;
             }
+            self.held.remove(&process);
             if !self.tasks.is_empty() {
                 self.advance_task();
             }
@@ -141,6 +150,7 @@ impl World {
         let processes: Vec<u32> = self.processes.keys().copied().collect();
         let Some(victim) = self.rng.choice(processes) else { return };
         self.model.pages_mut(victim).clear();
+        self.held.remove(&victim);
         let space = SpaceId(victim);
         self.plan(|engine, plan| engine.unmap(space, BOUNDS, plan).expect("nothing is sealed"));
         while let Some(no) = self.plan(|engine, plan| engine.clear_step(space, BOUNDS, plan)) {
@@ -153,7 +163,13 @@ impl World {
         let waiter = if self.rng.bool() { Waiter::Machine } else { Waiter::Caller };
         let (space, addr) = (SpaceId(process), access.addr());
         let before = self.engine.own_frame(space, addr);
+        if waiter == Waiter::Machine {
+            self.held.insert(process, addr.page_start());
+        }
         let outcome = self.plan(|engine, plan| engine.fault(space, addr, kind, waiter, plan));
+        if !matches!(outcome, Outcome::Waiting(_)) {
+            self.held.remove(&process);
+        }
         let own = self.engine.own_frame(space, addr);
         // Where frames are short, the object's page becomes the copy, without an operation
         // that copies: from now on it is what the program sees.

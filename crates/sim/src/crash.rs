@@ -60,6 +60,7 @@ impl World {
         (self.marked, self.failing) = (false, false);
         self.model = Model::default();
         self.processes = BTreeMap::from([(0, None)]);
+        self.held.clear();
         self.add_objects();
         for object in self.files.clone() {
             let bytes = self.backings[&object.0].bytes.clone();

@@ -34,6 +34,7 @@ impl Tally {
             ("page: written", stats.pages_written),
             ("page: evicted", stats.evictions),
             ("page: second chance", stats.second_chances),
+            ("page: shown around a touched one", stats.pages_around),
             ("error: read", stats.read_errors),
             ("error: write", stats.write_errors),
         ];

@@ -75,13 +75,21 @@ impl World {
                     self.machine.clear_accessed(space, at);
                     continue;
                 }
-                Op::Wake { .. } => continue,
+                Op::Wake { space, range } => {
+                    self.let_go(space, range);
+                    continue;
+                }
             });
         }
         let keep = plan.keep.iter().map(|it| Task::Unmap(*it, Leave::Keep));
         let drop = plan.drop.iter().map(|it| Task::Unmap(*it, Leave::Drop));
         self.tasks.extend(keep.chain(drop));
         healed.into_iter().for_each(|(space, range)| self.heal(space, range));
+    }
+
+    /// Whoever the machine holds there tries again.
+    fn let_go(&mut self, space: SpaceId, range: VirtRange) {
+        self.held.retain(|process, at| *process != space.0 || !range.contains(*at));
     }
 
     fn stopped_by(plan: &Plan, place: SpaceId, range: VirtRange) -> Vec<Task> {
@@ -117,12 +125,14 @@ impl World {
                     self.tell_what_is_there(space, at, &frames);
                     panic!("{error}");
                 }
+                self.let_go(space, VirtRange::new(at, at.plus_pages(frames.len() as u64)));
                 self.plan(|engine, plan| engine.mapped(space, at, &frames, write, plan));
             }
             Task::Grant(space, at, frames) => {
                 for n in 0..frames.len() as u64 {
                     self.set_write(space, at.plus_pages(n), WriteAccess::Allowed);
                 }
+                self.let_go(space, VirtRange::new(at, at.plus_pages(frames.len() as u64)));
                 self.plan(|engine, plan| engine.granted(space, at, &frames, plan));
             }
             Task::Stop(space, at, frame) => {
@@ -138,12 +148,14 @@ impl World {
             Task::Copy(from, to) => self.copy(from, to),
             Task::Poison(space, at, frame) => {
                 self.machine.poison(space, VirtRange::page(at)).expect("a page can be marked");
+                self.let_go(space, VirtRange::page(at));
                 self.plan(|engine, plan| engine.poisoned(space, at, frame, plan));
             }
             Task::Mark(space, at) => {
                 let there = self.machine.translation(space, at);
                 assert!(there.is_none(), "a mapped page is marked");
                 self.machine.poison(space, VirtRange::page(at)).expect("a page can be marked");
+                self.let_go(space, VirtRange::page(at));
                 self.plan(|engine, plan| engine.marked(space, at, plan));
             }
             Task::Heal(space, range) => self.heal(space, range),

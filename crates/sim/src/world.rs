@@ -133,6 +133,8 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Task>,
     /// Living processes, and what each is about to do.
     pub(crate) processes: BTreeMap<u32, Option<Pending>>,
+    /// Those that the machine holds, each at a page, until they are let go.
+    pub(crate) held: BTreeMap<u32, VirtAddr>,
     pub(crate) failing: bool,
     /// Something has failed: signals are to be expected.
     pub(crate) failed: bool,
@@ -204,6 +206,7 @@ impl World {
             swap: ObjectId(3),
             tasks: Vec::new(),
             processes: BTreeMap::new(),
+            held: BTreeMap::new(),
             failing: false,
             failed: false,
             stalled: false,

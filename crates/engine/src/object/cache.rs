@@ -26,7 +26,11 @@ use alloc::vec::Vec;
 use faultless_addr::{FrameNo, PageIndex, PageRange};
 
 const BITS: u32 = 4;
-const FANOUT: usize = 1 << BITS;
+/// Slots of a node.
+pub const FANOUT: usize = 1 << BITS;
+
+/// The frames of the pages of one leaf, aligned, in the order of pages.
+pub type Leaf = [Option<FrameNo>; FANOUT];
 
 /// Says which page a frame holds; the frame table implements it.
 pub trait PageOf {
@@ -186,6 +190,25 @@ impl PageCache {
                 }
             }
         }
+    }
+
+    /// The pages of the leaf that `page` would be in: none, if it would be alone.
+    pub fn leaf(&self, page: PageIndex, pool: &NodePool) -> Leaf {
+        let (mut slot, mut level) = (self.root, self.height);
+        while let Hangs::Node(node) = slot.hangs()
+            && levels_for(page) <= self.height
+        {
+            let slots = &pool.nodes[node].slots;
+            level -= 1;
+            if level == 0 {
+                return slots.map(|slot| match slot.hangs() {
+                    Hangs::Frame(frame) => Some(frame),
+                    Hangs::Nothing | Hangs::Node(_) => None,
+                });
+            }
+            slot = slots[digit(page, level)];
+        }
+        [None; FANOUT]
     }
 
     /// Adds `page`, which isn't there yet, as held by `frame`.
@@ -490,6 +513,13 @@ mod tests {
                     entry.insert(frame);
                 }
                 prop_assert_eq!(cache.get(index, &pool, &pages), model.get(&page).copied());
+                let first = page - page % FANOUT as u64;
+                let near: [_; FANOUT] =
+                    core::array::from_fn(|n| model.get(&(first + n as u64)).copied());
+                let alone = near.iter().flatten().count() < 2;
+                let near = if alone { [None; FANOUT] } else { near };
+                let leaf = cache.leaf(index, &pool);
+                prop_assert!(leaf == near || alone && leaf.iter().flatten().count() < 2);
                 let rest = PageRange::new(PageIndex(page / 2), PageRange::all().end);
                 let mut behind = model.range(page / 2..).map(|(p, f)| (PageIndex(*p), *f));
                 let dirty = behind.clone().find(|(_, frame)| pages.is_dirty(*frame));

@@ -114,6 +114,35 @@ fn case_3a_who_meets_a_busy_page_joins() {
 }
 
 #[test]
+fn case_3a_a_store_at_one_address_while_the_page_is_mapped_at_another() {
+    let mut it = fixture(file(Rights::ReadWrite), Prot::READ | Prot::WRITE);
+    it.fault(1, Access::Read);
+    it.carry_out();
+    let first = it.base.plus_pages(1);
+    let second = it.engine.map_object(SPACE, it.object, PageIndex(0), 4, Prot::READ).unwrap();
+    it.base = second.start;
+    it.fault(1, Access::Read);
+    let map = core::mem::take(&mut it.plan);
+    // Once the frame noted this store for its address, and was at two when it settled: nobody
+    // let the thread go.
+    it.base = VirtAddr(first.0 - PAGE_BYTES);
+    it.fault(1, Access::Write);
+    assert!(it.plan.ops.is_empty());
+    it.plan = map;
+    let mut lets_go = false;
+    while !it.plan.is_empty() {
+        lets_go |= it.plan.ops.iter().any(|op| match *op {
+            Op::Wake { range, .. } => range.contains(first),
+            Op::Grant { at, .. } => at == first,
+            _ => false,
+        });
+        let now = core::mem::take(&mut it.plan);
+        it.engine.carried_out(&now, &[], &mut it.plan);
+    }
+    assert!(lets_go);
+}
+
+#[test]
 fn case_3c_a_kept_page_comes_back_without_a_read() {
     let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
     it.fault(1, Access::Read);

@@ -2,6 +2,7 @@
 //! carried out one at a time in an order that a seed chooses.
 
 mod account;
+mod around;
 mod cases;
 mod change;
 mod device;

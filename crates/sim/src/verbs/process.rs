@@ -45,6 +45,7 @@ impl World {
         self.tally.note("verb: exit");
         let space = SpaceId(process);
         self.processes.remove(&process);
+        self.held.remove(&process);
         self.model.processes.remove(&process);
         self.clear(space, BOUNDS, |engine, plan| engine.unmap_all(space, plan));
         self.engine.remove_space(space);
