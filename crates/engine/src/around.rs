@@ -2,13 +2,13 @@
 //!
 //! Where a page is in memory but not at this address (another area shows it, or did), to show
 //! it costs a fault and nothing else, and who touches it mostly touches its neighbours next.
-//! So a load that finds its page shows the neighbours that are in memory, too, up to the
-//! bounds of its area: those in one leaf of the page cache, which are 64 KiB, aligned.
+//! So a load that finds its page shows the neighbours that are in memory, too, where they are
+//! meant: those in one leaf of the page cache, which are 64 KiB, aligned.
 //!
 //! Left out are pages for which that would cost somebody something: what is busy; what would
 //! have to leave another address first; a window's marker, which is to be touched; and what is
 //! on trial, which would leave without anybody having had to touch it. Nor does it count as a
-//! touch: a neighbour is as likely to leave as before.
+//! touch.
 //!
 //! Source: `do_fault_around` in Linux's mm/memory.c, and its `fault_around_bytes`, which is
 //! 64 KiB, too.
@@ -52,11 +52,16 @@ impl Engine {
         let is_new = kind != Kind::OnTrial
             && touch.access != Access::Write
             && self.shown_at(no, touch.site).is_none();
-        // In private areas of such machines a page is nowhere else: only who needs it has it.
-        let is_free =
-            self.config.addresses != Addresses::OneIfPrivate || self.is_in_shared_area(touch.site);
-        let wanted = key.object != ANON && is_new && is_free;
+        // It is about to be mapped, and neither taken from elsewhere first nor held up.
+        let is_next = !self.is_elsewhere(no, touch.site) && !self.is_mark_changing(touch.site);
+        let wanted = key.object != ANON && is_new && is_next && self.is_for_all(touch.site);
         wanted.then(|| self.object(key.object).cache.leaf(key.page, &self.nodes))
+    }
+
+    /// May a page be shown there without anybody who has to do without it? Where a private area
+    /// has it alone, only who needs it gets it.
+    fn is_for_all(&self, site: Site) -> bool {
+        self.config.addresses == Addresses::Many || self.is_in_shared_area(site)
     }
 
     fn show_around(&mut self, no: FrameNo, site: Site, plan: &mut Plan) {
@@ -67,6 +72,7 @@ impl Engine {
             && !(frame.doomed || frame.leaving);
         if !is_ready
             || self.shown_at(no, site).is_some()
+            || !self.is_for_all(site)
             || self.is_elsewhere(no, site)
             || self.marked_at(site.space(), site.at()) != Marked::No
         {

@@ -109,7 +109,16 @@ impl Engine {
             is_objects && shown.any(|it| it.space() == space && range.contains(it.at()))
         };
         let frames = (0..self.frames.count()).map(FrameNo);
-        let there: Vec<FrameNo> = frames.filter(is_there).collect();
+        let mut there: Vec<FrameNo> = frames.filter(is_there).collect();
+        // And what is about to be shown.
+        for piece in self.pieces(space, range) {
+            let coming = self.sites_to_close(space, &piece, |_| false);
+            let is_coming = |no: &FrameNo| {
+                let frame = &self.frames[*no];
+                AnonId::of(frame.key()).is_none() && frame.busy == Busy::Mapping
+            };
+            there.extend(coming.into_iter().map(|(_, no)| no).filter(is_coming));
+        }
         for no in &there {
             self.recall(*no);
             self.frames[*no].waited = true;

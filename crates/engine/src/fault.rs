@@ -161,6 +161,12 @@ impl Engine {
 
     /// Case 1d.
     fn fault_beyond_end(&mut self, key: PageKey, touch: Touch, plan: &mut Plan) -> Outcome {
+        // What is about to be mapped must not meet an error there.
+        if let Some(no) = self.lookup(key.object, key.page)
+            && self.frames[no].busy == Busy::Mapping
+        {
+            return self.come_again(no, touch);
+        }
         let object = self.object_mut(key.object);
         if object.options.on_error == OnError::Signal {
             return self.refuse(Signal::Bus);
@@ -285,10 +291,10 @@ impl Engine {
         }
         let frame = &self.frames[no];
         Some(match area.sharing {
+            Sharing::Shared if self.object(key.object).withdrawn => return None,
             _ if !area.prot.contains(faultless_addr::Prot::WRITE) => WriteAccess::Forbidden,
             // A store will be lost, which is another error to be told.
             _ if frame.is_substitute() => WriteAccess::Tracked,
-            Sharing::Shared if self.object(key.object).withdrawn => return None,
             Sharing::Shared if self.object(key.object).options.rights == Rights::ReadOnly => {
                 WriteAccess::Forbidden
             }

@@ -132,12 +132,15 @@ impl Engine {
         } else if late {
             self.heal_where(|mark, _| mark.site == site, plan);
         }
-        // Whoever closes the object waits for this.
+        // Whoever closes the object waits for this; so does whom the machine holds here, because
+        // he met the page while the mark changed. It may be elsewhere by now, or gone.
         plan.wakes.frames = true;
+        plan.push_wake(site);
         if let Some(no) = self.meant_at(site)
             && self.frames[no].is_idle()
         {
-            self.let_go_at(no, site, plan);
+            self.let_go_by_machine(no);
+            self.let_go(no, plan);
         }
     }
 

@@ -82,7 +82,11 @@ fn stay_awake(handler: &mut Handler) -> bool {
         awake_in_turns(AWAKE, TURN, || io.has_ended())
     } else if handler.quick_takings >= QUICK {
         io.flush();
-        awake(A_WHILE, || io.has_ended())
+        let came = awake(A_WHILE, || io.has_ended());
+        if !came {
+            handler.quick_takings = 0;
+        }
+        came
     } else {
         return false;
     };
@@ -192,7 +196,7 @@ impl<M: Machine> Core<M> {
         handler.held.clear();
         self.carry_out(&mut handler.worker, Reads::Queue);
         let quick = handler.worker.io.in_flight() == 0;
-        handler.quick_takings = if quick { handler.quick_takings + 1 } else { 0 };
+        handler.quick_takings = if quick { handler.quick_takings.saturating_add(1) } else { 0 };
     }
 
     fn serve_held(&self, handler: &mut Handler, came: Came) {

@@ -167,7 +167,7 @@ impl World {
             self.held.insert(process, addr.page_start());
         }
         let outcome = self.plan(|engine, plan| engine.fault(space, addr, kind, waiter, plan));
-        if !matches!(outcome, Outcome::Waiting(_)) {
+        if matches!(outcome, Outcome::NoFrame(_) | Outcome::Signal(_)) {
             self.held.remove(&process);
         }
         let own = self.engine.own_frame(space, addr);

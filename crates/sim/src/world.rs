@@ -243,6 +243,7 @@ impl World {
             }
         }
         self.failing = false;
+        self.finish_tasks();
         self.look_at_everything();
         for process in self.processes.keys().copied().collect::<Vec<_>>() {
             self.exit(process);
@@ -315,6 +316,7 @@ impl World {
         while !self.tasks.is_empty() {
             self.advance_task();
         }
+        assert!(self.held.is_empty(), "nobody lets them go: {:?}", self.held);
     }
 
     pub(crate) fn flush(&mut self, object: ObjectId) {

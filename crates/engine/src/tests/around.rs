@@ -72,9 +72,11 @@ impl Fixture {
         pages
     }
 
+    /// Is what the area means at this offset shown there?
     fn is_shown(&self, area: VirtRange, page: u64) -> bool {
         let site = Site::new(SPACE, area.start.plus_pages(page));
-        self.engine.shown_at(self.frame(page), site).is_some()
+        let no = self.engine.meant_at(site).unwrap();
+        self.engine.shown_at(no, site).is_some()
     }
 
     fn frame(&self, page: u64) -> FrameNo {
@@ -154,16 +156,23 @@ fn what_is_on_trial_has_to_be_touched() {
 #[test]
 fn nothing_is_taken_from_another_address() {
     let mut f = fixture(Addresses::One);
-    let (first, second) = (f.map(0, FILE), f.map(0, FILE));
-    assert_eq!(f.load(first, 20), [(16, 32)]);
-    // The page that is touched is taken from there, when it has left; the others stay.
+    let (first, second) = (f.map(16, 24), f.map(0, FILE));
+    assert_eq!(f.load(first, 4), [(0, 8)]);
+    // The page that is touched has to leave first: until then the others stay where they are,
+    // also those that are nowhere.
     assert_eq!(f.load(second, 21), []);
-    assert!(f.is_shown(first, 22) && !f.is_shown(second, 22));
+    assert!(f.is_shown(first, 6) && !f.is_shown(second, 22) && !f.is_shown(second, 24));
 }
 
 #[test]
 fn a_private_area_has_what_it_touches_alone() {
-    let mut f = fixture(Addresses::OneIfPrivate);
+    for addresses in [Addresses::OneIfPrivate, Addresses::One] {
+        private_area_touches_alone(addresses);
+    }
+}
+
+fn private_area_touches_alone(addresses: Addresses) {
+    let mut f = fixture(addresses);
     let range = f.map(0, FILE);
     let request = MapRequest {
         place: Place::Fixed(range.start),

@@ -143,6 +143,48 @@ fn case_3a_a_store_at_one_address_while_the_page_is_mapped_at_another() {
 }
 
 #[test]
+fn case_3c_where_an_error_is_being_set_who_waits_is_let_go_when_it_is() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    let all = PageRange::new(PageIndex(0), PageIndex(4));
+    let second = it.engine.map_object(SPACE, it.object, PageIndex(0), 4, Prot::READ).unwrap();
+    it.engine.prefetch(it.object, all, &mut it.plan);
+    it.carry_out();
+    let at = it.base.plus_pages(1);
+    it.engine.will_mark(SPACE, at);
+    it.fault(1, Access::Read);
+    assert!(it.plan.ops.is_empty());
+    // Once the page forgot them when it was shown elsewhere.
+    it.base = second.start;
+    it.fault(1, Access::Read);
+    it.carry_out();
+    it.engine.marked(SPACE, at, &mut it.plan);
+    let wakes = |op: &Op| matches!(*op, Op::Wake { range, .. } if range.contains(at));
+    assert!(it.plan.ops.iter().any(wakes));
+}
+
+#[test]
+fn case_1d_not_while_the_page_is_on_its_way_to_the_address() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    it.engine.prefetch(it.object, PageRange::new(PageIndex(3), PageIndex(4)), &mut it.plan);
+    let read = core::mem::take(&mut it.plan);
+    it.engine.carried_out(&read, &[], &mut it.plan);
+    it.engine.read_ended(
+        PageIndex(3),
+        &[it.engine.lookup(it.object, PageIndex(3)).unwrap()],
+        ReadEnd::GOOD,
+        &mut it.plan,
+    );
+    let map = core::mem::take(&mut it.plan);
+    assert!(matches!(map.ops[..], [Op::Map { .. }]));
+    it.engine.set_size(it.object, PAGE_BYTES, ResizedBy::Others, &mut it.plan);
+    // An error that the driver makes there now would meet the page.
+    assert!(matches!(it.fault(3, Access::Read), Outcome::Waiting(_)));
+    it.engine.carried_out(&map, &[], &mut it.plan);
+    it.carry_out();
+    assert_eq!(it.fault(3, Access::Read), Outcome::Signal(Signal::Bus));
+}
+
+#[test]
 fn case_3c_a_kept_page_comes_back_without_a_read() {
     let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
     it.fault(1, Access::Read);

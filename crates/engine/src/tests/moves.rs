@@ -440,5 +440,14 @@ fn what_one_space_has_leaves_all_and_not_while_it_is_pinned() {
     it.engine.unpin(&mut pin, &mut it.plan);
     while vacated(&mut it).is_some() {}
     assert_eq!(shown(&it), [false, false, false, true]);
+    // What is about to be shown there is waited for.
+    it.engine.fault(other, addr(23), Access::Read, Waiter::Machine, &mut it.plan);
+    let map = core::mem::take(&mut it.plan);
+    assert!(it.engine.vacate_step(other, pages(0, 64), &mut it.plan).is_some());
+    assert!(it.plan.keep.is_empty(), "{:?}", it.plan.keep);
+    it.plan = map;
+    it.carry_out();
+    while vacated(&mut it).is_some() {}
+    assert_eq!(shown(&it), [false; 4]);
     it.engine.check_invariants();
 }

@@ -128,6 +128,8 @@ impl SharedMachine {
         if let Some(client) = clients.get_mut(space.index()).and_then(Option::take) {
             let _ = epoll::delete(&self.epoll, &client.uffd);
         }
+        drop(clients);
+        self.lock_faults().forget(space);
     }
 
     fn client(&self, space: SpaceId) -> Option<Arc<Client>> {

@@ -27,6 +27,12 @@ impl Turns {
         faults.push_back(held);
     }
 
+    /// Nobody serves the faults of a client that is none any more.
+    pub fn forget(&mut self, space: SpaceId) {
+        self.faults.remove(&space);
+        self.order.retain(|it| *it != space);
+    }
+
     /// The next fault.
     pub fn pop(&mut self) -> Option<Held> {
         let space = self.order.pop_front()?;
@@ -67,6 +73,10 @@ mod tests {
         assert_eq!(order, [(2, 7), (1, 1), (3, 8), (1, 2)]);
         turns.push(held(1, 9));
         assert_eq!((taken(&mut turns), taken(&mut turns)), (Some((1, 9)), None));
+        turns.push(held(2, 1));
+        turns.push(held(1, 2));
+        turns.forget(SpaceId(2));
+        assert_eq!((taken(&mut turns), taken(&mut turns)), (Some((1, 2)), None));
         assert!(turns.faults.is_empty() && turns.order.is_empty(), "{turns:?}");
     }
 }
