@@ -49,13 +49,15 @@ impl Engine {
     fn leaf_to_show(&self, no: FrameNo, touch: Touch) -> Option<Leaf> {
         let (key, kind) = (self.frames[no].key(), self.frames[no].kind);
         // Around a page that was on trial are others that were taken away with it, or are there.
-        let is_new = kind != Kind::OnTrial
+        let is_wanted = kind != Kind::OnTrial
             && touch.access != Access::Write
-            && self.shown_at(no, touch.site).is_none();
-        // It is about to be mapped, and neither taken from elsewhere first nor held up.
-        let is_next = !self.is_elsewhere(no, touch.site) && !self.is_mark_changing(touch.site);
-        let wanted = key.object != ANON && is_new && is_next && self.is_for_all(touch.site);
-        wanted.then(|| self.object(key.object).cache.leaf(key.page, &self.nodes))
+            && key.object != ANON
+            && self.shown_at(no, touch.site).is_none()
+            && self.is_for_all(touch.site)
+            // It is about to be mapped, and neither taken from elsewhere first nor held up.
+            && !self.is_elsewhere(no, touch.site)
+            && !self.is_mark_changing(touch.site);
+        is_wanted.then(|| self.object(key.object).cache.leaf(key.page, &self.nodes))
     }
 
     /// May a page be shown there without anybody who has to do without it? Where a private area
