@@ -2,6 +2,7 @@
 //! says whether a change has made the library do more, on however slow or busy a machine.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use faultless_measure::problem::{Problem, Result};
@@ -63,6 +64,19 @@ pub enum Counted {
     Allocations,
     /// Instructions of the thread that takes a step, which the case names.
     Instructions,
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Counted::DeviceReads => "pages read",
+            Counted::DeviceWrites => "pages written",
+            Counted::SystemCalls => "system calls",
+            Counted::Evictions => "pages evicted",
+            Counted::Allocations => "allocations",
+            Counted::Instructions => "instructions",
+        })
+    }
 }
 
 /// A count beside its bound.
@@ -183,7 +197,7 @@ pub fn table(counts: &[Held]) -> Table {
         table.row(vec![
             held.case.clone(),
             held.system.as_ref().map_or("-".to_owned(), System::to_string),
-            format!("{:?}", held.counted),
+            held.counted.to_string(),
             found,
             format!("{:.3}", held.at_most),
             verdict.to_owned(),

@@ -1,15 +1,18 @@
 //! How many system calls this process makes: a counter of the kernel's, for measurements.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::{Errno, last_errno};
 
-/// The tracepoint that every system call passes (see perf_event_open(2)).
-const NUMBER_FILES: [&str; 2] = [
-    "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id",
-    "/sys/kernel/debug/tracing/events/raw_syscalls/sys_enter/id",
-];
+/// Where most systems mount the kernel's list of tracepoints.
+const TRACEFS: &str = "/sys/kernel/tracing";
+/// The number of the tracepoint that every system call passes (see perf_event_open(2)).
+const NUMBER_FILE: &str = "events/raw_syscalls/sys_enter/id";
 /// `PERF_TYPE_TRACEPOINT`.
 const TYPE_TRACEPOINT: u32 = 2;
 /// `perf_event_attr.inherit`: threads made from now on are counted, too.
@@ -39,15 +42,13 @@ struct Attributes {
 pub struct SystemCalls(OwnedFd);
 
 impl SystemCalls {
-    /// Begins to count. `ENOENT` where the kernel shows no tracepoints, `EACCES` or `EPERM`
-    /// where it shows them to others only.
+    /// Begins to count. `ENOENT` or `ENODEV` where the kernel has no tracepoints, `EACCES` or
+    /// `EPERM` where it shows them to others only.
     pub fn begin() -> Result<SystemCalls, Errno> {
-        let mut numbers = NUMBER_FILES.iter().filter_map(|file| fs::read_to_string(file).ok());
-        let number = numbers.next().and_then(|number| number.trim().parse().ok());
         let attributes = Attributes {
             kind: TYPE_TRACEPOINT,
             size: size_of::<Attributes>() as u32,
-            config: number.ok_or(Errno::NOENT)?,
+            config: tracepoint()?,
             flags: FLAG_INHERIT,
             ..Attributes::default()
         };
@@ -78,6 +79,26 @@ impl SystemCalls {
             _ => Err(Errno::IO),
         }
     }
+}
+
+/// The tracepoint's number, also where nobody has mounted the list of them.
+fn tracepoint() -> Result<u64, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let number = rustix::fs::open(format!("{TRACEFS}/{NUMBER_FILE}"), flags, Mode::empty())
+        .or_else(|refused| match refused {
+            Errno::NOENT => rustix::fs::openat(tracefs()?, NUMBER_FILE, flags, Mode::empty()),
+            refused => Err(refused),
+        })?;
+    let mut digits = String::new();
+    File::from(number).read_to_string(&mut digits).map_err(|_| Errno::IO)?;
+    digits.trim().parse().map_err(|_| Errno::IO)
+}
+
+/// A mount of tracefs at no path, which ends with its descriptor (fsopen(2), fsmount(2)).
+fn tracefs() -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_create(&context)?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 #[cfg(test)]
