@@ -1,4 +1,4 @@
-//! The report as text: a table for each case, then what was to be reached.
+//! The report as text: a table for each case, as they end; then what was to be reached.
 
 use faultless_measure::size::Size;
 use faultless_measure::table::Table;
@@ -20,12 +20,9 @@ pub fn ratio(result: &CaseResult, target: &Target) -> Option<f64> {
     result.ratio(&target.ours, &target.against, figure)
 }
 
-/// All of it.
-pub fn text(report: &Report) -> String {
+/// What there is to say after the last case.
+pub fn end(report: &Report) -> String {
     let mut text = String::new();
-    for result in &report.cases {
-        text += &case(result);
-    }
     if !report.costs.is_empty() {
         text += &format!("{}\n", costs::table(&report.costs));
     }
@@ -38,10 +35,12 @@ pub fn text(report: &Report) -> String {
     for note in &report.notes {
         text += &format!("note    {note}\n");
     }
+    text += &format!("machine {}\n", report.machine);
     text + &format!("repeat  {}\n", report.command)
 }
 
-fn case(result: &CaseResult) -> String {
+/// What a case came to.
+pub fn case(result: &CaseResult) -> String {
     let case = &result.case;
     let definition = case.workload.definition();
     let (unit, done) = match definition.shape(case) {

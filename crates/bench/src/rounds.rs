@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use faultless_measure::cgroup::Cgroup;
 use faultless_measure::cleanup;
 use faultless_measure::disk;
+use faultless_measure::machine;
 use faultless_measure::problem::{Problem, Result};
 use faultless_sys::step;
 use serde::Serialize;
@@ -260,7 +260,7 @@ fn open_with_small_ahead(path: &Path) -> Result<File> {
     let plain = |error: std::io::Error| {
         Problem::new(format!("its read-ahead can't be set to {SMALL_AHEAD_KIB} KiB: {error}"))
     };
-    let setting = ahead_setting(path).map_err(plain)?;
+    let setting = machine::read_ahead_setting(path).map_err(plain)?;
     let before = fs::read_to_string(&setting).map_err(plain)?;
     // Under the lock of what signals undo: none comes in between.
     let opened = cleanup::uninterrupted(|| {
@@ -270,14 +270,4 @@ fn open_with_small_ahead(path: &Path) -> Result<File> {
         file
     });
     opened.map_err(plain)
-}
-
-/// Where the kernel keeps the read-ahead of a file's device, or of the disk that it is a
-/// partition of.
-fn ahead_setting(path: &Path) -> std::io::Result<PathBuf> {
-    let device = fs::metadata(path)?.dev();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let block = PathBuf::from(format!("/sys/dev/block/{major}:{minor}"));
-    let places = [block.join("bdi/read_ahead_kb"), block.join("../bdi/read_ahead_kb")];
-    places.into_iter().find(|place| place.exists()).ok_or(std::io::ErrorKind::NotFound.into())
 }

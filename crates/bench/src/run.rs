@@ -1,6 +1,9 @@
 //! Runs what the options ask for, and says what came of it.
 
+use std::fs;
+
 use faultless_measure::disk;
+use faultless_measure::machine::Machine;
 use faultless_measure::problem::{Problem, Result};
 use serde::Serialize;
 
@@ -21,6 +24,8 @@ pub struct Report {
     pub ok: bool,
     /// The command that does it again.
     pub command: String,
+    /// What measured.
+    pub machine: Machine,
     /// Workload by workload.
     pub cases: Vec<CaseResult>,
     /// What was to be reached.
@@ -47,12 +52,14 @@ pub struct Reached {
     pub met: Option<bool>,
 }
 
-/// Runs it; the report can be printed by [`report::text`] or as JSON.
-pub fn run(options: &Options) -> Result<Report> {
+/// Runs it. `each` is given what a case came to as soon as that is known, for all of them may
+/// take hours; the report, which has them too, is for [`report::end`] or JSON.
+pub fn run(options: &Options, mut each: impl FnMut(&CaseResult) -> Result<()>) -> Result<Report> {
     check(options)?;
     let mut report = Report {
         ok: true,
         command: options.command(),
+        machine: Machine::this(&options.dir),
         cases: Vec::new(),
         reached: Vec::new(),
         costs: Vec::new(),
@@ -73,6 +80,10 @@ pub fn run(options: &Options) -> Result<Report> {
         let result = rounds::run_case(options, &case, &mut suitable)?;
         // A system that can't do a case is a remark; a wrong byte is not.
         report.ok &= !result.failed.values().any(|why| why.contains("WRONG"));
+        if let Some(dir) = &options.plot {
+            report.notes.extend(plot::case(&result, dir)?);
+        }
+        each(&result)?;
         report.reached.extend(reached(&result));
         report.cases.push(result);
         content = Some(suitable);
@@ -82,7 +93,7 @@ pub fn run(options: &Options) -> Result<Report> {
         report.costs = costs::run(&options.dir)?;
     }
     if let Some(dir) = &options.plot {
-        report.notes.extend(plot::write(&report, dir)?);
+        report.notes.extend(plot::ratios(&report.reached, dir)?);
     }
     Ok(report)
 }
@@ -102,6 +113,10 @@ fn check(options: &Options) -> Result<()> {
             "give a budget of 1 MiB at least, and a file of twice the budget or more: \
              --memory 64M --size 512M",
         ));
+    }
+    // Not known only after hours.
+    if let Some(dir) = &options.plot {
+        fs::create_dir_all(dir).map_err(Problem::on("make", dir))?;
     }
     Ok(())
 }

@@ -9,8 +9,9 @@ use crate::problem::Result;
 
 /// Runs it.
 pub fn run(args: &BenchArgs, output: Output) -> Result<Outcome> {
-    let report = faultless_bench::run(&options(args))?;
-    output.print(&report, || report::text(&report))?;
+    let report =
+        faultless_bench::run(&options(args), |result| output.show(|| report::case(result)))?;
+    output.print(&report, || report::end(&report))?;
     Ok(if report.ok { Outcome::Ok } else { Outcome::Failed })
 }
 

@@ -54,6 +54,14 @@ impl Output {
         print(&text)
     }
 
+    /// Prints a part of a result that people get before the rest is known.
+    pub fn show(self, text: impl FnOnce() -> String) -> Result<()> {
+        match self {
+            Output::Text => print(&text()),
+            Output::Json => Ok(()),
+        }
+    }
+
     /// Says something to whoever watches; programs are told in the result.
     pub fn note(self, text: Arguments<'_>) {
         if self == Output::Text && io::stderr().is_terminal() {

@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{disk_dir, json, number, run, stderr};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use common::{disk_dir, json, number, run, stderr, tool};
 use serde_json::Value;
 
 fn bench(more: &[&str]) -> (Value, tempfile::TempDir) {
@@ -80,8 +83,30 @@ fn every_workload_by_every_system() {
     }
     let drawn = std::fs::read_dir(plots.path()).expect("it is there").count();
     assert!(drawn > cases.len(), "{drawn} pictures");
+    assert!(number(&report, "/machine/memory_bytes") > 0.0);
     let repeat = report["command"].as_str().expect("how to repeat it");
     assert!(repeat.starts_with("faultless bench --size 36M --memory 12M --threads 2"), "{repeat}");
+}
+
+#[test]
+fn what_a_case_came_to_is_told_before_the_next_one_begins() {
+    let (files, plots) = (disk_dir(), disk_dir());
+    let mut bench = tool();
+    bench.args(["bench", "--workload", "W1,W5", "--system", "inline", "--runs", "1"]);
+    bench.args(["--threads", "1,2", "--size", "4M", "--memory", "1M", "--seconds", "600"]);
+    bench.arg("--dir").arg(files.path()).arg("--plot").arg(plots.path().join("new"));
+    let mut bench = bench.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut lines =
+        BufReader::new(bench.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let row = lines.find(|line| line.starts_with("inline"));
+    let still_runs = bench.try_wait().expect("it is ours").is_none();
+    let pid = rustix::process::Pid::from_child(&bench);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it can be ended");
+    bench.wait().expect("it ends");
+    assert!(row.is_some() && still_runs, "{row:?}");
+    let drawn = std::fs::read_dir(plots.path().join("new")).expect("it was made").count();
+    assert!(drawn > 0, "no picture");
+    assert_eq!(std::fs::read_dir(files.path()).expect("it is there").count(), 0, "files are left");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | [`counters`] | what this process has used, as the kernel counts it |
 //! | [`cgroup`] | a bound on memory, the kernel's page cache included |
 //! | [`disk`] | temporary files, and the page cache of them |
+//! | [`machine`] | what it is that measures |
 //! | [`cleanup`] | nothing is left behind |
 //! | [`size`], [`table`], [`progress`], [`problem`] | what people read and write |
 
@@ -18,6 +19,7 @@ pub mod cgroup;
 pub mod cleanup;
 pub mod counters;
 pub mod disk;
+pub mod machine;
 pub mod model;
 pub mod order;
 pub mod problem;

@@ -10,25 +10,27 @@ use std::path::Path;
 
 use faultless_measure::problem::{Problem, Result};
 
-use crate::run::Report;
+use crate::rounds::CaseResult;
+use crate::run::Reached;
 use crate::system::System;
 
-/// Draws what there is to draw into `dir`, which is made; answers a remark for each picture.
-pub fn write(report: &Report, dir: &Path) -> Result<Vec<String>> {
-    fs::create_dir_all(dir).map_err(Problem::on("make", dir))?;
-    let mut pictures = Vec::new();
-    for result in &report.cases {
-        let name = file_name(&result.case.name());
-        pictures.push((format!("{name}-time.svg"), curves::draw(result)));
-        pictures.extend(ladder::draw(result).map(|svg| (format!("{name}-latency.svg"), svg)));
-    }
-    pictures.extend(bars::draw(&report.reached).map(|svg| ("ratios.svg".to_owned(), svg)));
-    let write = |(name, svg): (String, String)| {
-        let path = dir.join(name);
-        fs::write(&path, svg).map_err(Problem::on("write", &path))?;
-        Ok(format!("drawn: {}", path.display()))
-    };
-    pictures.into_iter().map(write).collect()
+/// Draws a case into `dir`; answers a remark for each picture.
+pub fn case(result: &CaseResult, dir: &Path) -> Result<Vec<String>> {
+    let name = file_name(&result.case.name());
+    let over_time = (format!("{name}-time.svg"), curves::draw(result));
+    let latency = ladder::draw(result).map(|svg| (format!("{name}-latency.svg"), svg));
+    let pictures = [Some(over_time), latency].into_iter().flatten();
+    pictures.map(|(name, svg)| write(&dir.join(name), &svg)).collect()
+}
+
+/// Draws what was to be reached into `dir`, if anything was.
+pub fn ratios(reached: &[Reached], dir: &Path) -> Result<Option<String>> {
+    bars::draw(reached).map(|svg| write(&dir.join("ratios.svg"), &svg)).transpose()
+}
+
+fn write(path: &Path, svg: &str) -> Result<String> {
+    fs::write(path, svg).map_err(Problem::on("write", path))?;
+    Ok(format!("drawn: {}", path.display()))
 }
 
 /// A case's name as part of a file's.
