@@ -1,15 +1,19 @@
 //! The names of pages that left lately, in a table of fixed size.
 //!
 //! ```text
-//!   hash(key) ──► bucket ──► [fingerprint │ epoch] × 8
-//!                             16 bits       16 bits
+//!   hash(key) ──► bucket ──► [fingerprint × 8 │ epoch × 8], 16 bits each
+//!                             newest … oldest
 //! ```
 //!
 //! A ghost lives for as many insertions as the table is meant to hold names. Nothing
-//! removes it then: its epoch is too old to match, and the next insertion that needs the
-//! slot takes it. With two slots for each name few are pushed out early; with one, some
-//! are, and the table is half as big. A stranger passes for a ghost about once in eight thousand look-ups, which costs a
-//! cache nothing but a wrong guess.
+//! removes it then: its epoch is too old to match, and those that come after it push it out of
+//! its bucket. With two slots for each name few are pushed out early; with one, some
+//! are, and the table is half as big. A stranger passes for a ghost about once in eight
+//! thousand look-ups, which costs a cache nothing but a wrong guess.
+//!
+//! A page that comes is looked up and one that leaves is inserted, so both are a few
+//! instructions without a loop: the fingerprints of a bucket are one word, in which all are
+//! compared at once, and to insert is to shift.
 //!
 //! Source: the ghost queue of S3-FIFO (Yang et al., SOSP 2023, section 4.2), which
 //! stores fingerprints in a bucketed table in this way.
@@ -31,18 +35,57 @@ pub enum Slots {
     Two = 2,
 }
 
+/// Pages next to each other whose buckets are, too.
+const NEIGHBOURS: u64 = 8;
+
 /// Epochs that a ghost lives, where there are that many names. Coarse enough for 16 bits
 /// to last 256 lifetimes, fine enough for a lifetime to be right within half a percent.
 const EPOCHS_PER_LIFE: u32 = 256;
 
+/// 16 bits of each slot in a word, the newest lowest.
+type Lanes = u128;
+
+const LANE_BITS: u32 = Lanes::BITS / WAYS as u32;
+/// 1 in each lane.
+const ONES: Lanes = Lanes::MAX / u16::MAX as Lanes;
+/// The highest bit of each lane.
+const HIGHS: Lanes = ONES << (LANE_BITS - 1);
+
 #[derive(Clone, Copy, Default)]
-struct Slot {
-    /// 0 in an empty slot.
-    fingerprint: u16,
-    epoch: u16,
+struct Bucket {
+    /// 0 in empty slots.
+    fingerprints: Lanes,
+    epochs: Lanes,
 }
 
-type Bucket = [Slot; WAYS];
+impl Bucket {
+    /// The slot with this fingerprint; with 0, the first that is empty.
+    fn find(&self, fingerprint: u16) -> Option<u32> {
+        let differing = self.fingerprints ^ (ONES * Lanes::from(fingerprint));
+        // The lowest bit that is left is that of the lowest lane that was 0: those below it
+        // lend nothing (Mycroft's test for a zero byte, with wider ones).
+        let zero = differing.wrapping_sub(ONES) & !differing & HIGHS;
+        (zero != 0).then(|| zero.trailing_zeros() / LANE_BITS)
+    }
+
+    fn epoch(&self, slot: u32) -> u16 {
+        (self.epochs >> (slot * LANE_BITS)) as u16
+    }
+
+    /// Puts a ghost before all others; what was before `slot` moves on by one, and what is in
+    /// it is lost.
+    fn push(&mut self, slot: u32, fingerprint: u16, epoch: u16) {
+        let moving = Lanes::MAX >> ((WAYS as u32 - 1 - slot) * LANE_BITS);
+        let pushed =
+            |lanes: Lanes, new: u16| lanes & !moving | lanes << LANE_BITS & moving | new as Lanes;
+        self.fingerprints = pushed(self.fingerprints, fingerprint);
+        self.epochs = pushed(self.epochs, epoch);
+    }
+
+    fn clear(&mut self, slot: u32) {
+        self.fingerprints &= !(Lanes::from(u16::MAX) << (slot * LANE_BITS));
+    }
+}
 
 /// Remembers the last pages that left.
 pub struct Ghosts {
@@ -69,15 +112,9 @@ impl Ghosts {
     pub fn insert(&mut self, key: PageKey) {
         let epoch = self.epoch();
         let (bucket, fingerprint) = self.place(key);
-        let slots = &mut self.buckets[bucket];
-        let age = |slot: &Slot| match slot.fingerprint {
-            0 => u16::MAX,
-            _ => epoch.wrapping_sub(slot.epoch),
-        };
-        let same = slots.iter().position(|slot| slot.fingerprint == fingerprint);
-        let oldest = || (0..WAYS).max_by_key(|&way| age(&slots[way])).unwrap_or(0);
-        let way = same.unwrap_or_else(oldest);
-        slots[way] = Slot { fingerprint, epoch };
+        let bucket = &mut self.buckets[bucket];
+        let slot = bucket.find(fingerprint).or_else(|| bucket.find(0));
+        bucket.push(slot.unwrap_or(WAYS as u32 - 1), fingerprint, epoch);
         self.inserts += 1;
     }
 
@@ -85,13 +122,10 @@ impl Ghosts {
     pub fn take(&mut self, key: PageKey) -> bool {
         let (epoch, life) = (self.epoch(), self.epochs_per_life);
         let (bucket, fingerprint) = self.place(key);
-        let slots = &mut self.buckets[bucket];
-        let Some(slot) = slots.iter_mut().find(|slot| slot.fingerprint == fingerprint) else {
-            return false;
-        };
-        let alive = epoch.wrapping_sub(slot.epoch) <= life;
-        *slot = Slot::default();
-        alive
+        let bucket = &mut self.buckets[bucket];
+        let Some(slot) = bucket.find(fingerprint) else { return false };
+        bucket.clear(slot);
+        epoch.wrapping_sub(bucket.epoch(slot)) <= life
     }
 
     /// The memory that the table uses.
@@ -102,9 +136,10 @@ impl Ghosts {
     /// Panics if a bucket holds one fingerprint twice.
     pub fn check_invariants(&self) {
         for bucket in &self.buckets {
-            for (way, slot) in bucket.iter().enumerate() {
-                let twin = bucket[..way].iter().any(|other| other.fingerprint == slot.fingerprint);
-                assert!(slot.fingerprint == 0 || !twin, "a ghost is in its bucket twice");
+            for slot in 0..WAYS as u32 {
+                let fingerprint = (bucket.fingerprints >> (slot * LANE_BITS)) as u16;
+                let is_first = bucket.find(fingerprint) == Some(slot);
+                assert!(fingerprint == 0 || is_first, "a ghost is in its bucket twice");
             }
         }
     }
@@ -113,11 +148,16 @@ impl Ghosts {
         (self.inserts / self.inserts_per_epoch) as u16
     }
 
-    /// The bucket that `key` belongs to, and its fingerprint, which is not 0.
+    /// The bucket that `key` belongs to, and its fingerprint, which is not 0. Neighbours belong
+    /// to neighbours, so that those who come and leave in order are in few cache lines.
     fn place(&self, key: PageKey) -> (usize, u16) {
-        let hash = mix(key.page.0 ^ mix(u64::from(key.object.0)));
-        let bucket = ((hash >> 32) * self.buckets.len() as u64) >> 32;
-        (bucket as usize, (hash as u16).max(1))
+        let (group, page) = (key.page.0 / NEIGHBOURS, key.page.0 % NEIGHBOURS);
+        let hash = mix(group ^ mix(u64::from(key.object.0)));
+        let buckets = self.buckets.len() as u64;
+        let bucket = (((hash >> 32) * buckets) >> 32) + page;
+        let bucket = if bucket < buckets { bucket } else { bucket % buckets };
+        // Where there are few buckets, neighbours meet in one.
+        (bucket as usize, (hash as u16 ^ page as u16).max(1))
     }
 }
 
@@ -131,6 +171,8 @@ fn mix(value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use faultless_addr::{ObjectId, PageIndex};
 
     use super::*;
@@ -156,6 +198,35 @@ mod tests {
             let stale = (0..lately - margin).filter(|&page| ghosts.take(key(page))).count();
             assert!(stale as u64 <= 1 + total / 500, "{stale} of {names} are too old");
         }
+    }
+
+    #[test]
+    fn a_bucket_keeps_the_newest_in_order_and_fills_holes_first() {
+        let mut bucket = Bucket::default();
+        let push = |bucket: &mut Bucket, fingerprint: u16| {
+            let slot = bucket.find(fingerprint).or_else(|| bucket.find(0)).unwrap_or(7);
+            bucket.push(slot, fingerprint, fingerprint + 100);
+        };
+        let held = |bucket: &Bucket| {
+            let lanes = |lanes: Lanes| (0..8).map(move |n| (lanes >> (16 * n)) as u16);
+            lanes(bucket.fingerprints).zip(lanes(bucket.epochs)).collect::<Vec<_>>()
+        };
+        let pairs = |these: [u16; 8]| these.map(|fingerprint| (fingerprint, fingerprint + 100));
+        // Lanes that differ in the lowest bit only, and the largest: what a borrow would spoil.
+        let nine = [1, 0x100, 0xffff - 200, 2, 3, 0x8000, 0x7fff, 4, 5];
+        nine.into_iter().for_each(|it| push(&mut bucket, it));
+        assert_eq!(held(&bucket), pairs([5, 4, 0x7fff, 0x8000, 3, 2, 0xffff - 200, 0x100]));
+        for (slot, (fingerprint, _)) in (0..).zip(held(&bucket)) {
+            assert_eq!(bucket.find(fingerprint), Some(slot));
+            assert_eq!(bucket.epoch(slot), fingerprint + 100);
+        }
+        assert_eq!((bucket.find(1), bucket.find(0)), (None, None));
+        push(&mut bucket, 3);
+        assert_eq!(held(&bucket), pairs([3, 5, 4, 0x7fff, 0x8000, 2, 0xffff - 200, 0x100]));
+        bucket.clear(4);
+        assert_eq!((bucket.find(0x8000), bucket.find(0)), (None, Some(4)));
+        push(&mut bucket, 6);
+        assert_eq!(held(&bucket), pairs([6, 3, 5, 4, 0x7fff, 2, 0xffff - 200, 0x100]));
     }
 
     #[test]
