@@ -71,6 +71,10 @@ pub fn run(options: &Options, mut each: impl FnMut(&CaseResult) -> Result<()>) -
         report.ok = report.counts.iter().all(Held::is_within);
         return Ok(report);
     }
+    // Should that be refused, it is known now, not after hours.
+    if let Some(dir) = &options.plot {
+        fs::create_dir_all(dir).map_err(Problem::on("make", dir))?;
+    }
     let mut content: Option<Content> = None;
     for case in cases(options) {
         let mut suitable = match content.take().filter(|content| content.suits(&case)) {
@@ -113,10 +117,6 @@ fn check(options: &Options) -> Result<()> {
             "give a budget of 1 MiB at least, and a file of twice the budget or more: \
              --memory 64M --size 512M",
         ));
-    }
-    // Not known only after hours.
-    if let Some(dir) = &options.plot {
-        fs::create_dir_all(dir).map_err(Problem::on("make", dir))?;
     }
     Ok(())
 }

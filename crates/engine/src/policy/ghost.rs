@@ -72,9 +72,10 @@ impl Bucket {
         (self.epochs >> (slot * LANE_BITS)) as u16
     }
 
-    /// Puts a ghost before all others; what was before `slot` moves on by one, and what is in
-    /// it is lost.
-    fn push(&mut self, slot: u32, fingerprint: u16, epoch: u16) {
+    /// Puts a ghost before all others, which move on by one, up to where it was, else to the first
+    /// slot that is empty; where none is, the oldest is lost.
+    fn insert(&mut self, fingerprint: u16, epoch: u16) {
+        let slot = self.find(fingerprint).or_else(|| self.find(0)).unwrap_or(WAYS as u32 - 1);
         let moving = Lanes::MAX >> ((WAYS as u32 - 1 - slot) * LANE_BITS);
         let pushed =
             |lanes: Lanes, new: u16| lanes & !moving | lanes << LANE_BITS & moving | new as Lanes;
@@ -112,9 +113,7 @@ impl Ghosts {
     pub fn insert(&mut self, key: PageKey) {
         let epoch = self.epoch();
         let (bucket, fingerprint) = self.place(key);
-        let bucket = &mut self.buckets[bucket];
-        let slot = bucket.find(fingerprint).or_else(|| bucket.find(0));
-        bucket.push(slot.unwrap_or(WAYS as u32 - 1), fingerprint, epoch);
+        self.buckets[bucket].insert(fingerprint, epoch);
         self.inserts += 1;
     }
 
@@ -203,10 +202,7 @@ mod tests {
     #[test]
     fn a_bucket_keeps_the_newest_in_order_and_fills_holes_first() {
         let mut bucket = Bucket::default();
-        let push = |bucket: &mut Bucket, fingerprint: u16| {
-            let slot = bucket.find(fingerprint).or_else(|| bucket.find(0)).unwrap_or(7);
-            bucket.push(slot, fingerprint, fingerprint + 100);
-        };
+        let insert = |bucket: &mut Bucket, it: u16| bucket.insert(it, it + 100);
         let held = |bucket: &Bucket| {
             let lanes = |lanes: Lanes| (0..8).map(move |n| (lanes >> (16 * n)) as u16);
             lanes(bucket.fingerprints).zip(lanes(bucket.epochs)).collect::<Vec<_>>()
@@ -214,18 +210,18 @@ mod tests {
         let pairs = |these: [u16; 8]| these.map(|fingerprint| (fingerprint, fingerprint + 100));
         // Lanes that differ in the lowest bit only, and the largest: what a borrow would spoil.
         let nine = [1, 0x100, 0xffff - 200, 2, 3, 0x8000, 0x7fff, 4, 5];
-        nine.into_iter().for_each(|it| push(&mut bucket, it));
+        nine.into_iter().for_each(|it| insert(&mut bucket, it));
         assert_eq!(held(&bucket), pairs([5, 4, 0x7fff, 0x8000, 3, 2, 0xffff - 200, 0x100]));
         for (slot, (fingerprint, _)) in (0..).zip(held(&bucket)) {
             assert_eq!(bucket.find(fingerprint), Some(slot));
             assert_eq!(bucket.epoch(slot), fingerprint + 100);
         }
         assert_eq!((bucket.find(1), bucket.find(0)), (None, None));
-        push(&mut bucket, 3);
+        insert(&mut bucket, 3);
         assert_eq!(held(&bucket), pairs([3, 5, 4, 0x7fff, 0x8000, 2, 0xffff - 200, 0x100]));
         bucket.clear(4);
         assert_eq!((bucket.find(0x8000), bucket.find(0)), (None, Some(4)));
-        push(&mut bucket, 6);
+        insert(&mut bucket, 6);
         assert_eq!(held(&bucket), pairs([6, 3, 5, 4, 0x7fff, 2, 0xffff - 200, 0x100]));
     }
 
