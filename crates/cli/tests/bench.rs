@@ -111,12 +111,14 @@ fn what_a_case_came_to_is_told_before_the_next_one_begins() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 6] = [
         (&["--workload", "W9"], 2, "W1 to W8"),
         (&["--size", "1M", "--memory", "1M"], 1, "twice the budget"),
         (&["--system", "unheard-of"], 1, "kernel-willneed"),
         (&["--peer", "umap"], 2, "NAME=COMMAND"),
         (&["--quick", "--full"], 2, "cannot be used with"),
+        // Before anything is measured.
+        (&["--seconds", "600", "--plot", "/dev/null/plots"], 1, "/dev/null/plots"),
     ];
     for (arguments, code, words) in cases {
         let output = run(["bench"].iter().chain(arguments));
