@@ -128,7 +128,8 @@ impl Play<'_> {
     ) -> Result<Said, String> {
         let here = dir.join(name);
         let (stats, tools) = (dir.join("stats"), self.dir.join("tools"));
-        let shm = Path::new("/dev/shm").join(format!("faultless-programs-{}", std::process::id()));
+        // Not a name of Faultless's own: those that it leaves there are looked for by tests.
+        let shm = Path::new("/dev/shm").join(format!("xtask-programs-{}", std::process::id()));
         let _ = fs::remove_dir_all(&here);
         for each in [&here, &stats, &tools, &shm] {
             fs::create_dir_all(each).map_err(|error| format!("{}: {error}", each.display()))?;
