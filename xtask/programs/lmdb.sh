@@ -3,7 +3,7 @@
 
 prepare() {
     local records=50000
-    if full; then records=8000000; fi
+    if full; then records=9500000; fi
     {
         printf 'VERSION=3\nformat=print\ntype=btree\nmapsize=4294967296\nHEADER=END\n'
         seq $records | awk '{ printf " %020d\n %d is the value of it; and so on, and so on, and so on, and so on, and so on, and so on, and so on, and so on, and so on, and so on\n", ($1 * 2654435761) % 1000000007, $1 }'
