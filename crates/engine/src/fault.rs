@@ -458,8 +458,11 @@ impl Engine {
     }
 
     fn ahead_limits(&self, object: ObjectId, payer: Payer) -> Limits {
-        let longest = u64::from(self.config.ahead_max);
-        Limits { longest, room: self.allowance(object, payer) }
+        Limits {
+            longest: self.config.ahead_max.into(),
+            room: self.allowance(object, payer),
+            end: self.object(object).pages().end,
+        }
     }
 
     /// The marker of a window was touched: what comes after.

@@ -16,6 +16,9 @@
 //! Once windows are as long as they may be, two are asked for beyond the one whose marker is
 //! touched: the pages of one arrive together, mostly, and while they are mapped and the reader
 //! goes on to them, the backing is busy with the other.
+//!
+//! Whoever begins an object at its first page is taken for somebody who reads on, as by Linux:
+//! a small file is read whole then, by one read and for one fault.
 
 use faultless_addr::{PageIndex, PageRange};
 
@@ -25,6 +28,8 @@ pub const GROUP: u64 = 64;
 
 const STREAMS: usize = 4;
 const FIRST_WINDOW: u64 = 4;
+/// The first window of an object that is begun at its first page.
+const BEGINNING: u64 = 16;
 /// Windows from a touched marker on: the one that begins there, and two more.
 const AHEAD_MAX: u64 = 3;
 const STRIDE_MAX: i64 = 1024;
@@ -74,6 +79,8 @@ pub struct Markers {
 }
 
 impl Markers {
+    const NONE: Markers = Markers { first: PageIndex(u64::MAX), apart: 1 };
+
     /// Is it one of them?
     pub fn has(self, page: PageIndex) -> bool {
         page >= self.first && (page.0 - self.first.0).is_multiple_of(self.apart)
@@ -87,6 +94,8 @@ pub struct Limits {
     pub longest: u64,
     /// Pages that there are frames for at the moment.
     pub room: u64,
+    /// Where the object ends: a window that reaches it has no marker, for nothing comes after.
+    pub end: PageIndex,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,15 +133,20 @@ impl ReadAhead {
         if self.pattern == Pattern::Random || limits.room == 0 {
             return Ahead::Nothing;
         }
+        let begins = self.clock == 0 && page.0 == 0;
         self.clock = self.clock.wrapping_add(1);
         let clock = self.clock;
-        let fresh = self.pattern == Pattern::Sequential;
+        let sequential = self.pattern == Pattern::Sequential;
         let stream = self.stream_of(page);
         stream.used = clock;
-        if stream.next == page.0 && (stream.last != page.0 || fresh) {
-            return stream.lengthen(page, limits, fresh);
+        match () {
+            () if sequential && stream.next == page.0 => stream.begin(page, limits.longest, limits),
+            () if begins => stream.begin(page, BEGINNING, limits),
+            () if stream.next == page.0 && stream.last != page.0 => {
+                stream.begin(page, (stream.window * 2).max(FIRST_WINDOW), limits)
+            }
+            () => stream.follow_stride(page, limits.room.min(limits.longest)),
         }
-        stream.follow_stride(page, limits.room.min(limits.longest))
     }
 
     /// The touched page is the marker of a window that a stream asked for.
@@ -179,16 +193,15 @@ impl ReadAhead {
 }
 
 impl Stream {
-    /// The reader has reached the end of what was read: a longer window from there.
-    fn lengthen(&mut self, page: PageIndex, limits: Limits, at_once: bool) -> Ahead {
-        let window = if at_once { limits.longest } else { (self.window * 2).max(FIRST_WINDOW) };
+    /// The reader has reached the end of what was read: a window from there.
+    fn begin(&mut self, page: PageIndex, window: u64, limits: Limits) -> Ahead {
         self.window = window.min(limits.longest).max(1);
         let pages = PageRange::from_len(page, self.window.min(limits.room));
         self.last = page.0;
         self.next = pages.end.0;
         self.stride = 0;
         let first = page.plus((pages.len() / 2).max(1));
-        Ahead::Window { pages, markers: Markers { first, apart: self.window } }
+        Ahead::Window { pages, markers: self.markers(first, limits) }
     }
 
     /// The reader is at a marker: whole windows that come after all that was asked for, or as
@@ -212,7 +225,15 @@ impl Stream {
         let beyond = if window >= 4 * GROUP { end % part } else { 0 };
         let pages = PageRange::new(PageIndex(self.next), PageIndex(end - beyond));
         self.next = pages.end.0;
-        Ahead::Window { pages, markers: Markers { first: pages.start, apart: window } }
+        Ahead::Window { pages, markers: self.markers(pages.start, limits) }
+    }
+
+    /// Those of the window that was asked for last, from `first` on.
+    fn markers(&self, first: PageIndex, limits: Limits) -> Markers {
+        match self.next < limits.end.0 {
+            true => Markers { first, apart: self.window },
+            false => Markers::NONE,
+        }
     }
 
     fn follow_stride(&mut self, page: PageIndex, longest: u64) -> Ahead {
@@ -243,7 +264,11 @@ mod tests {
 
     use super::*;
 
-    const UP_TO_64: Limits = Limits { longest: 64, room: 1000 };
+    const UP_TO_64: Limits = limits(64, 1000);
+
+    const fn limits(longest: u64, room: u64) -> Limits {
+        Limits { longest, room, end: PageIndex(1 << 40) }
+    }
 
     fn window(ahead: Ahead) -> (u64, u64) {
         match ahead {
@@ -259,16 +284,41 @@ mod tests {
         assert_eq!(window(ahead.note(PageIndex(11), UP_TO_64)), (11, 15));
         assert_eq!(window(ahead.note_marker(PageIndex(13), UP_TO_64)), (15, 23));
         assert_eq!(window(ahead.note_marker(PageIndex(15), UP_TO_64)), (23, 39));
-        assert_eq!(
-            window(ahead.note_marker(PageIndex(23), Limits { longest: 20, room: 99 })),
-            (39, 59)
-        );
+        assert_eq!(window(ahead.note_marker(PageIndex(23), limits(20, 99))), (39, 59));
+    }
+
+    #[test]
+    fn who_begins_at_the_beginning_reads_on() {
+        let mut ahead = ReadAhead::default();
+        let first = ahead.note(PageIndex(0), UP_TO_64);
+        assert_eq!((window(first), &markers(first)[..]), ((0, 16), &[8][..]));
+        assert_eq!(window(ahead.note_marker(PageIndex(8), UP_TO_64)), (16, 48));
+        // Later, a fault there is one like others.
+        assert_eq!(ahead.note(PageIndex(9_000), UP_TO_64), Ahead::Nothing);
+        assert_eq!(ahead.note(PageIndex(0), UP_TO_64), Ahead::Nothing);
+        // And who begins elsewhere hasn't begun at the beginning.
+        let mut ahead = ReadAhead::default();
+        assert_eq!(ahead.note(PageIndex(5_000), UP_TO_64), Ahead::Nothing);
+        assert_eq!(ahead.note(PageIndex(0), UP_TO_64), Ahead::Nothing);
+    }
+
+    #[test]
+    fn where_nothing_comes_after_nothing_asks_for_it() {
+        let ends_at = |page| Limits { end: PageIndex(page), ..UP_TO_64 };
+        for (end, marked) in [(13, &[][..]), (16, &[]), (17, &[8])] {
+            let first = ReadAhead::default().note(PageIndex(0), ends_at(end));
+            assert_eq!((window(first), &markers(first)[..]), ((0, 16), marked), "{end}");
+        }
+        let mut ahead = ReadAhead::default();
+        ahead.note(PageIndex(10), ends_at(23));
+        assert_eq!(markers(ahead.note(PageIndex(11), ends_at(23))), [13]);
+        assert_eq!(markers(ahead.note_marker(PageIndex(13), ends_at(23))), []);
     }
 
     #[test]
     fn long_windows_end_where_groups_do() {
         let mut ahead = ReadAhead::default();
-        let limits = Limits { longest: 512, room: 5000 };
+        let limits = limits(512, 5000);
         ahead.note(PageIndex(10), limits);
         let mut next = ahead.note(PageIndex(11), limits);
         let mut ends = Vec::new();
@@ -314,7 +364,7 @@ mod tests {
         let mut ahead = ReadAhead::default();
         ahead.advise(Pattern::Sequential);
         ahead.note(PageIndex(0), UP_TO_64);
-        let few = |room| Limits { longest: 64, room };
+        let few = |room| limits(64, room);
         assert_eq!(ahead.note_marker(PageIndex(32), few(15)), Ahead::Nothing);
         // Parts of a quarter of a window.
         assert_eq!(window(ahead.note_marker(PageIndex(32), few(40))), (64, 96));
@@ -335,10 +385,10 @@ mod tests {
     #[test]
     fn four_scans_at_once_are_each_followed() {
         let mut ahead = ReadAhead::default();
-        for start in [0, 10_000, 20_000, 30_000] {
+        for start in [100, 10_000, 20_000, 30_000] {
             assert_eq!(ahead.note(PageIndex(start), UP_TO_64), Ahead::Nothing);
         }
-        for start in [0, 10_000, 20_000, 30_000] {
+        for start in [100, 10_000, 20_000, 30_000] {
             assert_eq!(window(ahead.note(PageIndex(start + 1), UP_TO_64)), (start + 1, start + 5));
         }
     }

@@ -417,6 +417,7 @@ fn a_store_waits_for_a_pin_that_comes_to_nothing() {
 fn what_one_space_has_leaves_all_and_not_while_it_is_pinned() {
     let mut it = fixture_of_places();
     let object = it.engine.create(ObjectOptions::file(4 * PAGE_BYTES, Rights::ReadWrite));
+    it.engine.advise(object, Pattern::Random);
     let backing = Backing::Object { object, first: PageIndex(0) };
     it.map(pages(10, 14), backing, Sharing::Shared);
     let other = it.engine.create_space(pages(0, 64));
