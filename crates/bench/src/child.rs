@@ -15,6 +15,7 @@ use crate::costs;
 use crate::job::{ChildJob, Count, Job, Measured};
 use crate::play::play;
 use crate::system::System;
+use crate::systems::bare::Bare;
 use crate::systems::device::{Device, open_direct};
 use crate::systems::kernel::{self, Kernel};
 use crate::systems::ours::{self, Pins, Pointers};
@@ -86,6 +87,7 @@ fn on_system(job: &Job, files: &[File], calls: Option<&SystemCalls>) -> Result<M
             play(case, &Pread::<quick_cache::sync::Cache<_, _>>::new(case, files), calls)
         }
         System::PreadMoka => play(case, &Pread::<moka::sync::Cache<_, _>>::new(case, files), calls),
+        System::Bare => play(case, Bare::map(case, files)?, calls),
         System::Device => play(case, &Device::new(case, files), calls),
         System::Peer(_) => Err(Problem::new("a peer is a program of its own")),
     }
@@ -96,7 +98,9 @@ fn open(job: &Job) -> Result<Vec<File>> {
     let write = job.case.write_percent > 0;
     let open = |path: PathBuf| -> Result<File> {
         let file = match job.system {
-            System::Pread | System::PreadMoka | System::Device => open_direct(&path, write),
+            System::Pread | System::PreadMoka | System::Bare | System::Device => {
+                open_direct(&path, write)
+            }
             // Opened by the parent, while the read-ahead was another.
             System::KernelSmallAhead => io::stdin().as_fd().try_clone_to_owned().map(File::from),
             _ => File::options().read(true).write(write).open(&path),

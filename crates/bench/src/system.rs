@@ -26,6 +26,8 @@ pub enum System {
     PinMany,
     /// Faultless by plain pointers, each batch of pages prefetched.
     Prefetch,
+    /// userfaultfd with nothing around it.
+    Bare,
     /// pread(2) past all caches: what the device gives.
     Device,
     /// A program built elsewhere.
@@ -34,7 +36,7 @@ pub enum System {
 
 impl System {
     /// All but peers.
-    pub const ALL: [System; 11] = {
+    pub const ALL: [System; 12] = {
         use System::*;
         [
             Kernel,
@@ -47,6 +49,7 @@ impl System {
             Pin,
             PinMany,
             Prefetch,
+            Bare,
             Device,
         ]
     };
@@ -70,6 +73,7 @@ impl System {
             System::Pin => "Faultless by pin",
             System::PinMany => "Faultless by pin_many, a batch at a time",
             System::Prefetch => "Faultless by prefetch of a batch, then by pointer",
+            System::Bare => "userfaultfd alone: signal, pread(O_DIRECT), copy; no Faultless",
             System::Device => "pread(O_DIRECT) without a cache: the device",
             System::Peer(_) => "a program given by --peer",
         }
@@ -103,6 +107,7 @@ impl std::fmt::Display for System {
             System::Pin => "pin",
             System::PinMany => "pin-many",
             System::Prefetch => "prefetch",
+            System::Bare => "bare",
             System::Device => "device",
             System::Peer(name) => name,
         })

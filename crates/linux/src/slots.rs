@@ -156,6 +156,9 @@ impl Slots {
     /// as the pages dropped to make room are then the scattered ones, the pool becomes
     /// whole again by itself.
     pub fn take_for_back(&mut self, wanted: u32) -> Option<Taken> {
+        if wanted == 1 {
+            return self.take_one();
+        }
         let whole = wanted.min(MAX_RUN);
         if let Some(run) = whole_words(&self.ready, self.hint, whole) {
             return Some(self.take_mixed(run));
@@ -166,6 +169,10 @@ impl Slots {
         if let Some((start, len)) = found {
             return Some(self.take_mixed(Run { start: start as u32, len }));
         }
+        self.take_one()
+    }
+
+    fn take_one(&mut self) -> Option<Taken> {
         let start = self.ready.first().or_else(|| self.hollow.first())?;
         Some(self.take_mixed(Run { start: start as u32, len: 1 }))
     }

@@ -279,13 +279,13 @@ impl Pager for FilePager {
         let mut done = 0;
         while done < len {
             let at = offset + done;
-            let mut pieces = transfer::rest_mut(bufs, done);
             let suits = attempt == Attempt::Direct
                 && is_page_multiple(at)
-                && pieces.iter().all(|piece| is_whole_pages(piece));
+                && is_page_multiple(done)
+                && bufs.iter().all(|piece| is_whole_pages(piece));
             let direct = self.direct_of(&self.first).filter(|_| suits);
             let fd = direct.unwrap_or(self.first.buffered.as_fd());
-            match rustix::io::preadv(fd, &mut pieces, at) {
+            match transfer::read_rest(fd, bufs, done, at) {
                 Ok(0) => break,
                 Ok(count) => {
                     done += count as u64;

@@ -2,7 +2,9 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::ops::Deref;
+use std::os::fd::BorrowedFd;
 
+use rustix::io::Errno;
 use smallvec::SmallVec;
 
 use crate::pager::PAGE_SIZE;
@@ -36,6 +38,20 @@ pub(crate) fn rest_mut<'a>(
         skip = 0;
     }
     rest
+}
+
+/// preadv(2) from `at` into the bytes of `bufs` after the first `skip`, as far as one call goes.
+pub(crate) fn read_rest(
+    fd: BorrowedFd<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+    skip: u64,
+    at: u64,
+) -> Result<usize, Errno> {
+    // Nearly always the first call is the last.
+    if skip == 0 && bufs.len() <= PIECES_MAX {
+        return rustix::io::preadv(fd, bufs, at);
+    }
+    rustix::io::preadv(fd, &mut rest_mut(bufs, skip), at)
 }
 
 /// At most the first `len` bytes of `bufs`.

@@ -80,42 +80,41 @@ impl Job {
         unreachable!("a page of the job has a buffer")
     }
 
-    /// Calls the pager for bytes `from..to` of the job.
-    fn call(&self, from: u64, to: u64) -> io::Result<u64> {
-        let mut pieces: SmallVec<[_; FEW]> = SmallVec::new();
+    /// Where bytes `from..to` of the job are, in order.
+    fn pieces(&self, from: u64, to: u64) -> impl Iterator<Item = (*mut u8, usize)> + '_ {
         let mut at = 0;
-        for buffer in &self.buffers {
+        self.buffers.iter().filter_map(move |buffer| {
             let (start, end) = (at, at + buffer.len as u64);
             at = end;
             let (lo, hi) = (from.max(start), to.min(end));
-            if lo < hi {
-                let start = buffer.start.wrapping_add((lo - start) as usize);
-                pieces.push((start, (hi - lo) as usize));
-            }
-        }
+            (lo < hi)
+                .then(|| (buffer.start.wrapping_add((lo - start) as usize), (hi - lo) as usize))
+        })
+    }
+
+    /// Calls the pager for bytes `from..to` of the job.
+    fn call(&self, from: u64, to: u64) -> io::Result<u64> {
         match self.direction {
             Direction::Read => {
-                let mut slices: SmallVec<[_; FEW]> = pieces
-                    .into_iter()
-                    .map(|(start, len)| {
-                        // SAFETY: 1. the machine gave this address as the bytes of frames
-                        // that are aside, `len` of them; 2. the frames are busy with this
-                        // read, so nobody else uses their bytes until it is reported.
-                        IoSliceMut::new(unsafe { std::slice::from_raw_parts_mut(start, len) })
-                    })
-                    .collect();
+                let mut slices: SmallVec<[_; FEW]> = SmallVec::new();
+                for (start, len) in self.pieces(from, to) {
+                    // SAFETY: 1. the machine gave this address as the bytes of frames
+                    // that are aside, `len` of them; 2. the frames are busy with this
+                    // read, so nobody else uses their bytes until it is reported.
+                    let bytes = unsafe { std::slice::from_raw_parts_mut(start, len) };
+                    slices.push(IoSliceMut::new(bytes));
+                }
                 Ok(self.pager.read(self.offset() + from, &mut slices)? as u64)
             }
             Direction::Write => {
-                let slices: SmallVec<[_; FEW]> = pieces
-                    .into_iter()
-                    .map(|(start, len)| {
-                        // SAFETY: 1. the machine gave this address for `len` bytes of pages;
-                        // 2. they are busy with this write: they neither move nor can be
-                        // stored to until it is reported.
-                        IoSlice::new(unsafe { std::slice::from_raw_parts(start, len) })
-                    })
-                    .collect();
+                let mut slices: SmallVec<[_; FEW]> = SmallVec::new();
+                for (start, len) in self.pieces(from, to) {
+                    // SAFETY: 1. the machine gave this address for `len` bytes of pages;
+                    // 2. they are busy with this write: they neither move nor can be
+                    // stored to until it is reported.
+                    let bytes = unsafe { std::slice::from_raw_parts(start, len) };
+                    slices.push(IoSlice::new(bytes));
+                }
                 self.pager.write(self.offset() + from, &slices)?;
                 Ok(to - from)
             }

@@ -53,6 +53,7 @@ fn colour(system: &System) -> &'static str {
         System::Pin => "#009e73",
         System::PinMany => "#e69f00",
         System::Prefetch => "#56b4e9",
+        System::Bare => "#997700",
         System::Device => "#bbbb44",
         System::Peer(_) => "#8844aa",
     }

@@ -1,5 +1,6 @@
 //! Who carries accesses out: each system as a workload sees it.
 
+pub mod bare;
 pub mod device;
 pub mod kernel;
 pub mod ours;

@@ -25,7 +25,7 @@ impl Definition for Random {
 
     fn systems(&self) -> Vec<System> {
         use System::*;
-        vec![Kernel, Inline, Thread, Pin, PinMany, Prefetch, Pread, PreadMoka, Device]
+        vec![Kernel, Inline, Thread, Pin, PinMany, Prefetch, Pread, PreadMoka, Bare, Device]
     }
 
     fn shape(&self, case: &Case) -> Shape {

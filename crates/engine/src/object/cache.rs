@@ -28,6 +28,8 @@ use faultless_addr::{FrameNo, PageIndex, PageRange};
 const BITS: u32 = 4;
 /// Slots of a node.
 pub const FANOUT: usize = 1 << BITS;
+/// Nodes over each other, at most.
+const LEVELS_MAX: usize = u64::BITS.div_ceil(BITS) as usize;
 
 /// The frames of the pages of one leaf, aligned, in the order of pages.
 pub type Leaf = [Option<FrameNo>; FANOUT];
@@ -140,6 +142,21 @@ impl NodePool {
         self.nodes[node].hang(place, slot, dirty);
     }
 
+    /// What takes a node's place, if `slot`, nothing or a frame, comes to hang at `place` there:
+    /// the lone frame that it would have then, or nothing. A node with more stays.
+    fn gives_way(&self, node: u32, place: usize, slot: Slot) -> Option<Slot> {
+        let node = &self.nodes[node as usize];
+        let others = node.used & !(1 << place);
+        if others == 0 {
+            return Some(slot);
+        }
+        if slot != Slot::EMPTY || !others.is_power_of_two() {
+            return None;
+        }
+        let alone = node.slots[others.trailing_zeros() as usize];
+        (!matches!(alone.hangs(), Hangs::Node(_))).then_some(alone)
+    }
+
     /// Nodes in use.
     pub fn in_use(&self) -> usize {
         self.nodes.len() - self.free.len()
@@ -148,6 +165,25 @@ impl NodePool {
     /// Bytes that the pool takes.
     pub fn bookkeeping_bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
+/// The way from the root to where a page is, or would be.
+struct Path {
+    nodes: [u32; LEVELS_MAX],
+    len: usize,
+    /// What hangs at its end: no node.
+    slot: Slot,
+}
+
+impl Path {
+    fn nodes(&self) -> &[u32] {
+        &self.nodes[..self.len]
+    }
+
+    fn push(&mut self, node: usize) {
+        self.nodes[self.len] = node as u32;
+        self.len += 1;
     }
 }
 
@@ -220,7 +256,23 @@ impl PageCache {
         of: &impl PageOf,
     ) {
         self.grow_to(levels_for(page), pool, of);
-        self.root = Self::insert_below(self.root, self.height, page, frame, pool, of);
+        let mut path = self.path_to(page, pool);
+        if let Hangs::Frame(other) = path.slot.hangs() {
+            let other_page = of.page_of(other);
+            assert_ne!(other_page, page, "page is cached already");
+            // Nodes down to where the two part.
+            loop {
+                let level = self.height - 1 - path.len as u32;
+                let node = pool.take();
+                pool.hang(node, digit(other_page, level), path.slot, of);
+                self.hang(path.nodes(), page, Slot::node(node), pool, of);
+                path.push(node);
+                if digit(other_page, level) != digit(page, level) {
+                    break;
+                }
+            }
+        }
+        self.hang(path.nodes(), page, Slot::frame(frame), pool, of);
     }
 
     /// Gives the root enough levels. A lone frame at the root needs no node.
@@ -238,34 +290,8 @@ impl PageCache {
         }
     }
 
-    fn insert_below(
-        slot: Slot,
-        level: u32,
-        page: PageIndex,
-        frame: FrameNo,
-        pool: &mut NodePool,
-        of: &impl PageOf,
-    ) -> Slot {
-        match slot.hangs() {
-            Hangs::Nothing => Slot::frame(frame),
-            Hangs::Frame(other) => {
-                let other_page = of.page_of(other);
-                assert_ne!(other_page, page, "page is cached already");
-                let node = pool.take();
-                pool.hang(node, digit(other_page, level - 1), slot, of);
-                Self::insert_below(Slot::node(node), level, page, frame, pool, of)
-            }
-            Hangs::Node(node) => {
-                let place = digit(page, level - 1);
-                let child = pool.nodes[node].slots[place];
-                let child = Self::insert_below(child, level - 1, page, frame, pool, of);
-                pool.hang(node, place, child, of);
-                slot
-            }
-        }
-    }
-
-    /// Takes `page` out; returns the frame that held it.
+    /// Takes `page` out; returns the frame that held it. A node left with a lone frame gives
+    /// way to it.
     pub fn remove(
         &mut self,
         page: PageIndex,
@@ -275,67 +301,82 @@ impl PageCache {
         if levels_for(page) > self.height {
             return None;
         }
-        let frame;
-        (self.root, frame) = Self::remove_below(self.root, self.height, page, pool, of);
+        let path = self.path_to(page, pool);
+        let Hangs::Frame(frame) = path.slot.hangs() else { return None };
+        if of.page_of(frame) != page {
+            return None;
+        }
+        let (mut nodes, mut slot) = (path.nodes(), Slot::EMPTY);
+        while let [above @ .., last] = nodes
+            && let Some(left) = pool.gives_way(*last, self.place(page, above.len()), slot)
+        {
+            pool.give(*last as usize);
+            (nodes, slot) = (above, left);
+        }
+        self.hang(nodes, page, slot, pool, of);
         if self.root == Slot::EMPTY {
             self.height = 0;
         }
-        frame
-    }
-
-    /// Answers what hangs there then, and the frame, if the page was there. A node left with a
-    /// lone frame gives way to it.
-    fn remove_below(
-        slot: Slot,
-        level: u32,
-        page: PageIndex,
-        pool: &mut NodePool,
-        of: &impl PageOf,
-    ) -> (Slot, Option<FrameNo>) {
-        let index = match slot.hangs() {
-            Hangs::Frame(frame) if of.page_of(frame) == page => return (Slot::EMPTY, Some(frame)),
-            Hangs::Nothing | Hangs::Frame(_) => return (slot, None),
-            Hangs::Node(index) => index,
-        };
-        let place = digit(page, level - 1);
-        let child = pool.nodes[index].slots[place];
-        let (child, frame) = Self::remove_below(child, level - 1, page, pool, of);
-        if frame.is_none() {
-            return (slot, None);
-        }
-        pool.hang(index, place, child, of);
-        let node = &pool.nodes[index];
-        let slot = match node.used.count_ones() {
-            0 => Slot::EMPTY,
-            1 => node.slots[node.used.trailing_zeros() as usize],
-            _ => return (slot, frame),
-        };
-        if let Hangs::Node(_) = slot.hangs() {
-            return (Slot::node(index), frame);
-        }
-        pool.give(index);
-        (slot, frame)
+        Some(frame)
     }
 
     /// The page has become dirty, or clean.
     pub fn note_dirt(&self, page: PageIndex, pool: &mut NodePool, of: &impl PageOf) {
         if levels_for(page) <= self.height {
-            Self::note_dirt_below(self.root, self.height, page, pool, of);
+            let path = self.path_to(page, pool);
+            self.hang_below_root(path.nodes(), page, path.slot, pool, of);
         }
     }
 
-    fn note_dirt_below(
-        slot: Slot,
-        level: u32,
+    /// The nodes that lead to `page`, which has no more levels than the tree.
+    fn path_to(&self, page: PageIndex, pool: &NodePool) -> Path {
+        let mut path = Path { nodes: [0; LEVELS_MAX], len: 0, slot: self.root };
+        while let Hangs::Node(node) = path.slot.hangs() {
+            path.slot = pool.nodes[node].slots[self.place(page, path.len)];
+            path.push(node);
+        }
+        path
+    }
+
+    /// In which slot of the node that has `above` others over it the page is.
+    fn place(&self, page: PageIndex, above: usize) -> usize {
+        digit(page, self.height - 1 - above as u32)
+    }
+
+    /// Hangs `slot` where the path `nodes` to `page` ends.
+    fn hang(
+        &mut self,
+        nodes: &[u32],
         page: PageIndex,
+        slot: Slot,
         pool: &mut NodePool,
         of: &impl PageOf,
     ) {
-        if let Hangs::Node(node) = slot.hangs() {
-            let place = digit(page, level - 1);
-            let child = pool.nodes[node].slots[place];
-            Self::note_dirt_below(child, level - 1, page, pool, of);
-            pool.hang(node, place, child, of);
+        if nodes.is_empty() {
+            self.root = slot;
+        }
+        self.hang_below_root(nodes, page, slot, pool, of);
+    }
+
+    /// As [`hang`](Self::hang), where the root stays as it is. Goes up only as far as nodes come
+    /// to have dirty pages below them, or none any longer.
+    fn hang_below_root(
+        &self,
+        nodes: &[u32],
+        page: PageIndex,
+        slot: Slot,
+        pool: &mut NodePool,
+        of: &impl PageOf,
+    ) {
+        let mut slot = slot;
+        for (above, node) in nodes.iter().enumerate().rev() {
+            let node = *node as usize;
+            let was_dirty = pool.nodes[node].dirty != 0;
+            pool.hang(node, self.place(page, above), slot, of);
+            if (pool.nodes[node].dirty != 0) == was_dirty {
+                return;
+            }
+            slot = Slot::node(node);
         }
     }
 
