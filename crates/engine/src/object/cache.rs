@@ -181,6 +181,10 @@ impl Path {
         &self.nodes[..self.len]
     }
 
+    fn frame(&self) -> Option<FrameNo> {
+        if let Hangs::Frame(frame) = self.slot.hangs() { Some(frame) } else { None }
+    }
+
     fn push(&mut self, node: usize) {
         self.nodes[self.len] = node as u32;
         self.len += 1;
@@ -257,7 +261,7 @@ impl PageCache {
     ) {
         self.grow_to(levels_for(page), pool, of);
         let mut path = self.path_to(page, pool);
-        if let Hangs::Frame(other) = path.slot.hangs() {
+        if let Some(other) = path.frame() {
             let other_page = of.page_of(other);
             assert_ne!(other_page, page, "page is cached already");
             // Nodes down to where the two part.
@@ -285,9 +289,6 @@ impl PageCache {
             }
             self.height += 1;
         }
-        if let Hangs::Frame(frame) = self.root.hangs() {
-            debug_assert!(levels_for(of.page_of(frame)) <= self.height);
-        }
     }
 
     /// Takes `page` out; returns the frame that held it. A node left with a lone frame gives
@@ -302,10 +303,7 @@ impl PageCache {
             return None;
         }
         let path = self.path_to(page, pool);
-        let Hangs::Frame(frame) = path.slot.hangs() else { return None };
-        if of.page_of(frame) != page {
-            return None;
-        }
+        let frame = path.frame().filter(|frame| of.page_of(*frame) == page)?;
         let (mut nodes, mut slot) = (path.nodes(), Slot::EMPTY);
         while let [above @ .., last] = nodes
             && let Some(left) = pool.gives_way(*last, self.place(page, above.len()), slot)
