@@ -1,10 +1,11 @@
 //! userfaultfd with nothing around it: a signal, a pread(2), a copy, and what came first
-//! leaves first. What it lacks on the kernel's mmap is the mechanism's; what Faultless lacks on
-//! it is Faultless's.
+//! leaves first. By one thread, what it lacks on the kernel's mmap is the mechanism's, and what
+//! Faultless lacks on it is Faultless's.
 
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::fs::File;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,18 +45,17 @@ impl Bare {
     /// Of the one file of a case, opened by [`open_direct`](super::device::open_direct).
     pub fn map(case: &Case, files: &[File]) -> Result<&'static Bare> {
         let [file] = files else { return Err(Problem::new("it can map one file only")) };
-        let failed = |what: &str| Problem::new(format!("cannot map by userfaultfd: {what}"));
-        let uffd = Userfaultfd::open(Features::SIGBUS).map_err(|why| failed(&why.to_string()))?;
-        let memory = Reservation::new(case.bytes as usize).map_err(|e| failed(&e.to_string()))?;
+        let uffd = Userfaultfd::open(Features::SIGBUS).map_err(failed)?;
+        let memory = Reservation::new(case.bytes as usize).map_err(failed)?;
         // SAFETY: 1. the reservation is ours, and lives as long as the descriptor; 2. its bytes
         // are touched by `load` only, whose faults are served.
-        unsafe { uffd.register(memory.range()) }.map_err(|e| failed(&e.to_string()))?;
-        let turns = (case.memory_bytes / PAGE).max(4 * BATCH) / BATCH * BATCH;
+        unsafe { uffd.register(memory.range()) }.map_err(failed)?;
+        let turns = case.memory_bytes / PAGE / BATCH * BATCH;
         let came = (0..turns).map(|_| AtomicU64::new(0)).collect();
-        let file = file.try_clone().map_err(|e| failed(&e.to_string()))?;
+        let file = file.try_clone().map_err(failed)?;
         let bare = Bare { uffd, memory, file, came, turns: AtomicU64::new(0) };
         BARE.set(bare).map_err(|_| failed("it is mapped already"))?;
-        signal::install(serve).map_err(|e| failed(&e.to_string()))?;
+        signal::install(serve).map_err(failed)?;
         Ok(BARE.get().expect("set above"))
     }
 
@@ -103,6 +103,10 @@ impl Bare {
     fn addr(&self, page: u64) -> VirtAddr {
         self.memory.range().start.plus_pages(page)
     }
+}
+
+fn failed(why: impl Display) -> Problem {
+    Problem::new(format!("cannot map by userfaultfd: {why}"))
 }
 
 fn serve(fault: &Fault) -> Verdict {
