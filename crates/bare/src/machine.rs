@@ -143,7 +143,7 @@ impl Computer {
                 for (page, frame) in run.pages().iter().zip(frames) {
                     self.frames[frame.0 as usize] = match source {
                         Source::Zeros | Source::Given => [0; 2],
-                        Source::Pager => self.swap.get(&page).copied().unwrap_or_default(),
+                        Source::Pager { .. } => self.swap.get(&page).copied().unwrap_or_default(),
                     };
                 }
                 self.engine.read_ended(run.first, frames, ReadEnd::GOOD, next);

@@ -20,7 +20,7 @@ use crate::mark::Mark;
 use crate::object::cache::NodePool;
 use crate::object::{ErrorsSeen, KeptError, Object, ObjectOptions, Rights, Writes};
 use crate::pass::Passes;
-use crate::plan::{Leaver, Op, Plan, Wakes};
+use crate::plan::{Leaver, Op, Plan, Source, Wakes};
 use crate::policy::{Departure, PageKey, Policy, PolicyKind};
 use crate::reserve::Reserve;
 use crate::shown::{Translation, Translations};
@@ -269,6 +269,11 @@ impl Engine {
     /// The object's length in bytes, as last told.
     pub fn size(&self, id: ObjectId) -> u64 {
         self.object(id).options.size
+    }
+
+    /// Where an object's bytes come from that are not made here.
+    pub(crate) fn pager_of(&self, id: ObjectId) -> Source {
+        Source::Pager { size: self.size(id) }
     }
 
     /// The length up to which the object can be shown where it is mapped; any, if it is

@@ -436,7 +436,8 @@ impl Engine {
         let ahead = self.object_mut(key.object).ahead.note(key.page, limits);
         for page in granule.iter() {
             if page == key.page {
-                plan.push_read(key.object, page, no, Source::Pager, self.config.run_max);
+                let source = self.pager_of(key.object);
+                plan.push_read(key.object, page, no, source, self.config.run_max);
             } else {
                 self.read_ahead_page(PageKey { page, ..key }, payer, plan);
             }
@@ -511,7 +512,8 @@ impl Engine {
         }
         let no = self.take_frame(key, payer).ok()?;
         self.stats.pages_ahead += 1;
-        plan.push_read(key.object, key.page, no, Source::Pager, self.config.run_max);
+        let source = self.pager_of(key.object);
+        plan.push_read(key.object, key.page, no, source, self.config.run_max);
         Some(no)
     }
 }

@@ -56,7 +56,10 @@ impl Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The object's pager.
-    Pager,
+    Pager {
+        /// The object's length in bytes when this was said: what lies behind it is zeros.
+        size: u64,
+    },
     /// They are zeros.
     Zeros,
     /// They are what whoever [pins](crate::Pin::giving) them is about to store.
@@ -225,6 +228,12 @@ impl Plan {
             && self.wakes == Wakes::default()
     }
 
+    /// Is there nothing to do but reads?
+    pub fn only_reads(&self) -> bool {
+        let are_reads = self.ops.iter().all(|op| matches!(op, Op::Read { .. }));
+        are_reads && self.keep.is_empty() && self.drop.is_empty()
+    }
+
     /// Makes it empty again, its memory kept.
     pub fn clear(&mut self) {
         self.ops.clear();
@@ -366,11 +375,12 @@ mod tests {
 
     #[test]
     fn neighbours_become_one_run() {
+        let from_pager = Source::Pager { size: 1 << 20 };
         let mut plan = Plan::new();
         for n in 0..7 {
-            plan.push_read(ObjectId(1), PageIndex(10 + n), FrameNo(n as u32), Source::Pager, 4);
+            plan.push_read(ObjectId(1), PageIndex(10 + n), FrameNo(n as u32), from_pager, 4);
         }
-        plan.push_read(ObjectId(1), PageIndex(20), FrameNo(9), Source::Pager, 4);
+        plan.push_read(ObjectId(1), PageIndex(20), FrameNo(9), from_pager, 4);
         let runs: Vec<_> = plan
             .ops
             .iter()

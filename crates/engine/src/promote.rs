@@ -200,7 +200,8 @@ impl Engine {
         let longest = self.config.run_max;
         match (self.anons[id].slot(), &self.swap) {
             (Some(slot), Some(swap)) => {
-                plan.push_read(swap.object, slot.page(), no, Source::Pager, longest);
+                let source = self.pager_of(swap.object);
+                plan.push_read(swap.object, slot.page(), no, source, longest);
             }
             _ => plan.push_read(id.key().object, id.key().page, no, Source::Zeros, longest),
         }

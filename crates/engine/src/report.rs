@@ -244,7 +244,7 @@ impl Engine {
             return self.push_anon_read(id, no, plan);
         }
         let source = match self.object(key.object).options.backing {
-            Backing::Pager => Source::Pager,
+            Backing::Pager => self.pager_of(key.object),
             Backing::Zeros => Source::Zeros,
             Backing::Device => unreachable!("a device's frames are not dropped"),
         };

@@ -13,7 +13,7 @@ use crate::anon::{AnonId, grow};
 use crate::engine::Engine;
 use crate::frame::{Busy, Kind};
 use crate::lease::Lent;
-use crate::plan::{Plan, Source};
+use crate::plan::Plan;
 use crate::swap::{SwapMap, SwapRun, SwapSlot, SwapWindow};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -176,7 +176,8 @@ impl Engine {
             let Ok(no) = self.take_frame(owner.key(), payer) else { return };
             self.stats.pages_ahead += 1;
             self.frames[no].kind = Kind::Ahead;
-            plan.push_read(object, slot.page(), no, Source::Pager, self.config.run_max);
+            let source = self.pager_of(object);
+            plan.push_read(object, slot.page(), no, source, self.config.run_max);
         }
     }
 }

@@ -134,9 +134,9 @@ impl System {
             let bytes = match source {
                 Source::Zeros => None,
                 Source::Given => unreachable!("nobody pins here"),
-                Source::Pager => self.files[&run.object].page(page.0),
+                Source::Pager { .. } => self.files[&run.object].page(page.0),
             };
-            if source == Source::Pager {
+            if matches!(source, Source::Pager { .. }) {
                 self.io.of_mut(run.object == self.swap).read += 1;
             }
             match bytes {

@@ -70,7 +70,7 @@ pub struct Worker {
     moves: Vec<(VirtAddr, FrameNo)>,
     /// Frames that could not leave their addresses.
     stayed: Vec<FrameNo>,
-    /// For each operation that transfers, its object's length in bytes.
+    /// For each operation that writes, its object's length in bytes.
     sizes: Vec<u64>,
     /// What pages begin with that are pinned to be stored over.
     pub given: Given,
@@ -145,26 +145,29 @@ impl<M: Machine> Core<M> {
         for op in &plan.ops {
             self.carry_out_op(plan, *op);
         }
-        if !plan.drop.is_empty() || !plan.keep.is_empty() || !plan.ops.is_empty() {
+        sizes.clear();
+        // Reads are reported when they have ended.
+        if !plan.only_reads() {
             let mut engine = self.engine.lock();
             engine.carried_out(plan, stayed, next);
             *pressure = engine.pressure();
-            sizes.clear();
-            sizes.extend(plan.ops.iter().map(|op| match op {
-                Op::Write { run, .. } | Op::Read { run, source: Source::Pager } => {
-                    engine.size(run.object)
-                }
-                _ => 0,
+            sizes.extend(plan.ops.iter().filter_map(|op| match op {
+                Op::Write { run, .. } => Some(engine.size(run.object)),
+                _ => None,
             }));
         }
         if awaited.is_some_and(|it| plan.ops.iter().any(|op| it.is_served_by(plan, op))) {
             *awaited = None;
         }
-        for (op, size) in plan.ops.iter().zip(&*sizes) {
+        let mut sizes = sizes.iter();
+        for op in &plan.ops {
             match *op {
-                Op::Write { run, mapped, .. } => self.start_write(plan, (run, *size), mapped, io),
-                Op::Read { run, source: Source::Pager } => {
-                    self.start_read(plan, (run, *size), io, reads);
+                Op::Write { run, mapped, .. } => {
+                    let size = *sizes.next().expect("a size for each write");
+                    self.start_write(plan, (run, size), mapped, io);
+                }
+                Op::Read { run, source: Source::Pager { size } } => {
+                    self.start_read(plan, (run, size), io, reads);
                 }
                 Op::Read { run, source: Source::Zeros } => self.fill_here(plan, run, &[], next),
                 Op::Read { run, source: Source::Given } => {
@@ -305,7 +308,6 @@ impl<M: Machine> Core<M> {
         engine.read_ended(run.first, frames, ReadEnd::GOOD, next);
     }
 
-    /// `size` is that of the object when the plan was carried out.
     fn start_read(&self, plan: &Plan, (run, size): (Run, u64), io: &mut Io, reads: &mut Reads) {
         let frames = plan.frames(run.frames);
         match *reads {
@@ -401,7 +403,7 @@ impl<M: Machine> Core<M> {
     }
 
     fn report_ended(&self, worker: &mut Worker, most: usize) -> bool {
-        let Worker { next, io, ended, .. } = worker;
+        let Worker { next, io, ended, pressure, .. } = worker;
         io.ended(most, ended);
         // Those that went well, which are nearly all, under one taking of the lock.
         let went_well = |(job, result): &(Job, io::Result<u64>)| {
@@ -417,6 +419,7 @@ impl<M: Machine> Core<M> {
             for (job, _) in ended.iter().filter(|end| went_well(end)) {
                 engine.read_ended(job.first, &job.frames, ReadEnd::GOOD, next);
             }
+            *pressure = engine.pressure();
         }
         ended.retain(|end| !went_well(end));
         for (job, result) in ended.drain(..) {

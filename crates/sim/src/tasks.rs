@@ -165,8 +165,9 @@ impl World {
 
     /// Any task; while pagers stall, none of theirs, if there is another.
     fn choose_task(&mut self) -> Task {
-        let is_io =
-            |task: &Task| matches!(task, Task::Read(_, _, Source::Pager) | Task::WriteEnds(..));
+        let is_io = |task: &Task| {
+            matches!(task, Task::Read(_, _, Source::Pager { .. }) | Task::WriteEnds(..))
+        };
         let quick: Vec<usize> = match self.stalled {
             true => (0..self.tasks.len()).filter(|n| !is_io(&self.tasks[*n])).collect(),
             false => Vec::new(),
@@ -193,7 +194,7 @@ impl World {
     fn read(&mut self, run: Run, frames: &[FrameNo], source: Source) {
         self.machine.release(frames);
         self.machine.back(frames).expect("frames have memory");
-        let fails = self.failing && source == Source::Pager && self.rng.bool();
+        let fails = self.failing && matches!(source, Source::Pager { .. }) && self.rng.bool();
         let mut good = if fails { self.rng.u64(..frames.len() as u64) } else { u64::MAX };
         self.failed |= fails;
         for (n, frame) in frames.iter().enumerate() {
@@ -201,7 +202,7 @@ impl World {
             match source {
                 Source::Given => unreachable!("nobody pins here"),
                 Source::Zeros => self.machine.zero_frame(*frame),
-                Source::Pager => match self.backings[&run.object.0].page(page) {
+                Source::Pager { .. } => match self.backings[&run.object.0].page(page) {
                     Some(bytes) if (n as u64) < good => self.machine.write_frame(*frame, 0, bytes),
                     // Beyond an end that has come nearer.
                     _ => good = good.min(n as u64),

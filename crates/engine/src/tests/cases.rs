@@ -232,6 +232,31 @@ fn a_held_thread_is_let_go_when_its_page_is_discarded() {
     assert_eq!(it.fault(3, Access::Read), Outcome::Signal(Signal::Bus));
 }
 
+#[test]
+fn what_grew_behind_a_page_that_is_being_read_is_read() {
+    let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
+    let end = 3 * PAGE_BYTES + 100;
+    it.engine.set_size(it.object, end, ResizedBy::Others, &mut it.plan);
+    it.carry_out();
+    it.fault(3, Access::Read);
+    assert_eq!(sizes_read_by(&it.plan), [end]);
+    // The read that is under way puts zeros behind the end that it was told of.
+    it.engine.set_size(it.object, end + 100, ResizedBy::Others, &mut it.plan);
+    it.carry_out();
+    assert_eq!(it.engine.lookup(it.object, PageIndex(3)), None);
+    it.fault(3, Access::Read);
+    assert_eq!(sizes_read_by(&it.plan), [end + 100]);
+}
+
+/// The lengths that the plan's reads are told.
+fn sizes_read_by(plan: &Plan) -> Vec<u64> {
+    let size = |op: &Op| match *op {
+        Op::Read { source: Source::Pager { size }, .. } => Some(size),
+        _ => None,
+    };
+    plan.ops.iter().filter_map(size).collect()
+}
+
 /// The addresses that the plan heals; the rest of it is left as it is.
 fn heals(plan: &Plan) -> Vec<VirtRange> {
     let heal = |op: &Op| match *op {

@@ -52,7 +52,7 @@ fn carry_out_op(engine: &mut Engine, now: &Plan, op: Op, next: &mut Plan) -> &'s
         Op::Read { run, source } => {
             engine.read_ended(run.first, now.frames(run.frames), ReadEnd::GOOD, next);
             match source {
-                Source::Pager => "read",
+                Source::Pager { .. } => "read",
                 Source::Zeros => "zeros",
                 Source::Given => "given",
             }

@@ -371,14 +371,14 @@ impl World {
 
     fn read(&mut self, run: Run, frames: Vec<FrameNo>, source: Source) {
         let good = match source {
-            Source::Pager if self.disk_fails && self.rng.one_in(2) => {
+            Source::Pager { .. } if self.disk_fails && self.rng.one_in(2) => {
                 self.rng.below(frames.len() as u64)
             }
             _ => u64::MAX,
         };
         for (n, frame) in frames.iter().enumerate().filter(|(n, _)| (*n as u64) < good) {
             let value = match source {
-                Source::Pager => self.file[run.first.0 as usize + n],
+                Source::Pager { .. } => self.file[run.first.0 as usize + n],
                 Source::Zeros => 0,
                 Source::Given => self.store_in_model(run.first.0 as usize + n),
             };
