@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match (arguments.next().as_deref(), arguments.next()) {
         (Some(rounds::CHILD_COMMAND), Some(job)) => child::run(&job),
-        _ => costs::run(&disk::default_dir()).map(|costs| print!("{}", costs::table(&costs))),
+        _ => costs::run(&disk::default_dir(), costs::RUNS)
+            .map(|costs| print!("{}", costs::table(&costs))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

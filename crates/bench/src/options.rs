@@ -84,10 +84,10 @@ impl Options {
         }
     }
 
-    /// Is a system asked for?
+    /// Is a system asked for? Peers are, for they are named only to be measured.
     pub fn wants(&self, system: &System) -> bool {
-        let name = system.to_string();
-        self.systems.is_empty() || self.systems.contains(&name)
+        let is_peer = matches!(system, System::Peer(_));
+        is_peer || self.systems.is_empty() || self.systems.contains(&system.to_string())
     }
 
     /// The command that does the same again.

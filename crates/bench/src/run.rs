@@ -94,7 +94,7 @@ pub fn run(options: &Options, mut each: impl FnMut(&CaseResult) -> Result<()>) -
     }
     drop(content);
     if options.costs || (options.form == Form::Full && options.workloads.is_empty()) {
-        report.costs = costs::run(&options.dir)?;
+        report.costs = costs::run(&options.dir, options.runs())?;
     }
     if let Some(dir) = &options.plot {
         report.notes.extend(plot::ratios(&report.reached, dir)?);

@@ -303,7 +303,7 @@ pub struct BenchArgs {
     /// W6 all fits, W7 tree, W8 many files; `costs` for what single steps cost
     #[arg(long, value_delimiter = ',', value_parser = measure, value_name = "W1,…")]
     pub workload: Vec<Measure>,
-    /// Only these systems, by the names that the tables have
+    /// Only these systems, by the names that the tables have, and each --peer
     #[arg(long, value_delimiter = ',', value_name = "kernel,inline,…")]
     pub system: Vec<String>,
     /// Size of the file [512M; 1G with --full, 16M with --quick]

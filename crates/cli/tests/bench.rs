@@ -89,6 +89,36 @@ fn every_workload_by_every_system() {
 }
 
 #[test]
+fn every_small_cost_can_be_measured() {
+    // Once its faults found their pages shown already, and nobody looked.
+    let (report, _dir) = bench(&["--workload", "costs", "--runs", "1"]);
+    let costs = report["costs"].as_array().expect("costs");
+    let of = |group: &str| {
+        costs
+            .iter()
+            .filter(|cost| cost["what"].as_str().is_some_and(|what| what.starts_with(group)))
+            .count()
+    };
+    for group in ["bare", "library", "engine", "machine"] {
+        assert!(of(group) > 1, "{group}: {costs:?}");
+    }
+    let minor = costs.iter().find(|cost| cost["what"] == "library: fault without I/O, inline, ns");
+    assert!(number(minor.expect("it is there"), "/median") > 1000.0, "{minor:?}");
+}
+
+#[test]
+fn a_peer_is_measured_beside_the_systems_that_are_chosen() {
+    let dir = disk_dir();
+    let place = dir.path().to_str().expect("a name");
+    let chosen = ["--workload", "W1", "--threads", "1", "--system", "pread", "--runs", "1"];
+    let sizes = ["--size", "4M", "--memory", "1M", "--peer", "unable=exit 3"];
+    let output = run(["--json", "bench", "--dir", place].iter().chain(&chosen).chain(&sizes));
+    let report = json(&output);
+    assert!(report["cases"][0]["runs"]["pread"].is_array(), "{report}");
+    assert!(report["cases"][0]["failed"]["unable"].is_string(), "{report}");
+}
+
+#[test]
 fn what_a_case_came_to_is_told_before_the_next_one_begins() {
     let (files, plots) = (disk_dir(), disk_dir());
     let mut bench = tool();
