@@ -14,7 +14,7 @@
 
 namespace peer {
 
-constexpr uint64_t block = 64, page_words = 512;
+constexpr uint64_t page_words = 512;
 
 inline uint64_t number(const char *name) {
     const char *value = std::getenv(name);
@@ -37,6 +37,7 @@ inline uint64_t bytes_read() {
 // `work(i)` for the blocks of first..end, by all threads; the sum of what it answers.
 template <class Work>
 uint64_t share(unsigned threads, uint64_t first, uint64_t end, Work work) {
+    const uint64_t block = number("FAULTLESS_BENCH_BLOCK");
     std::atomic<uint64_t> next{first}, sum{0};
     std::vector<std::thread> all;
     for (unsigned n = 0; n < threads; n++)

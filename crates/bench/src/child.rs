@@ -9,13 +9,13 @@ use faultless_measure::counters::RssSampler;
 use faultless_measure::problem::{Problem, Result};
 use faultless_measure::{cgroup, disk};
 use faultless_sys::counter::SystemCalls;
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::Signal;
 
 use crate::costs;
 use crate::job::{ChildJob, Count, Job, Measured};
 use crate::play::play;
 use crate::system::System;
-use crate::systems::bare::Bare;
+use crate::systems::bare::BareFile;
 use crate::systems::device::{Device, open_direct};
 use crate::systems::kernel::{self, Kernel};
 use crate::systems::ours::{self, Pins, Pointers};
@@ -48,7 +48,6 @@ fn carry_out(job: &Job) -> Result<Measured> {
     if let Some(dir) = &job.cgroup {
         cgroup::join(dir).map_err(Problem::on("join", dir))?;
     }
-    allow_files(job.case.files);
     let calls = match job.count {
         Count::SystemCalls => SystemCalls::begin().ok(),
         Count::Cheap => None,
@@ -87,7 +86,7 @@ fn on_system(job: &Job, files: &[File], calls: Option<&SystemCalls>) -> Result<M
             play(case, &Pread::<quick_cache::sync::Cache<_, _>>::new(case, files), calls)
         }
         System::PreadMoka => play(case, &Pread::<moka::sync::Cache<_, _>>::new(case, files), calls),
-        System::Bare => play(case, Bare::map(case, files)?, calls),
+        System::Bare => play(case, &BareFile::map(case, files)?, calls),
         System::Device => play(case, &Device::new(case, files), calls),
         System::Peer(_) => Err(Problem::new("a peer is a program of its own")),
     }
@@ -110,13 +109,4 @@ fn open(job: &Job) -> Result<Vec<File>> {
         Ok(file)
     };
     (0..job.case.files).map(|index| open(job.files.path(index))).collect()
-}
-
-/// Lets this process have so many files open, as far as it may.
-fn allow_files(files: u64) {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let wanted = Some(files * 2 + 256).max(limit.current);
-    let current = limit.maximum.map_or(wanted, |maximum| wanted.map(|files| files.min(maximum)));
-    // Where it is refused, opening tells.
-    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }

@@ -18,6 +18,9 @@ pub struct Histogram {
 pub struct Latency {
     /// How many were measured.
     pub samples: u64,
+    /// Of how many accesses each is, which were asked for together.
+    #[serde(default)]
+    pub of: u64,
     /// Half are not longer.
     pub p50_ns: u64,
     /// Of a hundred, 99 are not longer.
@@ -53,6 +56,7 @@ impl Histogram {
     pub fn summary(&self) -> Latency {
         Latency {
             samples: self.total,
+            of: 1,
             p50_ns: self.at(500),
             p99_ns: self.at(990),
             p999_ns: self.at(999),
@@ -114,6 +118,6 @@ mod tests {
         assert!(near(latency.p50_ns, 50_000), "{latency:?}");
         assert!(near(latency.p99_ns, 99_000), "{latency:?}");
         assert_eq!((latency.samples, latency.max_ns), (1000, 100_000));
-        assert_eq!(Histogram::default().summary(), Latency::default());
+        assert_eq!(Histogram::default().summary(), Latency { of: 1, ..Latency::default() });
     }
 }

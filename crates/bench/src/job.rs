@@ -140,7 +140,7 @@ pub struct Measured {
     /// The most memory that was in use at once: by the cgroup if there is one.
     #[serde(default)]
     pub peak_bytes: u64,
-    /// How long accesses took, of a sample of them.
+    /// How long accesses took, or those that were asked for together, of a sample of them.
     #[serde(default)]
     pub latency: Latency,
     /// How many accesses were done after how many seconds, from the cold start.
@@ -184,8 +184,8 @@ pub struct Ours {
     pub evictions: u64,
     /// Pages unmapped and kept.
     pub second_chances: u64,
-    /// Calls of the allocator by threads that access, while they did.
-    pub allocations: u64,
+    /// Calls of the allocator by threads that access, while they did, where that was counted.
+    pub allocations: Option<u64>,
     /// How often a thread waited for the engine's lock.
     #[serde(default)]
     pub lock_waits: u64,

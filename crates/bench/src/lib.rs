@@ -12,8 +12,10 @@
 //! What makes it honest:
 //!
 //! - *The same memory.* A child joins a memory cgroup, which counts the kernel's page cache
-//!   too, and when it is ready the limit is set: what it holds then, and the same for all
-//!   ([`job::Job::growth_bytes_max`]).
+//!   too, and when it is ready the limit is set: what it holds then, the budget, and what
+//!   tables and stacks of ours may take, where the kernel's mmap may have pages. Who can't do
+//!   with that has more ([`job::Job::growth_bytes_max`]): a cache that malloc gives memory to,
+//!   who has thousands of files mapped, programs of others when they start.
 //! - *The same accesses*, from one seed ([`sequence`]), on the same file, with nothing of it
 //!   in any cache at first.
 //! - *Steady state*: the budget is turned over several times before the clock starts.
@@ -25,6 +27,7 @@
 #![deny(unsafe_code)]
 
 pub mod allocations;
+pub mod bare;
 pub mod belady;
 pub mod case;
 pub mod child;
@@ -42,6 +45,7 @@ pub mod rounds;
 pub mod run;
 pub mod sequence;
 pub mod shape;
+pub mod spread;
 pub mod system;
 pub mod systems;
 pub mod targets;

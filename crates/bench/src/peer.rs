@@ -1,10 +1,11 @@
 //! Programs built elsewhere, compared by a command line: `--peer NAME=COMMAND`.
 //!
-//! COMMAND is run by the shell, in a cgroup of the same limit as everybody else's, with the
-//! case in its environment, and prints one line of JSON:
+//! COMMAND is run by the shell, in a cgroup of the same limit as everybody else's and what it
+//! needs to start and to hold its list, with the case in its environment, and prints one line of
+//! JSON:
 //!
 //! ```text
-//! FAULTLESS_BENCH_WORKLOAD      W1 … (those made of accesses: W1, W2, W4, W6; and W3)
+//! FAULTLESS_BENCH_WORKLOAD      W1, W2, W3 or W4 (those of one file whose list isn't too long)
 //! FAULTLESS_BENCH_FILE          the file; its words are 8 bytes, little-endian
 //! FAULTLESS_BENCH_BYTES         how much of it is accessed
 //! FAULTLESS_BENCH_MEMORY_BYTES  the budget for its pages
@@ -14,8 +15,9 @@
 //! FAULTLESS_BENCH_ACCESSES      a file of WARM + TIMED numbers of 8 bytes, little-endian: the
 //!                               word to load, or, with the highest bit set, the word to which
 //!                               1 is added; in this order, shared out among the threads in
-//!                               blocks of 64. (W3 has none: pages 0 to WARM - 1, then 0 to
+//!                               blocks. (W3 has none: pages 0 to WARM - 1, then 0 to
 //!                               TIMED - 1; words 0, 8, 16 … 504 of each.)
+//! FAULTLESS_BENCH_BLOCK         how many accesses a thread takes at once
 //!
 //! {"seconds": 1.5, "accesses": 65536, "sum": 123, "bytes_read": 268435456}
 //! ```
@@ -40,6 +42,7 @@ use serde::Deserialize;
 use crate::case::Case;
 use crate::content::accessed_words;
 use crate::job::{Amount, Job, Measured};
+use crate::play::block;
 use crate::shape::Shape;
 use crate::system::System;
 
@@ -89,10 +92,20 @@ struct Told {
     bytes_read: u64,
 }
 
+/// What the list of a case's accesses takes.
+pub fn list_bytes(case: &Case) -> u64 {
+    match case.workload.definition().shape(case) {
+        Shape::Accesses(_) => (case.warm + case.timed) * size_of::<u64>() as u64,
+        _ => 0,
+    }
+}
+
 /// Can peers be asked to play a case?
 pub fn can_play(case: &Case) -> bool {
     let shape = case.workload.definition().shape(case);
-    case.files == 1 && matches!(shape, Shape::Accesses(_) | Shape::Scan)
+    let is_known = matches!(shape, Shape::Accesses(_) | Shape::Scan);
+    // A list that is longer than half of the budget would decide what is measured.
+    case.files == 1 && is_known && list_bytes(case) <= case.memory_bytes / 2
 }
 
 /// The command of a peer for a job, and the list of accesses, which is removed when dropped.
@@ -115,7 +128,8 @@ pub fn command(peer: &Peer, job: &Job) -> Result<(Command, Option<Temporary>)> {
         .env("FAULTLESS_BENCH_MEMORY_BYTES", case.memory_bytes.to_string())
         .env("FAULTLESS_BENCH_THREADS", case.threads.to_string())
         .env("FAULTLESS_BENCH_WARM", case.warm.to_string())
-        .env("FAULTLESS_BENCH_TIMED", case.timed.to_string());
+        .env("FAULTLESS_BENCH_TIMED", case.timed.to_string())
+        .env("FAULTLESS_BENCH_BLOCK", block(case.threads).to_string());
     let list = match case.workload.definition().shape(case) {
         Shape::Accesses(sequence) => {
             let words = accessed_words(case, &*sequence);
@@ -144,6 +158,14 @@ pub fn parse(case: &Case, output: &str) -> Result<Measured> {
     let told: Told = serde_json::from_str(line).map_err(|error| {
         Problem::new(format!("its last line is not what is asked for: {error}"))
     })?;
+    // (Not a number isn't positive either.)
+    if told.accesses != case.timed || !(told.seconds > 0.0 && told.seconds.is_finite()) {
+        let Told { accesses, seconds, .. } = told;
+        return Err(Problem::new(format!(
+            "it tells of {accesses} accesses in {seconds} s, where {} were asked for",
+            case.timed
+        )));
+    }
     Ok(Measured {
         seconds: told.seconds,
         accesses: told.accesses,
@@ -164,6 +186,26 @@ mod tests {
         assert_eq!((&*peer.name, &*peer.command), ("umap", "./umap --pages=4"));
         for wrong in ["umap", "=x", "umap=", "a b=c", "inline=c"] {
             assert!(wrong.parse::<Peer>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_is_not_believed() {
+        let options = crate::case::Scale {
+            bytes: 1 << 20,
+            memory_bytes: 1 << 20,
+            threads: None,
+            seed: 1,
+            seconds: 1.0,
+        };
+        let case = Case { timed: 8, ..options.case(crate::workloads::Workload::W1) };
+        let told = |seconds: &str, accesses: u64| {
+            let line = format!("{{\"seconds\":{seconds},\"accesses\":{accesses},\"sum\":1}}");
+            parse(&case, &line).map(|measured| measured.rate())
+        };
+        assert_eq!(told("2", 8).expect("it is right"), 4.0);
+        for (seconds, accesses) in [("0", 8), ("-1", 8), ("2", 7), ("2", 1 << 60)] {
+            assert!(told(seconds, accesses).is_err(), "{accesses} in {seconds} s");
         }
     }
 }

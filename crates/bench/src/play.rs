@@ -14,7 +14,7 @@ use faultless_sys::counter::SystemCalls;
 use crate::allocations;
 use crate::case::Case;
 use crate::content::tie;
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, Latency};
 use crate::job::{Amount, Measured, Ours};
 use crate::sequence::{Sequence, counter_of, is_store};
 use crate::shape::{Shape, Tree};
@@ -38,6 +38,11 @@ const POINT_EVERY: Duration = Duration::from_millis(100);
 const WARM_MIN: f64 = 2.0;
 /// How often each page of the hot set is accessed before the scan begins.
 const HOT_ALONE: u64 = 8;
+
+/// How many accesses each of so many threads takes at once.
+pub fn block(threads: u64) -> u64 {
+    if threads < 16 { BLOCK } else { BLOCK_OF_MANY }
+}
 
 /// What threads came to.
 #[derive(Default)]
@@ -101,10 +106,24 @@ impl<A: Access> Player<'_, A> {
         let before = self.before();
         let done = self.by_threads(shape, warm..warm + timed);
         flush()?;
-        let measured = self.after(before, timed, &done);
+        let measured = self.after(before, timed, Some(&done));
         all.merge(&done);
         let amount = Amount { accesses: warm + timed, scanned: 0 };
-        Ok(Measured { sum: all.sum, amount, warm_seconds, ..measured })
+        let latency = Latency { of: self.timed_together(shape), ..measured.latency };
+        Ok(Measured { sum: all.sum, amount, warm_seconds, latency, ..measured })
+    }
+
+    /// How many accesses a latency is of.
+    fn timed_together(&self, shape: &Shape) -> u64 {
+        match shape {
+            Shape::Walks(_) => WALKS,
+            _ if self.loads_together() => block(self.case.threads),
+            _ => 1,
+        }
+    }
+
+    fn loads_together(&self) -> bool {
+        self.case.write_percent == 0 && self.access.batches() == Batches::Yes
     }
 
     fn by_threads(&self, shape: &Shape, range: Range<u64>) -> Done {
@@ -116,6 +135,7 @@ impl<A: Access> Player<'_, A> {
                 let (next, range, all) = (&next, range.clone(), &all);
                 scope.spawn(move || {
                     let mut done = Done::default();
+                    let before = allocations::calls_of_this_thread();
                     match shape {
                         Shape::Accesses(sequence) => {
                             self.blocks(&**sequence, next, range.end, &mut done);
@@ -127,6 +147,7 @@ impl<A: Access> Player<'_, A> {
                         }
                         Shape::HotAndScan { .. } => unreachable!("not counted"),
                     }
+                    done.allocations = allocations::calls_of_this_thread() - before;
                     all.lock().expect("no thread panics with it").merge(&done);
                 });
             }
@@ -135,9 +156,8 @@ impl<A: Access> Player<'_, A> {
     }
 
     fn blocks(&self, sequence: &dyn Sequence, next: &AtomicU64, end: u64, done: &mut Done) {
-        let len = if self.case.threads < 16 { BLOCK } else { BLOCK_OF_MANY };
+        let len = block(self.case.threads);
         let mut words = [0; BLOCK as usize];
-        let before = allocations::calls_of_this_thread();
         loop {
             let from = next.fetch_add(len, Ordering::Relaxed);
             if from >= end {
@@ -148,14 +168,13 @@ impl<A: Access> Player<'_, A> {
             self.block(from, words, done);
             self.done.fetch_add(words.len() as u64, Ordering::Relaxed);
         }
-        done.allocations += allocations::calls_of_this_thread() - before;
     }
 
     fn block(&self, from: u64, words: &[u64], done: &mut Done) {
         let hits = self.case.seconds > 0.0 || self.case.timed > 64 * self.case.frames();
         let every = if hits { SAMPLE_EVERY_OF_HITS } else { SAMPLE_EVERY };
         let is_sample = (from / words.len() as u64).is_multiple_of(every);
-        if self.case.write_percent == 0 && (!is_sample || self.access.batches() == Batches::Yes) {
+        if self.loads_together() || (self.case.write_percent == 0 && !is_sample) {
             let since = is_sample.then(Instant::now);
             let mut values = [0; BLOCK as usize];
             self.access.load_many(words, &mut values[..words.len()]);
@@ -232,7 +251,7 @@ impl<A: Access> Player<'_, A> {
             let (before, first) = (self.before(), self.done.load(Ordering::Relaxed));
             thread::sleep(Duration::from_secs_f64(self.case.seconds));
             let accesses = self.done.load(Ordering::Relaxed) - first;
-            let measured = self.after(before, accesses, &Done::default());
+            let measured = self.after(before, accesses, None);
             ends.store(true, Ordering::Relaxed);
             let (done, accesses) = hot.join().expect("the hot set's thread ends");
             let (scan_sum, scanned) = scan.join().expect("the scan's thread ends");
@@ -285,7 +304,7 @@ impl<A: Access> Player<'_, A> {
         }
     }
 
-    fn after(&self, before: Before, accesses: u64, done: &Done) -> Measured {
+    fn after(&self, before: Before, accesses: u64, done: Option<&Done>) -> Measured {
         let seconds = before.since.elapsed().as_secs_f64();
         let calls = self.calls.and_then(|calls| calls.count().ok());
         let counted = Counters::now().since(before.counters);
@@ -299,7 +318,7 @@ impl<A: Access> Player<'_, A> {
             cpu_system_ms: counted.cpu_system_ms,
             faults: counted.faults_major + counted.faults_minor,
             tlb_shootdowns: counted.tlb_shootdowns,
-            latency: done.latency.summary(),
+            latency: done.map(|done| done.latency.summary()).unwrap_or_default(),
             ours: stats.map(|(before, after)| Ours {
                 faults_major: after.faults_major - before.faults_major,
                 faults_minor: after.faults_minor - before.faults_minor,
@@ -310,7 +329,7 @@ impl<A: Access> Player<'_, A> {
                 pages_written: after.pages_written - before.pages_written,
                 evictions: after.evictions - before.evictions,
                 second_chances: after.second_chances - before.second_chances,
-                allocations: done.allocations,
+                allocations: done.map(|done| done.allocations),
                 lock_waits: after.lock_waits - before.lock_waits,
                 bookkeeping_bytes: after.bookkeeping_bytes,
             }),

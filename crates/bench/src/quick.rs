@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use faultless_measure::model::PAGE;
 use faultless_measure::problem::{Problem, Result};
 use faultless_measure::table::Table;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::content::{Content, expected_sum};
 use crate::costs;
 use crate::job::{Count, Measured};
 use crate::options::Options;
-use crate::rounds;
+use crate::rounds::{self, Limits};
 use crate::system::System;
 use crate::workloads::Workload;
 
@@ -102,7 +103,7 @@ impl Held {
 }
 
 /// Counts.
-pub fn run(options: &Options) -> Result<Vec<Held>> {
+pub fn run(options: &Options, limits: Limits) -> Result<Vec<Held>> {
     let bounds: Bounds = toml::from_str(BOUNDS)
         .map_err(|error| Problem::new(format!("crates/bench/bounds.toml: {error}")))?;
     let wanted = options.workloads();
@@ -118,8 +119,13 @@ pub fn run(options: &Options) -> Result<Vec<Held>> {
             None => crate::run::make(options, &case)?,
         };
         eprintln!("{}: {}", case.name(), bound.system);
-        let measured =
-            rounds::run_once(options, &case, &bound.system, &suitable, Count::SystemCalls)?;
+        let measured = rounds::run_once(
+            (options, limits),
+            &case,
+            &bound.system,
+            &suitable,
+            Count::SystemCalls,
+        )?;
         if measured.sum != expected_sum(&case, measured.amount) {
             return Err(Problem::new("WRONG: what was read is not what the file holds"));
         }
@@ -139,6 +145,12 @@ pub fn run(options: &Options) -> Result<Vec<Held>> {
     if is_optimized && options.systems.is_empty() && (options.costs || options.workloads.is_empty())
     {
         all.extend(costs(&options.dir, bounds.cost));
+    }
+    if all.is_empty() {
+        return Err(Problem::new(
+            "nothing of that is counted: crates/bench/bounds.toml has the systems and workloads \
+             that are (and costs, of a program that is optimized)",
+        ));
     }
     Ok(all)
 }
@@ -171,13 +183,13 @@ fn case(options: &Options, bound: &Bound) -> Result<Case> {
 }
 
 fn count(measured: &Measured, counted: Counted) -> Option<f64> {
-    let pages = |bytes: u64| bytes as f64 / 4096.0;
+    let pages = |bytes: u64| bytes as f64 / PAGE as f64;
     let count = match counted {
         Counted::DeviceReads => pages(measured.bytes_read),
         Counted::DeviceWrites => pages(measured.bytes_written),
         Counted::SystemCalls => measured.system_calls? as f64,
         Counted::Evictions => measured.ours?.evictions as f64,
-        Counted::Allocations => measured.ours?.allocations as f64,
+        Counted::Allocations => measured.ours?.allocations? as f64,
         Counted::Instructions => return None, // Of steps, not of accesses.
     };
     Some(count / measured.accesses.max(1) as f64)

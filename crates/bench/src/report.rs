@@ -1,5 +1,6 @@
 //! The report as text: a table for each case, as they end; then what was to be reached.
 
+use faultless_measure::model::PAGE;
 use faultless_measure::size::Size;
 use faultless_measure::table::Table;
 
@@ -7,12 +8,13 @@ use crate::job::Measured;
 use crate::rounds::CaseResult;
 use crate::run::{Reached, Report};
 use crate::shape::Shape;
+use crate::spread::Spread;
 use crate::system::System;
 use crate::targets::{Of, Target};
 use crate::{costs, quick};
 
 /// A target's ratio in a case.
-pub fn ratio(result: &CaseResult, target: &Target) -> Option<f64> {
+pub fn ratio(result: &CaseResult, target: &Target) -> Option<Spread> {
     let figure: fn(&Measured) -> f64 = match target.of {
         Of::Throughput => Measured::rate,
         Of::DeviceReads => |measured| measured.bytes_read as f64,
@@ -74,6 +76,7 @@ pub fn case(result: &CaseResult) -> String {
             "system s",
             "faults",
             "peak",
+            "latency of",
             "p50 µs",
             "p99 µs",
             "p99.9 µs",
@@ -96,54 +99,66 @@ pub fn case(result: &CaseResult) -> String {
 fn row(result: &CaseResult, system: &System, measured: &Measured, unit: &str) -> Vec<String> {
     let case = &result.case;
     let rate = match unit {
-        "MB/s" => format!("{:.0}", measured.rate() * 4096.0 / 1e6),
+        "MB/s" => format!("{:.0}", measured.rate() * PAGE as f64 / 1e6),
         "walks/s" => format!("{:.0}", measured.rate()),
         _ => format!("{:.1}", measured.rate() / 1e3),
     };
     let ratio = result.ratio(system, &System::Kernel, Measured::rate);
-    let reads = measured.bytes_read as f64 / 4096.0;
-    let hits = match result.best_hit_percent {
-        Some(_) => format!("{:.1}", 100.0 - 100.0 * reads / case.timed as f64),
-        None => "-".to_owned(),
-    };
-    let micros = |ns: u64| match measured.latency.samples {
-        0 => "-".to_owned(),
-        _ => format!("{:.1}", ns as f64 / 1e3),
-    };
+    let reads = measured.bytes_read as f64 / PAGE as f64;
+    // A peer tells of no more than its reads, if of those.
+    let is_peer = matches!(system, System::Peer(_));
+    let told = |is_known: bool, text: String| if is_known { text } else { "-".to_owned() };
+    let reads_are_known = !is_peer || measured.bytes_read > 0;
+    let hits = 100.0 - 100.0 * reads / case.timed as f64;
+    let has_hits = result.best_hit_percent.is_some() && reads_are_known;
+    let latency = measured.latency;
+    let micros = |ns: u64| told(latency.samples > 0, format!("{:.1}", ns as f64 / 1e3));
     vec![
         system.to_string(),
         rate,
-        ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
-        Size(measured.bytes_read).to_string(),
-        Size(measured.bytes_written).to_string(),
-        hits,
-        format!("{:.2}", measured.cpu_user_ms as f64 / 1e3),
-        format!("{:.2}", measured.cpu_system_ms as f64 / 1e3),
-        measured.faults.to_string(),
+        ratio.map_or("-".to_owned(), |ratio| format!("{:.2}", ratio.median)),
+        told(reads_are_known, Size(measured.bytes_read).to_string()),
+        told(!is_peer, Size(measured.bytes_written).to_string()),
+        told(has_hits, format!("{hits:.1}")),
+        told(!is_peer, format!("{:.2}", measured.cpu_user_ms as f64 / 1e3)),
+        told(!is_peer, format!("{:.2}", measured.cpu_system_ms as f64 / 1e3)),
+        told(!is_peer, measured.faults.to_string()),
         Size(measured.peak_bytes).to_string(),
-        micros(measured.latency.p50_ns),
-        micros(measured.latency.p99_ns),
-        micros(measured.latency.p999_ns),
+        told(latency.samples > 0, latency.of.to_string()),
+        micros(latency.p50_ns),
+        micros(latency.p99_ns),
+        micros(latency.p999_ns),
     ]
 }
 
 fn targets(reached: &[Reached]) -> Table {
-    let mut table = Table::new(3, &["case", "ratio of", "to", "ratio", "bound", ""]);
-    for Reached { case, target, ratio, met } in reached {
+    let columns = ["case", "ratio of", "to", "ratio", "least", "most", "bound", ""];
+    let mut table = Table::new(3, &columns);
+    for Reached { case, target, spread, met } in reached {
         let (of, bound) = match target.of {
             Of::Throughput => (target.ours.to_string(), format!("≥ {:.2}", target.bound)),
             Of::DeviceReads => {
                 (format!("reads of {}", target.ours), format!("≤ {:.2}", target.bound))
             }
         };
-        let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-        let met = match met {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "not measured",
+        let number =
+            |of: fn(Spread) -> f64| spread.map_or("-".to_owned(), |it| format!("{:.2}", of(it)));
+        let met = match (met, spread) {
+            (Some(true), _) => "met",
+            (Some(false), _) => "MISSED",
+            (None, Some(_)) => "not comparable",
+            (None, None) => "not measured",
         };
-        let against = target.against.to_string();
-        table.row(vec![case.clone(), of, against, ratio, bound, met.to_owned()]);
+        table.row(vec![
+            case.clone(),
+            of,
+            target.against.to_string(),
+            number(|it| it.median),
+            number(|it| it.least),
+            number(|it| it.most),
+            bound,
+            met.to_owned(),
+        ]);
     }
     table
 }

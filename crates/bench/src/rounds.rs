@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use faultless_measure::cgroup::Cgroup;
+use faultless_measure::cgroup::{self, Cgroup};
+use faultless_measure::child::output;
 use faultless_measure::cleanup;
 use faultless_measure::disk;
 use faultless_measure::machine;
+use faultless_measure::model::PAGE_WORDS;
 use faultless_measure::problem::{Problem, Result};
 use faultless_sys::step;
 use serde::Serialize;
@@ -21,6 +23,7 @@ use crate::job::{Amount, ChildJob, Count, Job, Measured};
 use crate::options::Options;
 use crate::peer::{self, Peer};
 use crate::shape::Shape;
+use crate::spread::Spread;
 use crate::system::System;
 
 /// The command of the tool that is a child's: `faultless bench-run JOB`.
@@ -29,6 +32,33 @@ pub const CHILD_COMMAND: &str = "bench-run";
 const LIMIT_AT_START: u64 = 1 << 40;
 /// What most machines read ahead.
 const SMALL_AHEAD_KIB: u64 = 128;
+
+/// What bounds the memory of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limits {
+    /// Cgroups, of which each run gets its own.
+    Cgroups,
+    /// Nothing, for cgroups can't be made here.
+    None,
+}
+
+impl Limits {
+    /// What can be had here; where that is nothing, why.
+    pub fn here() -> (Limits, Option<String>) {
+        match Cgroup::of_limit(LIMIT_AT_START) {
+            Ok(_) => (Limits::Cgroups, None),
+            Err(why) => (Limits::None, Some(why)),
+        }
+    }
+
+    fn cgroup(self) -> Result<Option<Cgroup>> {
+        let refused = |why| Problem::new(format!("its memory can't be bounded any more: {why}"));
+        match self {
+            Limits::Cgroups => Cgroup::of_limit(LIMIT_AT_START).map(Some).map_err(refused),
+            Limits::None => Ok(None),
+        }
+    }
+}
 
 /// What a case came to.
 #[derive(Debug, Serialize)]
@@ -44,36 +74,43 @@ pub struct CaseResult {
 }
 
 impl CaseResult {
-    /// The run of a system whose rate is in the middle.
+    /// The run of a system whose rate is in the middle: of an even number, the better of two.
     pub fn median(&self, system: &System) -> Option<&Measured> {
         let mut runs: Vec<&Measured> = self.runs.get(system)?.iter().collect();
         runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
         runs.get(runs.len() / 2).copied()
     }
 
-    /// The median of what `figure` is for `ours`, by what it is for `against` in the same
-    /// round.
+    /// What `figure` is for `ours`, by what it is for `against` in the same round.
     pub fn ratio(
         &self,
         ours: &System,
         against: &System,
         figure: impl Fn(&Measured) -> f64,
-    ) -> Option<f64> {
+    ) -> Option<Spread> {
         let rounds = self.runs.get(ours)?.iter().zip(self.runs.get(against)?);
-        let mut ratios: Vec<f64> =
-            rounds.map(|(ours, theirs)| figure(ours) / figure(theirs).max(1e-9)).collect();
-        ratios.sort_by(f64::total_cmp);
-        ratios.get(ratios.len() / 2).copied()
+        Spread::of(rounds.map(|(ours, theirs)| figure(ours) / figure(theirs).max(1e-9)).collect())
     }
 }
 
-/// Runs a case as often as the options say.
-pub fn run_case(options: &Options, case: &Case, content: &mut Content) -> Result<CaseResult> {
+/// Who is asked for and can do a case.
+pub fn systems(options: &Options, case: &Case) -> Vec<System> {
     let mut systems = case.workload.definition().systems();
     if peer::can_play(case) {
         systems.extend(options.peers.iter().map(|peer| System::Peer(peer.name.clone())));
     }
     systems.retain(|system| options.wants(system));
+    systems
+}
+
+/// Runs a case as often as the options say.
+pub fn run_case(
+    options: &Options,
+    limits: Limits,
+    case: &Case,
+    content: &mut Content,
+) -> Result<CaseResult> {
+    let systems = systems(options, case);
     let mut result = CaseResult {
         case: case.clone(),
         runs: BTreeMap::new(),
@@ -89,7 +126,7 @@ pub fn run_case(options: &Options, case: &Case, content: &mut Content) -> Result
             if result.failed.contains_key(system) {
                 continue;
             }
-            let done = run_once(options, case, system, content, Count::Cheap);
+            let done = run_once((options, limits), case, system, content, Count::Cheap);
             let checked = done.and_then(|measured| expected.check(measured));
             // Stores of a run that broke off are known to nobody.
             let stored = match (&checked, case.write_percent) {
@@ -141,7 +178,7 @@ fn best_hits(case: &Case) -> Option<f64> {
     match case.workload.definition().shape(case) {
         Shape::Accesses(sequence) if is_told => {
             let mut pages = Vec::new();
-            each_word(&*sequence, case.warm + case.timed, |_, word| pages.push(word / 512));
+            each_word(&*sequence, case.warm + case.timed, |_, word| pages.push(word / PAGE_WORDS));
             let hits = belady::hits(&pages, case.warm as usize, case.frames() as usize);
             Some(100.0 * hits as f64 / case.timed as f64)
         }
@@ -151,14 +188,14 @@ fn best_hits(case: &Case) -> Option<f64> {
 
 /// One run in a child.
 pub fn run_once(
-    options: &Options,
+    (options, limits): (&Options, Limits),
     case: &Case,
     system: &System,
     content: &Content,
     count: Count,
 ) -> Result<Measured> {
     let peer = options.peers.iter().find(|peer| *system == System::Peer(peer.name.clone()));
-    let cgroup = Cgroup::of_limit(LIMIT_AT_START).ok();
+    let cgroup = limits.cgroup()?;
     let mut job = Job {
         case: case.clone(),
         system: system.clone(),
@@ -167,7 +204,7 @@ pub fn run_once(
         count,
     };
     if *system == System::Device && matches!(case.workload.definition().shape(case), Shape::Scan) {
-        job.case.threads = 4; // Its best, whoever else scans by one.
+        job.case.threads = 4; // So that it has always something to read.
     }
     let measured = match peer {
         Some(peer) => run_peer(peer, &job)?,
@@ -218,9 +255,8 @@ fn parse<T: DeserializeOwned>(told: &str) -> Result<T> {
 
 fn run_peer(peer: &Peer, job: &Job) -> Result<Measured> {
     if let Some(dir) = &job.cgroup {
-        let limit = faultless_measure::cgroup::limit_growth;
-        limit(dir, job.growth_bytes_max() + peer::START_BYTES)
-            .map_err(Problem::on("limit", dir))?;
+        let limit = job.growth_bytes_max() + peer::START_BYTES + peer::list_bytes(&job.case);
+        cgroup::limit_growth(dir, limit).map_err(Problem::on("limit", dir))?;
     }
     let path = job.files.path(0);
     let file = File::open(&path).map_err(Problem::on("open", &path))?;
@@ -228,30 +264,6 @@ fn run_peer(peer: &Peer, job: &Job) -> Result<Measured> {
     let (command, _list) = peer::command(peer, job)?;
     let (told, ()) = output(command, |_| Ok(()))?;
     peer::parse(&job.case, &told)
-}
-
-/// Runs a program that ends with us, and does something meanwhile; answers what it printed, a
-/// few lines.
-fn output<T>(
-    mut command: Command,
-    meanwhile: impl FnOnce(&Child) -> Result<T>,
-) -> Result<(String, T)> {
-    let failed = |what: String| Problem::new(format!("its process {what}"));
-    command.stdout(Stdio::piped());
-    let spawned = cleanup::make(|| {
-        let child = command.spawn()?;
-        let undo = cleanup::child(&child)?;
-        Ok((child, undo))
-    });
-    let (child, guard) = spawned.map_err(|error| failed(format!("can't be started: {error}")))?;
-    let done = meanwhile(&child)?;
-    let output = child.wait_with_output().map_err(|error| failed(format!("is lost: {error}")))?;
-    guard.keep(); // It has ended by itself.
-    if !output.status.success() {
-        return Err(failed(format!("ended with {}", output.status)));
-    }
-    let text = String::from_utf8(output.stdout);
-    Ok((text.map_err(|error| failed(format!("printed no text: {error}")))?, done))
 }
 
 /// Opens a file while its device reads ahead as most do: what counts is the setting at that

@@ -5,7 +5,8 @@ use std::ops::Range;
 use faultless_measure::model::PAGE_WORDS;
 use faultless_measure::order::mix;
 
-use crate::sequence::{Sequence, constant_word};
+use crate::case::Case;
+use crate::sequence::{Sequence, Uniform, constant_word};
 
 /// The kinds of work there are.
 pub enum Shape {
@@ -26,6 +27,14 @@ pub enum Shape {
     },
     /// Walks from the root of a tree to a leaf, each page naming the next one.
     Walks(Tree),
+}
+
+impl Shape {
+    /// A word of a random page, over and over.
+    pub fn uniform(case: &Case) -> Shape {
+        let (pages, seed) = (case.pages(), case.seed);
+        Shape::Accesses(Box::new(Uniform { pages, seed, cycle: u64::MAX }))
+    }
 }
 
 /// Pages as a B-tree has them: a root, and levels of which each is `FANOUT` times wider. The

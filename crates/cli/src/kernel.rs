@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{self, Bound, Cgroup};
-use crate::cleanup;
+use crate::child;
 use crate::counters::{Counters, RssSampler};
 use crate::disk;
 use crate::plan::{Phase, PhaseResult, Plan, Start, Work};
@@ -59,25 +59,9 @@ fn run_child(plan: &Plan, cgroup: Option<&Path>) -> Result<Walked> {
     if let Some(dir) = cgroup {
         command.arg("--join").arg(dir);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let made = cleanup::make(|| {
-        let mut child = command.spawn()?;
-        match cleanup::child(&child) {
-            Ok(undo) => Ok((child, undo)),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
-    });
-    let (child, guard) = made.map_err(|error| failed(error.to_string()))?;
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    guard.keep(); // It has ended by itself.
-    if !output.status.success() {
-        return Err(failed(format!("its process ended with {}", output.status)));
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
+    command.stdin(Stdio::null());
+    let (told, ()) = child::output(command, |_| Ok(())).map_err(|why| failed(why.to_string()))?;
+    serde_json::from_str(&told).map_err(|error| failed(error.to_string()))
 }
 
 /// The child's part: carries out the plan and prints what happened.

@@ -32,7 +32,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use faultless_measure::{
-    cgroup, cleanup, counters, disk, model, order, problem, progress, size, touch,
+    cgroup, child, cleanup, counters, disk, model, order, problem, progress, size, touch,
 };
 
 /// So that the benchmark can say what is allocated where nothing should be.

@@ -160,7 +160,8 @@ unsafe fn remapped(addr: usize, old: usize, new: usize, flags: i32, to: usize) -
     let concerned = may_be_served(&from) || fixed && may_be_served(&aim);
     let Some(mut inside) = concerned.then(enter).flatten() else { return call() };
     let served = inside.regions.first_within(from.clone());
-    // Neither is done to files by Linux before 5.13, and programs know how to do without.
+    // Linux before 5.13 has the one for private memory only, so programs know how to do without;
+    // the other, a second map of a shared one, isn't done here.
     if served.is_some() && (old == 0 || flags & libc::MREMAP_DONTUNMAP != 0) {
         return Err(Errno::INVAL);
     }

@@ -7,8 +7,9 @@
 //!
 //! Left out are pages for which that would cost somebody something: what is busy; what would
 //! have to leave another address first; a window's marker, which is to be touched; and what is
-//! on trial, which would leave without anybody having had to touch it. Nor does it count as a
-//! touch.
+//! on trial, which would leave without anybody having had to touch it. Nor is it a touch; but a
+//! page that was judged while no address showed it is not on trial, and counts as used when it
+//! is shown here.
 //!
 //! Source: `do_fault_around` in Linux's mm/memory.c, and its `fault_around_bytes`, which is
 //! 64 KiB, too.

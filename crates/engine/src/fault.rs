@@ -175,7 +175,7 @@ impl Engine {
         if let Some(no) = self.lookup(key.object, key.page) {
             return self.fault_cached(no, touch, plan);
         }
-        let no = match self.take_frame(key, self.payer(touch)) {
+        let no = match self.take_within_limit(key, self.payer(touch)) {
             Ok(no) => no,
             Err(scope) => return self.no_frame(scope),
         };
@@ -420,13 +420,10 @@ impl Engine {
         payer: Payer,
         plan: &mut Plan,
     ) -> Result<FrameNo, Scope> {
+        let no = self.take_within_limit(key, payer)?;
         let object = self.object(key.object);
-        if object.resident >= object.options.limit {
-            return Err(Scope::Object(key.object));
-        }
         let granule = object.granule_of(key.page);
         let zeros = object.options.backing == Backing::Zeros;
-        let no = self.take_frame(key, payer)?;
         self.stats.pages_demanded += 1;
         if zeros {
             plan.push_read(key.object, key.page, no, Source::Zeros, self.config.run_max);
@@ -449,13 +446,18 @@ impl Engine {
     /// Takes a frame for an absent page whose bytes whoever pins it will give, all of them:
     /// nothing is read, for what is there is about to be stored over.
     pub(crate) fn start_given(&mut self, key: PageKey, payer: Payer) -> Result<FrameNo, Scope> {
+        let no = self.take_within_limit(key, payer)?;
+        self.frames[no].kind = Kind::ToBeGiven;
+        Ok(no)
+    }
+
+    /// Takes a frame for a page that somebody asks for, if the object may have one more.
+    fn take_within_limit(&mut self, key: PageKey, payer: Payer) -> Result<FrameNo, Scope> {
         let object = self.object(key.object);
         if object.resident >= object.options.limit {
             return Err(Scope::Object(key.object));
         }
-        let no = self.take_frame(key, payer)?;
-        self.frames[no].kind = Kind::ToBeGiven;
-        Ok(no)
+        self.take_frame(key, payer)
     }
 
     fn ahead_limits(&self, object: ObjectId, payer: Payer) -> Limits {

@@ -217,7 +217,6 @@ impl Engine {
             None => self.remove_anon(id),
             Some(no) => {
                 self.doom(no);
-                self.frames[no].waited &= !self.frames[no].is_idle();
                 self.settle(no, plan);
             }
         }

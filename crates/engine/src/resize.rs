@@ -38,9 +38,9 @@ impl Engine {
         size > self.size(id) && self.is_tail_dirty(id)
     }
 
-    /// The object is now `size` bytes long. Pages beyond the end go, and so does
-    /// the page that holds the old or the new end, because what lies behind the end
-    /// must read as zeros once there is something there again.
+    /// The object is now `size` bytes long. Pages beyond the end go, those that stood for what
+    /// is there now, and the page that holds the old or the new end, because what lies behind
+    /// the end must read as zeros once there is something there again.
     ///
     /// Where that page is dirty, it stays until it is written: a user flushes it before, and
     /// what has been stored since then is not to be lost.
@@ -58,7 +58,9 @@ impl Engine {
         if self.has(Canary::StaleAfterTruncate) {
             return;
         }
-        self.discard(id, all, plan);
+        // Where zeros stand for what wasn't there, bytes may be now.
+        let stood_in = ByteRange::new(0, old).pages().end;
+        self.discard(id, PageRange::new(beyond.min(stood_in), all.end), plan);
         self.forget_copies(id, all, plan);
         for end in [old, size] {
             let page = PageIndex::containing(end);
@@ -102,7 +104,6 @@ impl Engine {
             let Some((page, no)) = cache.first_in(rest, &self.nodes, &self.frames) else { return };
             rest.start = page.next();
             self.doom(no);
-            self.frames[no].waited &= self.frames[no].busy != crate::frame::Busy::Idle;
             self.settle(no, plan);
         }
     }

@@ -205,6 +205,15 @@ fn zeros_and_a_kept_error() {
         assert!(map.flush().is_err(), "a store to bytes that are gone");
         assert_eq!(file.metadata().unwrap().len(), LEFT as u64);
         check_rest(&map);
+        // Once the zeros stayed when there was something again, and took stores that were lost.
+        map.resize((PAGES * PAGE) as u64).unwrap();
+        assert!(map.pin(gone.start as u64, 1).is_ok(), "{delivery:?}: it can be pinned");
+        // SAFETY: as above.
+        unsafe { map.as_mut_ptr().add(gone.start).write_volatile(9) };
+        map.flush().unwrap();
+        let mut stored = [0];
+        file.read_exact_at(&mut stored, gone.start as u64).unwrap();
+        assert_eq!(stored, [9], "{delivery:?}");
     }
 }
 

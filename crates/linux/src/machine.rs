@@ -26,8 +26,9 @@ pub const THREAD: SpaceId = SpaceId(0);
 /// The space whose faults are SIGBUS in the thread that faults.
 pub const INLINE: SpaceId = SpaceId(1);
 
-/// Frames and spare pages together at most, so that slots fit in 32 bits.
-const PAGES_MAX: u32 = 1 << 30;
+/// Frames and spare pages together at most, so that slots, twice as many, fit in 31 bits and
+/// leave one number that is none of them.
+const PAGES_MAX: u32 = (1 << 30) - 1;
 
 /// How big a machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

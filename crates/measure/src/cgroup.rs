@@ -4,11 +4,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::Serialize;
 
 use crate::cleanup::{self, Guard, Undo};
 use crate::model::PAGE;
+use crate::mounts::Mounts;
 use crate::size::Size;
 
 /// What a bounded child may use beside the file's pages: its program, stacks, page
@@ -52,10 +54,25 @@ enum Version {
 }
 
 impl Version {
+    fn number(self) -> u32 {
+        match self {
+            Version::One => 1,
+            Version::Two => 2,
+        }
+    }
+
     fn limit_file(self) -> &'static str {
         match self {
             Version::One => "memory.limit_in_bytes",
             Version::Two => "memory.max",
+        }
+    }
+
+    /// Where swap is limited: together with memory, or by itself.
+    fn swap_file(self) -> &'static str {
+        match self {
+            Version::One => "memory.memsw.limit_in_bytes",
+            Version::Two => "memory.swap.max",
         }
     }
 
@@ -82,8 +99,8 @@ impl Cgroup {
 
     /// Makes one with a limit of so many bytes. The error says why that can't be.
     pub fn of_limit(limit: u64) -> Result<Cgroup, String> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")
-            .map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
+        let mounts =
+            Mounts::now().map_err(|error| format!("cannot read /proc/self/mountinfo: {error}"))?;
         let mut why = None;
         for (version, mount) in mount_points(&mounts) {
             match Cgroup::under(&mount, version, limit) {
@@ -100,17 +117,18 @@ impl Cgroup {
     }
 
     fn under(mount: &Path, version: Version, limit: u64) -> io::Result<Cgroup> {
-        let dir = mount.join(format!("faultless-{}", std::process::id()));
+        // Each of its own: one that can't be removed is in nobody's way.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (pid, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let dir = mount.join(format!("faultless-{pid}-{number}"));
         let ((), remove) = cleanup::make(|| {
             fs::create_dir(&dir)?;
             Ok(((), Undo::Cgroup(dir.clone())))
         })?;
-        fs::write(dir.join(version.limit_file()), limit.to_string()).map_err(
-            |error| match error.kind() {
-                io::ErrorKind::NotFound => io::Error::other("it doesn't control memory"),
-                _ => error,
-            },
-        )?;
+        set_limit(&dir, version, limit).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::other("it doesn't control memory"),
+            _ => error,
+        })?;
         Ok(Cgroup { dir, version, limit, _remove: remove })
     }
 
@@ -127,10 +145,7 @@ impl Cgroup {
     /// What it bounds, and what it held.
     pub fn bound(&self) -> Bound {
         Bound::Cgroup {
-            version: match self.version {
-                Version::One => 1,
-                Version::Two => 2,
-            },
+            version: self.version.number(),
             limit_bytes: self.limit,
             allowance_bytes: ALLOWANCE,
             held_bytes_max: self.held_bytes_max(),
@@ -152,32 +167,41 @@ pub fn limit_growth(dir: &Path, more: u64) -> io::Result<u64> {
     let version = version.ok_or(io::ErrorKind::NotFound)?;
     let held = number(&dir.join(version.usage_file())).ok_or(io::ErrorKind::InvalidData)?;
     let limit = (held + more).next_multiple_of(PAGE);
-    fs::write(dir.join(version.limit_file()), limit.to_string())?;
+    set_limit(dir, version, limit)?;
     Ok(limit)
+}
+
+/// Memory and swap together are limited: what doesn't fit has nowhere to go.
+fn set_limit(dir: &Path, version: Version, limit: u64) -> io::Result<()> {
+    fs::write(dir.join(version.limit_file()), limit.to_string())?;
+    let with_swap = match version {
+        Version::One => limit,
+        Version::Two => 0,
+    };
+    // Where the kernel doesn't count swap, it has none of it to limit.
+    let _ = fs::write(dir.join(version.swap_file()), with_swap.to_string());
+    Ok(())
 }
 
 fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Where cgroups are mounted that may control memory, from /proc/self/mountinfo (see
-/// proc_pid_mountinfo(5)).
-fn mount_points(mounts: &str) -> Vec<(Version, PathBuf)> {
-    let mut points = Vec::new();
-    for line in mounts.lines() {
-        let Some((mount, system)) = line.split_once(" - ") else { continue };
-        let Some(point) = mount.split(' ').nth(4) else { continue };
-        let mut system = system.split(' ');
-        let version = match (system.next(), system.nth(1)) {
-            (Some("cgroup"), Some(options)) if options.split(',').any(|o| o == "memory") => {
-                Version::One
-            }
-            (Some("cgroup2"), _) => Version::Two,
-            _ => continue,
-        };
-        points.push((version, PathBuf::from(point)));
-    }
-    points
+/// The version of the memory cgroups that are mounted: the likelier one, if both are.
+pub fn version(mounts: &Mounts) -> Option<u32> {
+    mount_points(mounts).first().map(|(version, _)| version.number())
+}
+
+/// Where cgroups are mounted that may control memory.
+fn mount_points(mounts: &Mounts) -> Vec<(Version, PathBuf)> {
+    let version = |kind: &str, has_memory| match kind {
+        "cgroup" if has_memory => Some(Version::One),
+        "cgroup2" => Some(Version::Two),
+        _ => None,
+    };
+    let points =
+        mounts.iter().filter_map(|it| Some((version(it.kind, it.has("memory"))?, it.point())));
+    points.collect()
 }
 
 impl std::fmt::Display for Bound {
@@ -209,14 +233,17 @@ mod tests {
 
     #[test]
     fn both_versions_are_found() {
-        let mounts = "\
+        let mounts = Mounts::of(
+            "\
 31 28 0:29 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 34 31 0:31 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
 35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
-";
+",
+        );
+        assert_eq!(version(&mounts), Some(1));
         assert_eq!(
-            mount_points(mounts),
+            mount_points(&mounts),
             [
                 (Version::One, PathBuf::from("/sys/fs/cgroup/memory")),
                 (Version::Two, PathBuf::from("/sys/fs/cgroup/unified")),

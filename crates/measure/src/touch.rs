@@ -1,4 +1,4 @@
-//! Memory reached by plain pointers: the only file of the tool that is `unsafe`.
+//! Memory reached by plain pointers: the only file of this crate that is `unsafe`.
 
 #![allow(unsafe_code)]
 

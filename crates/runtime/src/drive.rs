@@ -62,7 +62,7 @@ pub struct Worker {
     pub plan: Plan,
     /// Until it has been served.
     pub awaited: Option<Awaited>,
-    /// How short frames were when something was carried out last.
+    /// How short frames were when reads ended, or something but reads was carried out, last.
     pub pressure: Pressure,
     next: Plan,
     pub io: Io,
@@ -367,7 +367,7 @@ impl<M: Machine> Core<M> {
             if worker.io.in_flight() == 0 {
                 return;
             }
-            worker.io.wait();
+            worker.io.wait_for_end();
             self.report_ended(worker, usize::MAX);
             std::mem::swap(&mut worker.plan, &mut worker.next);
         }

@@ -347,6 +347,14 @@ impl Io {
         }
     }
 
+    /// As [`wait`](Io::wait), also where a poll has fired that nobody has asked for yet: the
+    /// kernel tells what has ended only when it is asked to wait.
+    pub fn wait_for_end(&mut self) {
+        let heard = self.take_polls();
+        self.wait();
+        self.polls = heard;
+    }
+
     /// As [`wait`](Io::wait), no longer than `timeout`.
     pub fn wait_for(&mut self, timeout: Duration) {
         if self.ended.is_empty()
@@ -402,8 +410,94 @@ impl Drop for Io {
         // The kernel may still write to frames: they must not be unmapped under it.
         let mut ended = Vec::new();
         while self.submitted.len() > self.free.len() {
-            self.wait();
+            self.wait_for_end();
             self.ended(usize::MAX, &mut ended);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Write as _};
+    use std::os::fd::AsFd as _;
+
+    use faultless_pager::Direct;
+    use faultless_sys::process::EventFd;
+    use faultless_sys::ring::WakeUp;
+
+    use super::*;
+
+    /// Gives bytes when somebody writes them.
+    struct Pipe(PipeReader);
+
+    impl Pager for Pipe {
+        fn name(&self) -> String {
+            "a pipe".to_owned()
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(PAGE_BYTES)
+        }
+
+        fn read(&self, _: u64, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn write(&self, _: u64, _: &[IoSlice<'_>]) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn resize(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn punch(&self, _: u64, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn direct(&self, _: Direction, _: u64, _: u64) -> Option<Direct<'_>> {
+            Some(Direct { fd: self.0.as_fd() })
+        }
+    }
+
+    #[test]
+    fn a_job_ends_also_while_a_poll_that_fired_is_kept() {
+        let (bell, (reader, mut writer)) = (EventFd::new().unwrap(), io::pipe().unwrap());
+        let mut page = vec![0; PAGE_SIZE];
+        let buffer = Buffer { start: page.as_mut_ptr(), len: PAGE_SIZE };
+        let mut io = Io::new(Rings::Allowed, RingUser::ThisThread);
+        let Some(ring) = io.ring() else { return eprintln!("not here: io_uring is refused") };
+        assert!(ring.poll_readable(bell.as_fd(), WakeUp::All, TOKEN_POLL).is_ok());
+        io.start(Job {
+            direction: Direction::Read,
+            object: ObjectId(0),
+            first: PageIndex(0),
+            frames: Frames::from_slice(&[FrameNo(0)]),
+            pager: Arc::new(Pipe(reader)),
+            buffers: Buffers::from_slice(&[buffer]),
+            bytes: PAGE_BYTES,
+        });
+        bell.signal();
+        let mut ended = Vec::new();
+        io.wait();
+        io.ended(usize::MAX, &mut ended);
+        assert!(ended.is_empty() && io.polls.has(TOKEN_POLL));
+        writer.write_all(&[7; PAGE_SIZE]).unwrap();
+        // Once a handler that was told to stop with a read under way asked for ever here, and
+        // the kernel never told that it had ended.
+        for _ in 0..10 {
+            if ended.is_empty() {
+                io.wait_for_end();
+                io.ended(usize::MAX, &mut ended);
+            }
+        }
+        assert_eq!(ended.len(), 1);
+        assert!(matches!(ended[0].1, Ok(PAGE_BYTES)));
+        assert!(io.take_polls().has(TOKEN_POLL), "it is kept");
+        assert!(page == [7; PAGE_SIZE]);
     }
 }

@@ -4,10 +4,12 @@
 //! |---|---|---|---|
 //! | 1 | `catalog` | which file is which object (in the crate `faultless`) | faults on managed memory |
 //! | 2 | `engine` | all decisions | system calls that can sleep, I/O, calls of pagers |
-//! | 3 | `entries` | the pager of each object | anything but a look-up |
+//! | 3 | `pagers` | the pager of each object | anything but a look-up |
 //! | 3 | `workers` | workers that are at rest | anything but a push or a pop |
 //! | 3 | `handoff` | runs that handlers are to read | anything but a push or a pop |
 //! | 3 | `flushes` | ranges that the keeper is to write | anything but a look, a push or a pop |
+//! | 3 | `kept` | what forked children may still read | anything but a push or a look |
+//! | 3 | `joins` | threads to be waited for at the end | anything but a push, or taking all |
 //!
 //! A thread takes locks of rising rank only; debug builds check it. (The machine's
 //! own lock, around its slots, is below all of these and taken with none of them.)

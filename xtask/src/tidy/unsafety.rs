@@ -12,8 +12,7 @@ const ALLOWED: &[&str] = &[
     "crates/measure/src/touch.rs",
     // An allocator that counts; faults without anything around them.
     "crates/bench/src/allocations.rs",
-    "crates/bench/src/costs/bare.rs",
-    "crates/bench/src/systems/bare.rs",
+    "crates/bench/src/bare.rs",
     // Memory of a `Vm` as what allocators give out: where the heap's comes from, and the
     // two traits of those who ask. What is mapped and paid (`mappings.rs`) needs none.
     "crates/faultless/src/heap/pages.rs",

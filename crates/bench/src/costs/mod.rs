@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::ChildJob;
 use crate::rounds;
+use crate::spread::Spread;
 
 /// How often each group is measured, where nobody says.
 pub const RUNS: u64 = 5;
@@ -62,10 +63,9 @@ pub type Figure = (String, f64);
 pub struct Cost {
     /// What.
     pub what: String,
-    /// The median.
-    pub median: f64,
-    /// The least and the most.
-    pub from_to: (f64, f64),
+    /// How many of it, run by run.
+    #[serde(flatten)]
+    pub spread: Spread,
     /// What it is to be at most, if that is said.
     pub at_most: Option<f64>,
 }
@@ -93,15 +93,14 @@ pub fn run(dir: &Path, runs: u64) -> Result<Vec<Cost>> {
             Err(problem) => eprintln!("costs: instructions can't be counted: {problem}"),
         }
     }
-    let medians: BTreeMap<String, f64> =
-        figures.iter_mut().map(|(what, all)| (what.clone(), median(all))).collect();
-    let cost = |(what, all): (String, Vec<f64>)| Cost {
-        at_most: bound(&what, &medians),
-        median: medians[&what],
-        from_to: (all[0], all[all.len() - 1]),
-        what,
+    let spreads = figures.into_iter().filter_map(|(what, all)| Some((what, Spread::of(all)?)));
+    let spreads: BTreeMap<String, Spread> = spreads.collect();
+    let cost = |(what, spread): (&String, &Spread)| Cost {
+        at_most: bound(what, &spreads),
+        spread: *spread,
+        what: what.clone(),
     };
-    Ok(figures.into_iter().map(cost).collect())
+    Ok(spreads.iter().map(cost).collect())
 }
 
 /// Instructions of each step, or why they can't be counted.
@@ -117,15 +116,9 @@ fn file(dir: &Path) -> Result<Temporary> {
     Ok(file)
 }
 
-/// Sorts, and answers what is in the middle.
-fn median(all: &mut [f64]) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
 /// What is to be reached.
-fn bound(what: &str, medians: &BTreeMap<String, f64>) -> Option<f64> {
-    let of_bare = |bare: &str| medians.get(bare).map(|bare| bare * 1.3);
+fn bound(what: &str, spreads: &BTreeMap<String, Spread>) -> Option<f64> {
+    let of_bare = |bare: &str| spreads.get(bare).map(|bare| bare.median * 1.3);
     match what {
         library::PIN_HIT => Some(30.0),
         library::MINOR_INLINE => of_bare(bare::INLINE),
@@ -141,8 +134,8 @@ fn bound(what: &str, medians: &BTreeMap<String, f64>) -> Option<f64> {
 /// Measures a group, in this process.
 pub fn measure(group: Group, file: &Path) -> Result<Vec<Figure>> {
     match group {
-        Group::BareThread => bare::thread().map_err(|errno| Problem::new(errno.to_string())),
-        Group::BareInline => bare::inline().map_err(|errno| Problem::new(errno.to_string())),
+        Group::BareThread => bare::thread(),
+        Group::BareInline => bare::inline(),
         Group::Engine => Ok(engine::costs()),
         Group::Machine => machine::costs().map_err(|error| Problem::new(error.to_string())),
         Group::LibraryThread => library::costs(file, faultless::Delivery::Thread),
@@ -156,12 +149,13 @@ pub fn table(costs: &[Cost]) -> Table {
     let mut table = Table::new(1, &["cost", "median", "least", "most", "at most", ""]);
     for cost in costs {
         let number = |number: f64| format!("{number:.1}");
-        let verdict = cost.at_most.map(|bound| if cost.median <= bound { "met" } else { "MISSED" });
+        let Spread { median, least, most } = cost.spread;
+        let verdict = cost.at_most.map(|bound| if median <= bound { "met" } else { "MISSED" });
         table.row(vec![
             cost.what.clone(),
-            number(cost.median),
-            number(cost.from_to.0),
-            number(cost.from_to.1),
+            number(median),
+            number(least),
+            number(most),
             cost.at_most.map_or(String::new(), number),
             verdict.unwrap_or_default().to_owned(),
         ]);

@@ -15,7 +15,7 @@ const MOST: f64 = 2.0;
 /// A bar for each ratio that was measured; nothing if none was.
 pub fn draw(reached: &[Reached]) -> Option<String> {
     let measured: Vec<(&Reached, f64)> =
-        reached.iter().filter_map(|reached| Some((reached, reached.ratio?))).collect();
+        reached.iter().filter_map(|reached| Some((reached, reached.spread?.median))).collect();
     if measured.is_empty() {
         return None;
     }

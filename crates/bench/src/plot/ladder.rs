@@ -3,9 +3,11 @@
 
 use super::colour;
 use super::svg::{Anchor, Svg, short};
+use crate::histogram::Latency;
 use crate::rounds::CaseResult;
+use crate::system::System;
 
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 480.0;
@@ -22,10 +24,10 @@ pub fn draw(result: &CaseResult) -> Option<String> {
         .filter_map(|system| {
             let latency = result.median(system)?.latency;
             let ns = [latency.p50_ns, latency.p99_ns, latency.p999_ns, latency.max_ns];
-            (latency.samples > 0).then_some((system, ns))
+            (latency.samples > 0).then_some((label(system, latency), system, ns))
         })
         .collect();
-    let powers = || lines.iter().flat_map(|(_, ns)| ns).map(|ns| (*ns as f64).max(1.0).log10());
+    let powers = || lines.iter().flat_map(|(_, _, ns)| ns).map(|ns| (*ns as f64).max(1.0).log10());
     let (first, last) = (powers().reduce(f64::min)?.floor(), powers().reduce(f64::max)?.ceil());
     let x = |step: usize| LEFT + 40.0 + (RIGHT - LEFT - 80.0) * step as f64 / 3.0;
     let y = |power: f64| BOTTOM - (BOTTOM - TOP) * (power - first) / (last - first).max(1.0);
@@ -40,7 +42,7 @@ pub fn draw(result: &CaseResult) -> Option<String> {
     for (step, label) in STEPS.iter().enumerate() {
         svg.text(x(step), BOTTOM + 20.0, Anchor::Middle, label);
     }
-    for (nth, (system, ns)) in lines.iter().enumerate() {
+    for (nth, (label, system, ns)) in lines.iter().enumerate() {
         let line: Vec<(f64, f64)> = ns
             .iter()
             .enumerate()
@@ -49,7 +51,14 @@ pub fn draw(result: &CaseResult) -> Option<String> {
         svg.line(&line, colour(system), 2.0);
         let at = TOP + 18.0 * nth as f64;
         svg.line(&[(RIGHT + 15.0, at), (RIGHT + 35.0, at)], colour(system), 3.0);
-        svg.text(RIGHT + 40.0, at + 4.0, Anchor::Start, &system.to_string());
+        svg.text(RIGHT + 40.0, at + 4.0, Anchor::Start, label);
     }
     Some(svg.finish())
+}
+
+fn label(system: &System, latency: Latency) -> String {
+    match latency.of {
+        0 | 1 => system.to_string(),
+        together => format!("{system} (of {together})"),
+    }
 }

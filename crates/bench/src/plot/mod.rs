@@ -8,14 +8,13 @@ mod svg;
 use std::fs;
 use std::path::Path;
 
-use faultless_measure::problem::{Problem, Result};
-
 use crate::rounds::CaseResult;
 use crate::run::Reached;
 use crate::system::System;
 
-/// Draws a case into `dir`; answers a remark for each picture.
-pub fn case(result: &CaseResult, dir: &Path) -> Result<Vec<String>> {
+/// Draws a case into `dir`; answers a remark for each picture, also where it can't be written:
+/// what it shows isn't lost with it.
+pub fn case(result: &CaseResult, dir: &Path) -> Vec<String> {
     let name = file_name(&result.case.name());
     let over_time = (format!("{name}-time.svg"), curves::draw(result));
     let latency = ladder::draw(result).map(|svg| (format!("{name}-latency.svg"), svg));
@@ -24,13 +23,15 @@ pub fn case(result: &CaseResult, dir: &Path) -> Result<Vec<String>> {
 }
 
 /// Draws what was to be reached into `dir`, if anything was.
-pub fn ratios(reached: &[Reached], dir: &Path) -> Result<Option<String>> {
-    bars::draw(reached).map(|svg| write(&dir.join("ratios.svg"), &svg)).transpose()
+pub fn ratios(reached: &[Reached], dir: &Path) -> Option<String> {
+    bars::draw(reached).map(|svg| write(&dir.join("ratios.svg"), &svg))
 }
 
-fn write(path: &Path, svg: &str) -> Result<String> {
-    fs::write(path, svg).map_err(Problem::on("write", path))?;
-    Ok(format!("drawn: {}", path.display()))
+fn write(path: &Path, svg: &str) -> String {
+    match fs::write(path, svg) {
+        Ok(()) => format!("drawn: {}", path.display()),
+        Err(error) => format!("NOT drawn: {}: {error}", path.display()),
+    }
 }
 
 /// A case's name as part of a file's.

@@ -4,7 +4,6 @@ use faultless::Pattern;
 
 use super::{Definition, Workload};
 use crate::case::{Case, Scale};
-use crate::sequence::Uniform;
 use crate::shape::Shape;
 use crate::system::System;
 use crate::targets::Target;
@@ -25,11 +24,13 @@ impl Definition for Random {
 
     fn systems(&self) -> Vec<System> {
         use System::*;
-        vec![Kernel, Inline, Thread, Pin, PinMany, Prefetch, Pread, PreadMoka, Bare, Device]
+        let kernel = [Kernel, KernelWillNeed];
+        let ours = [Inline, Thread, Pin, PinMany, Prefetch];
+        [&kernel[..], &ours, &[Pread, PreadMoka, Bare, Device]].concat()
     }
 
     fn shape(&self, case: &Case) -> Shape {
-        Shape::Accesses(Box::new(Uniform { pages: case.pages(), seed: case.seed, cycle: u64::MAX }))
+        Shape::uniform(case)
     }
 
     fn pattern(&self) -> Pattern {

@@ -5,7 +5,6 @@ use faultless::Pattern;
 
 use super::{Definition, Workload};
 use crate::case::{Case, Scale};
-use crate::sequence::Uniform;
 use crate::shape::Shape;
 use crate::system::System;
 use crate::targets::Target;
@@ -31,7 +30,7 @@ impl Definition for Writes {
     }
 
     fn shape(&self, case: &Case) -> Shape {
-        Shape::Accesses(Box::new(Uniform { pages: case.pages(), seed: case.seed, cycle: u64::MAX }))
+        Shape::uniform(case)
     }
 
     fn pattern(&self) -> Pattern {

@@ -5,7 +5,6 @@ use faultless_measure::model::PAGE;
 
 use super::{Definition, Workload};
 use crate::case::{Case, Scale};
-use crate::sequence::Uniform;
 use crate::shape::Shape;
 use crate::system::System;
 use crate::targets::Target;
@@ -42,7 +41,7 @@ impl Definition for Files {
     }
 
     fn shape(&self, case: &Case) -> Shape {
-        Shape::Accesses(Box::new(Uniform { pages: case.pages(), seed: case.seed, cycle: u64::MAX }))
+        Shape::uniform(case)
     }
 
     fn pattern(&self) -> Pattern {

@@ -71,6 +71,37 @@ fn case_1c_beyond_the_end_as_zeros_again_and_again() {
 }
 
 #[test]
+fn zeros_for_what_is_not_there_go_when_it_comes() {
+    let options = ObjectOptions { on_error: OnError::Zeros, ..file(Rights::ReadWrite) };
+    let mut it = fixture(options, Prot::READ | Prot::WRITE);
+    it.fault(6, Access::Read);
+    assert_eq!(it.carry_out()[0], "zeros");
+    it.engine.set_size(it.object, 8 * PAGE_BYTES, ResizedBy::User, &mut it.plan);
+    // Once they stayed: what was stored there was never written, and no pin could be had.
+    assert_eq!(it.carry_out(), ["drop"]);
+    it.fault(6, Access::Write);
+    let done = it.carry_out();
+    assert!(done.contains(&"read") && done.contains(&"map writable"), "{done:?}");
+    assert_eq!(it.engine.dirty(it.object), 1);
+}
+
+#[test]
+fn zeros_for_what_is_not_there_are_within_the_objects_limit() {
+    let options = ObjectOptions { on_error: OnError::Zeros, limit: 2, ..file(Rights::ReadOnly) };
+    let mut it = fixture(options, Prot::READ);
+    for page in [4, 5] {
+        it.fault(page, Access::Read);
+        it.carry_out();
+    }
+    // Once they took frames for as long as there were any.
+    let full = Outcome::NoFrame(Scope::Object(it.object));
+    assert_eq!(it.fault(6, Access::Read), full);
+    it.engine.reclaim(Scope::Object(it.object), 1, &mut it.plan);
+    it.carry_out();
+    assert!(matches!(it.fault(6, Access::Read), Outcome::Waiting(_)));
+}
+
+#[test]
 fn case_2a_read_then_mapped() {
     let mut it = fixture(file(Rights::ReadOnly), Prot::READ);
     assert!(matches!(it.fault(1, Access::Read), Outcome::Waiting(_)));

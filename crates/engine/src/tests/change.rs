@@ -235,3 +235,29 @@ fn a_pin_that_waits_for_pages_which_a_cut_takes_is_told() {
     it.carry_out();
     assert_eq!(it.engine.stats().frames_used, 0);
 }
+
+#[test]
+fn who_waits_for_a_pinned_page_looks_again_when_others_have_cut_it_off() {
+    let mut it = writable();
+    let mut pin = Pin::new(it.object, PageRange::from_len(PageIndex(2), 1), PinFor::Write);
+    while it.engine.pin_step(&mut pin, &mut it.plan) != PinStep::Held {
+        it.carry_out();
+    }
+    let waits_for = it.engine.discard_step(it.object, ALL, &mut it.plan);
+    let no = waits_for.expect("a pin holds it");
+    let is_woken = |plan: &Plan| plan.wakes.settled >> Wakes::group(no) & 1 == 1;
+    assert!(!is_woken(&it.plan));
+    let look = it.engine.begin_look(it.object);
+    assert_eq!(it.size_seen(look, PAGE_BYTES), PAGE_BYTES);
+    // Once it was forgotten here that somebody waits.
+    assert!(is_woken(&it.plan));
+    it.carry_out();
+    assert_eq!(it.engine.discard_step(it.object, ALL, &mut it.plan), Some(no), "it waits again");
+    it.engine.unpin(&mut pin, &mut it.plan);
+    let leaving = core::mem::take(&mut it.plan);
+    for leaver in &leaving.drop {
+        it.engine.unmapped(leaver, Leave::Drop, &mut it.plan);
+    }
+    assert!(is_woken(&leaving) || is_woken(&it.plan));
+    assert_eq!(it.engine.stats().frames_used, 0);
+}

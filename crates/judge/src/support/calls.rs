@@ -61,7 +61,7 @@ pub const CALLS: &[Call] = &[
         "`max_map_count`",
         31..=31,
         "splits past the limit",
-        Done("one area of the kernel's for all maps", "areas_of_the_kernel"),
+        Done("one area of the kernel's for all maps of a delivery", "areas_of_the_kernel"),
     ),
     call(
         "`mprotect`",
